@@ -1,0 +1,83 @@
+"""Names, units and the conversions between frames and colour encodings. Each conversion exists here, once, as a pair.
+
+All functions take numpy arrays and torch tensors alike: they use only operators that both have, so that the torch-free
+part of the house (and Blender) shares them with the core.
+"""
+
+from enum import Enum
+
+
+class Domain(str, Enum):
+    """The five image domains of the multi-domain codebooks (C^T, C^D, C^S, C^R, C^N in the paper)."""
+
+    RGB = "rgb"
+    DIFFUSE = "diffuse"
+    SPECULAR = "specular"
+    ROUGHNESS = "roughness"
+    NORMAL = "normal"
+
+
+REFLECTANCE = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
+STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "maps")
+
+SKIN_IOR = 1.4
+
+
+def ior_to_f0(ior: float) -> float:
+    """Reflectance at normal incidence of a dielectric in air, ((n - 1) / (n + 1))^2 (Fresnel)."""
+    return ((ior - 1.0) / (ior + 1.0)) ** 2
+
+
+def srgb_to_linear(srgb):
+    """Decode sRGB (IEC 61966-2-1). Any shape; values below 0 are clipped."""
+    srgb = srgb.clip(0.0)
+    is_toe = srgb <= 0.04045
+    return is_toe * (srgb / 12.92) + ~is_toe * ((srgb + 0.055) / 1.055) ** 2.4
+
+
+def linear_to_srgb(linear):
+    """Encode linear light as sRGB (IEC 61966-2-1). Any shape; values below 0 are clipped, above 1 kept."""
+    linear = linear.clip(0.0)
+    is_toe = linear <= 0.0031308
+    # The clip keeps the gradient of the power finite at 0, where the toe is used anyway.
+    return is_toe * (linear * 12.92) + ~is_toe * (1.055 * linear.clip(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def yup_to_zup(points):
+    """Core's frame to Blender's: [..., 3] (x, y, z) -> (x, -z, y)."""
+    return points[..., [0, 2, 1]] * _row_like(points, (1.0, -1.0, 1.0))
+
+
+def zup_to_yup(points):
+    """Blender's frame to the core's: [..., 3] (x, y, z) -> (x, z, -y)."""
+    return points[..., [0, 2, 1]] * _row_like(points, (1.0, 1.0, -1.0))
+
+
+def uv_to_pixel(uv, height: int, width: int):
+    """[..., 2] uv (v up) -> continuous pixel coordinates (y down)."""
+    return (uv * _row_like(uv, (1.0, -1.0)) + _row_like(uv, (0.0, 1.0))) * _row_like(uv, (float(width), float(height)))
+
+
+def pixel_to_uv(pixel, height: int, width: int):
+    """[..., 2] continuous pixel coordinates (y down) -> uv (v up)."""
+    uv = pixel / _row_like(pixel, (float(width), float(height)))
+    return uv * _row_like(pixel, (1.0, -1.0)) + _row_like(pixel, (0.0, 1.0))
+
+
+def encode_normal(normal):
+    """Unit vectors in [-1, 1] -> image values in [0, 1]."""
+    return normal * 0.5 + 0.5
+
+
+def decode_normal(image):
+    """Image values in [0, 1] -> vectors in [-1, 1] (not renormalised)."""
+    return image * 2.0 - 1.0
+
+
+def _row_like(reference, values):
+    """A constant row of the same array library, dtype and device as `reference`."""
+    if hasattr(reference, "new_tensor"):
+        return reference.new_tensor(values)
+    import numpy
+
+    return numpy.asarray(values, dtype=reference.dtype)
