@@ -1,0 +1,52 @@
+"""Textures and atlases: sampling, the atlas as an image, filling holes, and exact resampling between two layouts."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..conventions import uv_to_pixel
+from .rasterize import Fragments, interpolate, rasterize
+
+
+def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear look-up of `texture` [B|1, C, T, T] at `uv` [B, H, W, 2] (v up): [B, C, H, W]; clamped at the border."""
+    grid = torch.stack([uv[..., 0] * 2 - 1, 1 - uv[..., 1] * 2], dim=-1)
+    texture = texture.expand(len(uv), -1, -1, -1)
+    return functional.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def atlas_fragments(uv: Tensor, faces_uv: Tensor, size: int) -> Fragments:
+    """The uv layout itself as an image of `size` x `size` texels: which face and where on it, a batch of one."""
+    pixel = uv_to_pixel(uv, size, size)
+    return rasterize(torch.cat([pixel, torch.ones_like(pixel[:, :1])], dim=1)[None], faces_uv, size, size)
+
+
+def fill_holes(image: Tensor, mask: Tensor) -> Tensor:
+    """Fill `image` [B, C, T, T] where `mask` [B, 1, T, T] (weights in [0, 1]) is 0, smoothly, from what is known.
+
+    Pull-push (Gortler et al. 1996, "The Lumigraph"): averages of the known texels from fine to coarse, then holes are
+    filled from coarse to fine. Texels with mask 1 keep their value exactly; weights between blend.
+    """
+    mask = mask.to(image.dtype)
+    if image.shape[-1] == 1 or image.shape[-2] == 1 or bool((mask >= 1).all()):
+        return image
+    pad = (0, image.shape[-1] % 2, 0, image.shape[-2] % 2)
+    weight = functional.avg_pool2d(functional.pad(mask, pad), 2)
+    total = functional.avg_pool2d(functional.pad(image * mask, pad), 2)
+    coarse = fill_holes(total / weight.clamp(min=1e-8), (weight * 4).clamp(max=1.0))
+    known = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    return image * mask + known[..., : image.shape[-2], : image.shape[-1]] * (1 - mask)
+
+
+def resample_atlas(
+    texture: Tensor, from_uv: Tensor, from_faces_uv: Tensor, to_uv: Tensor, to_faces_uv: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Carry `texture` [B, C, T, T] from one uv layout of a mesh to another; faces [F, 3] run alike in both.
+
+    Each texel of the new layout looks up the old one at its own point of the surface, so nothing is approximated but
+    the bilinear look-up. Returns the texture [B, C, size, size], holes filled, and its mask [1, 1, size, size] bool.
+    """
+    fragments = atlas_fragments(to_uv, to_faces_uv, size)
+    uv = interpolate(from_uv, from_faces_uv, fragments).permute(0, 2, 3, 1).expand(len(texture), -1, -1, -1)
+    sampled = sample_texture(texture, uv)
+    return fill_holes(sampled, fragments.mask.expand(len(texture), -1, -1, -1)), fragments.mask
