@@ -1,0 +1,168 @@
+"""The command line: `python -m id2r_core COMMAND ...`. The process edge of the core: the only place that prints."""
+
+import argparse
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import Cancelled, Id2rError
+from .protocol import DEVICES, Request
+
+EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
+USAGE = """usage: python -m id2r_core COMMAND ...
+
+  reconstruct PHOTO   one photo in, a fitted head and its reflectance maps out
+  capture ...         the virtual capture stage: `capture preview` draws its sheets
+  train ...           train a weight pack, stage by stage
+  pack ...            list, check and describe weight packs
+  worker              serve jobs over a pipe (for the add-on)
+
+`python -m id2r_core COMMAND --help` explains one command."""
+
+
+class StageBars:
+    """A progress callback that draws one bar a stage on standard error."""
+
+    def __init__(self):
+        self._bar = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self.close()
+            self._stage, self._bar = stage, self._new_bar(stage, total)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    @staticmethod
+    def _new_bar(stage: str, total: int):
+        from tqdm import tqdm
+
+        layout = "{desc:<10} |{bar:24}| {n_fmt}/{total_fmt} {elapsed}"
+        return tqdm(total=total, desc=stage, bar_format=layout, file=sys.stderr)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+
+
+def reconstruct(arguments: Sequence[str]) -> int:
+    options = _reconstruct_parser().parse_args(arguments)
+    request = Request(
+        photo=options.photo,
+        out=options.out or str(Path("out") / Path(options.photo).stem),
+        pack=options.pack,
+        resolution=options.resolution,
+        device=options.device,
+        template=options.template,
+        keep_expression=options.keep_expression,
+        refine=options.refine,
+        task_file=options.landmarks,
+    )
+    from .pipeline import reconstruct as run_pipeline
+
+    bars = None if options.json else StageBars()
+    try:
+        result = run_pipeline(request, bars or _silent)
+    finally:
+        if bars:
+            bars.close()
+    if options.json:
+        print(json.dumps(result.report, indent=2))
+    else:
+        for text in result.report["warnings"]:
+            print(f"Note: {text}", file=sys.stderr)
+        print(f"The head and its maps are in {result.out}.")
+    return 0
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """The progress callback of --json, whose reader wants one object and nothing else."""
+
+
+def _reconstruct_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m id2r_core reconstruct", description="One photo to head and maps.")
+    parser.add_argument("photo", help="JPEG, PNG, WebP or TIFF with one well-lit face")
+    parser.add_argument("--out", metavar="DIR", help="output folder (default: out/<photo name>)")
+    parser.add_argument("--pack", default="tiny", metavar="NAME|PATH", help="weight pack (default: %(default)s)")
+    parser.add_argument("--resolution", type=int, default=1024, metavar="N", help="map side (default: %(default)s)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where networks run (default: %(default)s)")
+    parser.add_argument("--template", default="closest", metavar="closest|NAME", help="template (default: %(default)s)")
+    parser.add_argument("--keep-expression", action="store_true", help="keep the expression of the photo")
+    parser.add_argument(
+        "--refine", type=float, default=1.0, metavar="X", help="strength of the photo's own detail, 0 to 1"
+    )
+    parser.add_argument("--landmarks", default="", metavar="FILE.task", help="MediaPipe face_landmarker model")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON and no progress bars")
+    return parser
+
+
+def capture(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] != "preview":
+        raise Id2rError("The capture command needs to know what to do.", "Use: python -m id2r_core capture preview ...")
+    from .capture.preview import main as preview
+
+    return preview(arguments[1:])
+
+
+def train(arguments: Sequence[str]) -> int:
+    from .train.cli import main as train_main
+
+    return train_main(arguments)
+
+
+def pack(arguments: Sequence[str]) -> int:
+    from .packs.cli import main as pack_main
+
+    return pack_main(arguments)
+
+
+def worker(arguments: Sequence[str]) -> int:
+    from .worker import main as worker_main
+
+    return worker_main()
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
+    command.__name__: command for command in (reconstruct, capture, train, pack, worker)
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit code (0 done, 2 bad input, 1 a bug, 130 cancelled)."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else EXIT_BAD_INPUT
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        if arguments[0] not in COMMANDS:
+            raise Id2rError(f"There is no command '{arguments[0]}'.", f"Use one of: {', '.join(COMMANDS)}.")
+        return COMMANDS[arguments[0]](list(arguments[1:])) or 0
+    except Id2rError as error:
+        return _fail(error.message, error.hint, EXIT_BAD_INPUT)
+    except (Cancelled, KeyboardInterrupt):
+        print("\nCancelled; nothing half-written was left.", file=sys.stderr)
+        return EXIT_CANCELLED
+    except Exception as error:  # the process edge
+        from .worker import unforeseen
+
+        traceback.print_exc()
+        return _fail(*unforeseen(error), EXIT_BUG)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    print(f"Error: {message} {hint}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    # A terminated job cleans up like an interrupted one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""What crosses wall 1: a request in, events out, each one line of JSON. Standard library only; Blender imports it.
+
+to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": ..., ...}}
+                   {"command": "cancel"}                  stops the running job at its next progress report
+                   {"command": "quit"}, or end of file    stops the running job and the worker
+from the worker    {"event": "ready", "version": ...}     once
+                   {"event": "progress", "stage": ..., "done": ..., "total": ...}
+                   {"event": "warning", "text": ...}
+                   and one of these at the end of every job:
+                   {"event": "result", "out": ..., "report": {...}}
+                   {"event": "error", "message": ..., "hint": ...}
+                   {"event": "cancelled"}
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+from .errors import Id2rError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 64, 8192
+UPDATE_BOTH = "Make sure that the add-on and the core have the same version."
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job: the photo, the output folder and every option that the command line has.
+
+    photo, out: paths; out is a folder and is made when it does not exist.
+    pack: name of an installed weight pack or path of a pack folder.
+    resolution: side of the maps in texels.
+    template: "closest" or a template's name.
+    keep_expression: show the expression of the photo instead of a neutral face.
+    refine: strength of the photo's last word, 0 (swapped maps alone) to 1.
+    task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
+    Raises Id2rError for values that no job can have.
+    """
+
+    photo: str
+    out: str
+    pack: str = "tiny"
+    resolution: int = 1024
+    device: str = "auto"
+    template: str = "closest"
+    keep_expression: bool = False
+    refine: float = 1.0
+    task_file: str = ""
+
+    def __post_init__(self):
+        for name in ("photo", "out", "pack", "template"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require(isinstance(self.task_file, str), "The landmark model is not a path.", "Give the path as text.")
+        _require(
+            _is_whole(self.resolution) and SMALLEST_RESOLUTION <= self.resolution <= LARGEST_RESOLUTION,
+            f"A map resolution of {self.resolution!r} is not possible.",
+            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 1024.",
+        )
+        _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
+        _require(isinstance(self.keep_expression, bool), "keep_expression is not a switch.", "Give true or false.")
+        is_number = isinstance(self.refine, (int, float)) and not isinstance(self.refine, bool)
+        _require(
+            is_number and 0.0 <= self.refine <= 1.0,
+            f"A refinement strength of {self.refine!r} is not possible.",
+            "Give a number from 0 (off) to 1 (full).",
+        )
+
+    def to_json(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict) -> "Request":
+        return _build(cls, values)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is up; `version` is id2r_core's."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` steps of a stage are finished; see conventions.STAGES."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A plain sentence for the user; the job goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The job is done: the folder with its files, and the content of its report.json."""
+
+    out: str
+    report: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job failed and has left nothing; the two sentences of an Id2rError."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The job was stopped on request and has left nothing."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the other side wants: "reconstruct" with a request, "cancel" or "quit"."""
+
+    command: str
+    request: Request | None = None
+
+
+Event = Ready | Progress | Warned | Result | Failed | Stopped
+EVENTS = {
+    "ready": Ready,
+    "progress": Progress,
+    "warning": Warned,
+    "result": Result,
+    "error": Failed,
+    "cancelled": Stopped,
+}
+COMMANDS = ("reconstruct", "cancel", "quit")
+
+
+def encode_event(event: Event) -> str:
+    """One line of JSON, without the line break."""
+    (name,) = (name for name, kind in EVENTS.items() if type(event) is kind)
+    return json.dumps({"event": name} | dataclasses.asdict(event))
+
+
+def decode_event(line: str) -> Event:
+    """The event of one line. Raises Id2rError for anything else."""
+    values = _object(line)
+    kind = EVENTS.get(values.pop("event", None))
+    _require(kind is not None, f"The worker sent a line that is no event: {line.strip()[:120]!r}.", UPDATE_BOTH)
+    return _build(kind, values)
+
+
+def encode_command(command: str, request: Request | None = None) -> str:
+    """One line of JSON, without the line break."""
+    values = {"command": command}
+    if request is not None:
+        values["request"] = request.to_json()
+    return json.dumps(values)
+
+
+def decode_command(line: str) -> Command:
+    """The command of one line. Raises Id2rError for unknown commands and impossible requests."""
+    values = _object(line)
+    command = values.get("command")
+    _require(command in COMMANDS, f"The worker knows no command {command!r}.", f"Use one of: {', '.join(COMMANDS)}.")
+    if command != "reconstruct":
+        return Command(command)
+    return Command(command, Request.from_json(values.get("request")))
+
+
+def _object(line: str) -> dict:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise Id2rError(f"A line is not JSON: {line.strip()[:120]!r}.", UPDATE_BOTH) from error
+    _require(isinstance(values, dict), f"A line is not a JSON object: {line.strip()[:120]!r}.", UPDATE_BOTH)
+    return values
+
+
+def _build(kind: type, values):
+    """A dataclass from a JSON object; missing and unknown names are errors, so that typing errors show."""
+    name = kind.__name__.lower()
+    _require(isinstance(values, dict), f"The {name} is not a JSON object.", UPDATE_BOTH)
+    fields = dataclasses.fields(kind)
+    unknown = sorted(set(values) - {each.name for each in fields})
+    _require(not unknown, f"The {name} has unknown entries: {', '.join(unknown)}.", UPDATE_BOTH)
+    needed = {each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING}
+    missing = sorted(needed - set(values))
+    _require(not missing, f"The {name} lacks: {', '.join(missing)}.", UPDATE_BOTH)
+    return kind(**values)
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, message: str, hint: str) -> None:
+    if not condition:
+        raise Id2rError(message, hint)

@@ -1,0 +1,105 @@
+"""The warm process behind the add-on: commands on standard input, events on standard output (see `protocol`).
+
+It stays alive between jobs, so that the networks' libraries are loaded once. Standard output belongs to the protocol:
+whatever a library prints goes to standard error instead.
+"""
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import TextIO
+
+from . import __version__
+from .errors import Cancelled, Id2rError
+from .protocol import Event, Failed, Progress, Ready, Request, Result, Stopped, Warned, decode_command, encode_event
+
+
+class Worker:
+    """Runs one job after another. Jobs are numbered from 1; the reading thread only files and cancels them."""
+
+    def __init__(self, commands: TextIO, events: TextIO):
+        self._commands = commands
+        self._events = events
+        self._writing = threading.Lock()
+        self._jobs: queue.Queue[Request | None] = queue.Queue()
+        self._filed = 0
+        self._running = 0
+        self._cancelled_up_to = 0
+
+    def run(self) -> None:
+        """Serve until "quit" or the end of the commands."""
+        self._send(Ready(__version__))
+        threading.Thread(target=self._read, daemon=True).start()
+        while (request := self._jobs.get()) is not None:
+            self._running += 1
+            self._send(self._last_event(request))
+
+    def _read(self) -> None:
+        for line in self._commands:
+            try:
+                command = decode_command(line)
+            except Id2rError as error:
+                self._send(Failed(error.message, error.hint))
+                continue
+            if command.command == "quit":
+                break
+            if command.command == "cancel":
+                self._cancelled_up_to = self._filed
+            else:
+                self._filed += 1
+                self._jobs.put(command.request)
+        self._cancelled_up_to = self._filed
+        self._jobs.put(None)
+
+    def _last_event(self, request: Request) -> Event:
+        """Do the job and say how it ended."""
+        try:
+            return self._job(request)
+        except Cancelled:
+            return Stopped()
+        except Id2rError as error:
+            return Failed(error.message, error.hint)
+        except Exception as error:  # the process edge: a bug ends the job, not the worker
+            traceback.print_exc()
+            return Failed(*unforeseen(error))
+
+    def _job(self, request: Request) -> Event:
+        self._stop_if_cancelled()
+        from .pipeline import reconstruct
+
+        result = reconstruct(request, self._progress)
+        for text in result.report["warnings"]:
+            self._send(Warned(text))
+        return Result(str(result.out), result.report)
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self._send(Progress(stage, done, total))
+        self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
+        if self._running <= self._cancelled_up_to:
+            raise Cancelled
+
+    def _send(self, event: Event) -> None:
+        with self._writing:
+            self._events.write(encode_event(event) + "\n")
+            self._events.flush()
+
+
+def unforeseen(error: Exception) -> tuple[str, str]:
+    """Message and hint for a failure that nobody foresaw."""
+    return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."
+
+
+def main() -> int:
+    """Serve the process's own pipes."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        Worker(sys.stdin, events).run()
+    except (KeyboardInterrupt, BrokenPipeError):  # the other side is gone, or the user ended both
+        return 130
+    return 0
