@@ -1,0 +1,348 @@
+"""Everything that is done to this project, by one command each. Standard library only.
+
+    python build.py run [PHOTO] [--out DIR] [RECONSTRUCT OPTIONS]
+                                              a photo becomes head.blend, maps and a contact sheet in out/<photo name>/
+    python build.py test [PYTEST OPTIONS]     all tests
+    python build.py lint                      ruff: rules and formatting
+    python build.py package                   dist/id2r-VERSION.zip, the extension as Blender installs it
+    python build.py validate                  Blender's own checks on that file
+    python build.py bench [PHOTO] [--runs N]  seconds and memory of every stage
+
+Each makes what it needs first: a private environment in .venv/ with the pinned packages of pyproject.toml, and the head
+file. On Linux the package index serves PyTorch with CUDA; for the much smaller CPU build set, before the first run,
+PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+HEAD_FOLDER = ROOT / "id2r_core" / "head"
+HEAD_FILE = HEAD_FOLDER / "data" / "head.npz"
+STAGED = ROOT / "build" / "id2r"
+EXIT_FAILED, EXIT_CANCELLED = 2, 130
+# The version for which Blender's wheel (bpy 5.0) and mediapipe's bundled landmark models exist.
+PYTHON_VERSION = (3, 11)
+RUN_GROUPS = ("head", "blender")
+TEST_GROUPS = (*RUN_GROUPS, "train", "develop")
+SHIPPED = ("blender_manifest.toml", "LICENSE", "addon", "id2r_core")
+FORWARDING_INIT = '''"""ID2R as a Blender extension; everything is in `addon`."""
+
+from .addon import register, unregister
+
+__all__ = ["register", "unregister"]
+'''
+# NASA, public domain; carried by scikit-image.
+SAMPLE_NAME = "astronaut"
+SAVE_SAMPLE = "import sys, PIL.Image, skimage.data; PIL.Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])"
+
+
+class BuildError(Exception):
+    """One sentence for the person at the terminal."""
+
+
+# ---- commands ----
+
+
+def run(options: argparse.Namespace) -> None:
+    prepare(*RUN_GROUPS)
+    photo = options.photo or sample_photo()
+    out = options.out or ROOT / "out" / photo.stem
+    with step("head and maps"):
+        call_python("-m", "id2r_core", "reconstruct", photo, "--out", out, *options.more)
+    with step("Blender"):
+        call_python("-m", "addon.batch", out)
+    print(f"Done: {out / 'contact_sheet.png'} and {out / 'head.blend'}")
+
+
+def test(options: argparse.Namespace) -> None:
+    prepare(*TEST_GROUPS)
+    call_python("-m", "pytest", *options.more, folder=ROOT)
+
+
+def lint(options: argparse.Namespace) -> None:
+    ensure_environment(*TEST_GROUPS)
+    call_python("-m", "ruff", "check", folder=ROOT)
+    call_python("-m", "ruff", "format", "--check", folder=ROOT)
+
+
+def package(options: argparse.Namespace) -> None:
+    prepare(*RUN_GROUPS)
+    with step("package"):
+        archive = zip_path()
+        archive.parent.mkdir(exist_ok=True)
+        stage_extension(STAGED)
+        extension_tool("build", "--source-dir", STAGED, "--output-filepath", archive)
+    print(f"Done: {archive} ({archive.stat().st_size / 1e6:.1f} MB)")
+
+
+def validate(options: argparse.Namespace) -> None:
+    package(options)
+    extension_tool("validate", zip_path())
+
+
+def bench(options: argparse.Namespace) -> None:
+    prepare(*RUN_GROUPS)
+    photo = options.photo or sample_photo()
+    runs = [measure(photo, ROOT / "out" / "bench") for _ in range(options.runs)]
+    print(bench_table(runs))
+
+
+# ---- environment ----
+
+
+def prepare(*groups: str) -> None:
+    """Environment and head file, as far as they are not there already."""
+    ensure_environment(*groups)
+    if not head_is_current():
+        with step("head file (once, a minute or two)"):
+            call_python("-m", "id2r_core.head.build")
+
+
+def ensure_environment(*groups: str) -> None:
+    """Install the pinned packages of the groups into .venv/; marker files make the second time instant."""
+    markers = [ENVIRONMENT / f".installed-{group}" for group in groups]
+    digest = requirements_digest()
+    if all(marker.is_file() and marker.read_text() == digest for marker in markers):
+        return
+    if not environment_python().is_file():
+        with step("environment"):
+            create_environment()
+    requirements = requirements_of(*groups)
+    torch = [each for each in requirements if each.startswith("torch==")]
+    with step("PyTorch (once, may take minutes)"):
+        install(*torch)
+    with step("packages (once, may take minutes)"):
+        install("--constraint", ROOT / "constraints.txt", *requirements)
+    for marker in markers:
+        marker.write_text(digest)
+
+
+def create_environment() -> None:
+    wanted = ".".join(map(str, PYTHON_VERSION))
+    python = sys.executable if sys.version_info[:2] == PYTHON_VERSION else shutil.which(f"python{wanted}")
+    if python is None:
+        found = ".".join(map(str, sys.version_info[:2]))
+        raise BuildError(
+            f"Python {wanted} is needed (Blender's package is made for it) and this is {found}; install it."
+        )
+    made = False
+    try:
+        made = subprocess.run([python, "-m", "venv", ENVIRONMENT]).returncode == 0
+    finally:
+        if not made:
+            shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    if not made:
+        raise BuildError("Making .venv failed; on Debian and Ubuntu install the package python3-venv.")
+
+
+def install(*arguments: str | Path) -> None:
+    command = [environment_python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    if subprocess.run(command).returncode:
+        raise BuildError("Installing the packages failed; pip says why above.")
+
+
+def requirements_of(*groups: str) -> list[str]:
+    """The pinned requirements of the core and the groups, from pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requirements = list(project["project"]["dependencies"])
+    for group in groups:
+        requirements += project["dependency-groups"][group]
+    return requirements
+
+
+def requirements_digest() -> str:
+    lists = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
+
+
+def environment_python() -> Path:
+    return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def head_is_current() -> bool:
+    """The head file exists and is younger than the code that builds it."""
+    if not HEAD_FILE.is_file():
+        return False
+    sources = (path for path in HEAD_FOLDER.glob("*.py") if path.name != "fit.py")
+    return HEAD_FILE.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
+
+
+def sample_photo() -> Path:
+    """A real photograph that a dependency carries."""
+    photo = ROOT / "out" / f"{SAMPLE_NAME}.png"
+    if not photo.is_file():
+        photo.parent.mkdir(exist_ok=True)
+        call_python("-c", SAVE_SAMPLE, photo)
+    return photo
+
+
+# ---- packaging ----
+
+
+def version() -> str:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text())
+    return manifest["version"]
+
+
+def zip_path() -> Path:
+    return ROOT / "dist" / f"id2r-{version()}.zip"
+
+
+def stage_extension(folder: Path) -> None:
+    """Lay out what ships in an empty folder: the tests inside Blender and the zip both use it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in SHIPPED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    (folder / "__init__.py").write_text(FORWARDING_INIT)
+
+
+def extension_tool(*arguments: str | Path) -> None:
+    """Blender's extension script, as the bpy wheel carries it."""
+    scripts = ENVIRONMENT.glob("**/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    call_python(next(scripts), *arguments)
+
+
+# ---- benchmark ----
+
+
+def measure(photo: Path, out: Path) -> dict:
+    """One cold run: {"seconds": {stage: s}, "peak_bytes": {stage: bytes}, "total": s}; memory on Linux only."""
+    started = time.perf_counter()
+    command = [environment_python(), "-m", "id2r_core", "worker"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    request = {"photo": str(photo), "out": str(out)}
+    with subprocess.Popen(command, text=True, env=python_path(), **pipes) as worker:
+        worker.stdin.write(json.dumps({"command": "reconstruct", "request": request}) + "\n")
+        worker.stdin.flush()
+        stage, peaks, ended = "start", {}, threading.Event()
+
+        def watch_memory() -> None:
+            while not ended.wait(0.01):
+                peaks[stage] = max(peaks.get(stage, 0), resident_bytes(worker.pid))
+
+        watcher = threading.Thread(target=watch_memory)
+        watcher.start()
+        try:
+            for line in worker.stdout:
+                event = json.loads(line)
+                stage = event.get("stage", stage)
+                if event["event"] in ("result", "error", "cancelled"):
+                    break
+        finally:
+            total = time.perf_counter() - started
+            ended.set()
+            watcher.join()
+            worker.stdin.close()
+    if event["event"] != "result":
+        raise BuildError(f"The benchmark's job failed: {event.get('message', event['event'])}")
+    return {"seconds": event["report"]["seconds"], "peak_bytes": peaks, "total": total}
+
+
+def resident_bytes(process: int) -> int:
+    """Resident memory of a process now; 0 where /proc does not exist or the process is gone."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def bench_table(runs: list[dict]) -> str:
+    """A Markdown table: the median of the runs by stage, and its share of the whole."""
+    total = statistics.median(each["total"] for each in runs)
+    rows = [("stage", "seconds", "share", "peak MiB"), ("---", "---:", "---:", "---:")]
+    medians = {stage: statistics.median(each["seconds"][stage] for each in runs) for stage in runs[0]["seconds"]}
+    medians["start and loading"] = total - sum(medians.values())
+    for stage, seconds in medians.items():
+        peak = max(each["peak_bytes"].get(stage, 0) for each in runs)
+        rows.append((stage, f"{seconds:.2f}", f"{seconds / total:.0%}", mebibytes(peak)))
+    peak = max(max(each["peak_bytes"].values(), default=0) for each in runs)
+    rows.append((f"whole, median of {len(runs)}", f"{total:.2f}", "100%", mebibytes(peak)))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def mebibytes(count: int) -> str:
+    return f"{count / 2**20:.0f}" if count else "-"
+
+
+# ---- processes and steps ----
+
+
+def call_python(*arguments: str | Path, folder: Path | None = None) -> None:
+    """Run .venv's Python with the project importable, in `folder` or where the user stands; its failure is ours."""
+    command = [environment_python(), *map(str, arguments)]
+    with subprocess.Popen(command, env=python_path(), cwd=folder) as process:
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # the terminal interrupted it too: let it clean up
+            process.wait()
+            raise
+    if process.returncode:
+        raise SystemExit(process.returncode)
+
+
+def python_path() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def step(label: str) -> Iterator[None]:
+    """Print what starts, and what it took."""
+    print(f"[{label}]", flush=True)
+    started = time.perf_counter()
+    yield
+    print(f"[{label}] {time.perf_counter() - started:.1f} s", flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (run, test, lint, package, validate, bench):
+        sub = commands.add_parser(command.__name__)
+        sub.set_defaults(function=command)
+        if command in (run, bench):
+            sub.add_argument("photo", nargs="?", type=Path)
+        if command is run:
+            sub.add_argument("--out", type=Path)
+        if command is bench:
+            sub.add_argument("--runs", type=int, default=3)
+    options, options.more = parser.parse_known_args(arguments)
+    if options.more and options.function not in (run, test):
+        parser.error(f"unrecognized arguments: {' '.join(options.more)}")
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    try:
+        options.function(options)
+    except BuildError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("\nCancelled.", file=sys.stderr)
+        return EXIT_CANCELLED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
