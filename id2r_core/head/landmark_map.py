@@ -14,10 +14,19 @@ from .region_map import painted_masks
 
 SIZE = 640
 YAWS_DEGREES = (-35, -22, -10, 0, 10, 22, 35)
-SHAPES_PER_YAW = 4
+SHAPES_PER_YAW = 6
 ALBEDO = {"mouth_interior": 0.15, "tongue": 0.2, "eye_socket": 0.45, "eyeball_left": 0.9, "eyeball_right": 0.9}
 SKIN_ALBEDO, LIP_ALBEDO, IRIS_ALBEDO, IRIS_COSINE = 0.6, 0.3, 0.12, 0.88
 LANDMARKS = 478
+# Lips touch on the neutral head, so that where one ends is seen only with the mouth open.
+LIP_LANDMARKS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 78, 95, 88, 178, 87,
+    14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191, 76, 77, 90, 180, 85, 16, 315, 404, 320, 307,
+    306, 408, 304, 303, 302, 11, 72, 73, 74, 184, 62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268,
+    12, 38, 41, 42, 183,
+)  # fmt: skip
+OPEN_MOUTH = {"jawOpen": (0.12, 0.35), "mouthUpperUpLeft": (0.2, 0.6), "mouthUpperUpRight": (0.2, 0.6)}
+OPEN_MOUTH |= {"mouthSmileLeft": (0.0, 0.5), "mouthSmileRight": (0.0, 0.5)}
 FIRST_IRIS_LANDMARK = 468
 
 
@@ -33,21 +42,29 @@ def find_landmarks(arrays: dict) -> dict:
     neutral = fine_vertices(arrays, arrays["neutral"])
     albedo = _albedo(arrays, neutral)
     rng = np.random.default_rng(0)
-    hits = []
+    hits = {False: [], True: []}
     for yaw in YAWS_DEGREES:
-        for _ in range(SHAPES_PER_YAW):
-            points = torch.from_numpy(fine_vertices(arrays, _random_shape(arrays, rng)))
-            hits.append(_look_up(points, faces, albedo, float(yaw), neutral))
-    places = np.nanmedian(np.stack(hits), axis=0)
+        for shape in range(SHAPES_PER_YAW):
+            is_open = shape % 2 == 1
+            points = torch.from_numpy(fine_vertices(arrays, _random_shape(arrays, rng, is_open)))
+            hits[is_open].append(_look_up(points, faces, albedo, float(yaw), neutral))
+    places = np.nanmedian(np.stack(hits[False] + hits[True]), axis=0)
+    lips = list(LIP_LANDMARKS)
+    places[lips] = np.nanmedian(np.stack(hits[True])[:, lips], axis=0)
     if np.isnan(places).any():
         raise ValueError(f"landmarks {np.flatnonzero(np.isnan(places).any(1)).tolist()} were never seen")
     return _snap(places, neutral, arrays["faces"], arrays["face_part"])
 
 
-def _random_shape(arrays, rng):
+def _random_shape(arrays, rng, is_open):
     """A mildly random person: a few small morphs, so that no single shape's bias stays in the map."""
     strength = rng.uniform(0, 0.25, len(arrays["identity"])) * (rng.random(len(arrays["identity"])) < 0.25)
-    return arrays["neutral"] + np.tensordot(strength.astype(np.float32), arrays["identity"].astype(np.float32), 1)
+    shape = arrays["neutral"] + np.tensordot(strength.astype(np.float32), arrays["identity"].astype(np.float32), 1)
+    if is_open:
+        names = list(arrays["expression_names"])
+        for name, (low, high) in OPEN_MOUTH.items():
+            shape = shape + np.float32(rng.uniform(low, high)) * arrays["expression"][names.index(name)]
+    return shape
 
 
 def _albedo(arrays, neutral):

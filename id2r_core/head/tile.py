@@ -8,7 +8,7 @@ texel density, minimised by preconditioned descent that never flips a triangle.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
+from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import factorized
 

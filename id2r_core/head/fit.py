@@ -1,0 +1,276 @@
+"""Fit the head to the landmarks of one photo: camera, identity and expression first, then a smooth residual warp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ..geometry.camera import Camera
+from ..landmarks import Face
+from ..photo import Photo
+from .model import HeadModel
+
+# MediaPipe landmark numbers.
+BROW_LANDMARKS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+OVAL_LANDMARKS = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+IRIS_CENTRES = (468, 473)
+SURFACE_LANDMARKS = 468
+EYE_CORNERS = (33, 263)
+EYE_RINGS = {"left": (263, 362, 386, 374), "right": (33, 133, 159, 145)}
+
+# Weights: where hair or the outline decides what a landmark means, it counts less.
+BROW_WEIGHT, OVAL_WEIGHT, IRIS_WEIGHT = 0.35, 0.6, 0.5
+ROBUST_SHARE = 0.02  # of the distance between the eyes: residuals beyond it count linearly
+IDENTITY_PRIOR, EXPRESSION_PRIOR, ASYMMETRY_PRIOR = 1.2e-5, 4e-6, 6e-5
+# How dear a direction is, by the start of its name (without l-/r-): what an expression can explain, identity must not;
+# landmarks tell little of skull, ears and neck; expressions that no portrait holds stay out.
+PRIOR_BY_NAME = {
+    "mouth-": 5.0, "cheek-": 4.0, "eye-height": 3.0, "head-age": 8.0, "age-child": 40.0, "weight": 3.0, "neck-double": 4.0,
+    "measure-": 4.0, "ear-": 2.0, "cheekPuff": 20.0, "tongueOut": 100.0, "mouthFunnel": 6.0, "mouthRoll": 3.0, "jawLeft": 4.0,
+    "jawRight": 4.0, "jawForward": 6.0, "mouthLeft": 4.0, "mouthRight": 4.0, "noseSneer": 3.0, "mouthShrug": 3.0,
+}  # fmt: skip
+TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portraits are taken
+EXIF_SPREAD = 0.05
+WARP_SUPPORT, WARP_SMOOTHING = 0.055, 0.15  # metres; share of the kernel's diagonal
+EXPRESSION_TAKES_ALL = 0.007  # metres of expression from which on the residual warp stays out of the neutral face
+EYELID_CLEARANCE = 0.0006
+ITERATIONS = 400
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head that lies over its photo.
+
+    camera: one pinhole camera in pixels of the photo.
+    vertices [N, 3]: the head as photographed, expression included; neutral_vertices [N, 3]: without expression.
+    identity [K], expression [E]: coefficients in [0, 1], in the order of the model's names.
+    error: mean landmark distance before the residual warp, as a share of the distance between the outer eye corners.
+    """
+
+    model: HeadModel
+    camera: Camera
+    vertices: Tensor
+    neutral_vertices: Tensor
+    identity: Tensor
+    expression: Tensor
+    error: float
+
+    def fine_vertices(self) -> Tensor:
+        """The fine mesh as photographed, [Nf, 3]."""
+        return self.model.subdivide(self.vertices[None])[0]
+
+    def fine_neutral_vertices(self) -> Tensor:
+        """The fine mesh without expression, [Nf, 3]."""
+        return self.model.subdivide(self.neutral_vertices[None])[0]
+
+    def morphs(self, least: float = 0.01) -> dict[str, float]:
+        """Named identity morphs that are more than `least` on, rounded, strongest first."""
+        return _named(self.model.identity_names, self.identity, least)
+
+    def expressions(self, least: float = 0.01) -> dict[str, float]:
+        """Named expressions that are more than `least` on, rounded, strongest first."""
+        return _named(self.model.expression_names, self.expression, least)
+
+
+def _named(names, values, least):
+    order = values.argsort(descending=True).tolist()
+    return {names[i]: round(float(values[i]), 3) for i in order if values[i] > least}
+
+
+def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
+    """Fit by robust least squares over the landmarks, then move the surface so that the landmarks land on the photo."""
+    device = model.neutral.device
+    target = torch.from_numpy(face.points).to(device)
+    problem = _Problem(model, photo, target)
+    camera, identity, expression = problem.solve()
+    vertices = model.shape(identity[None], expression[None])[0]
+    neutral = model.shape(identity[None], torch.zeros_like(expression)[None])[0]
+    on_surface = model.landmarks(model.subdivide(vertices[None]))[0]
+    projected = camera.project(on_surface)[0]
+    missing = _across_outline(target, target - projected[:, :2])
+    residual = missing * projected[:, 2:] / camera.focal
+    turn_back = camera.view_from_world[0, :3, :3]
+    moves = torch.cat([residual, torch.zeros_like(residual[:, :1])], 1) @ turn_back  # [478, 3] in the head frame
+    warp = _smooth_warp(vertices, on_surface, moves, model)
+    # Where the expression moves the surface, what is left over belongs to it and not to the neutral face.
+    own = (1 - (vertices - neutral).norm(dim=1, keepdim=True) / EXPRESSION_TAKES_ALL).clamp(min=0)
+    pixels = (target - projected[:, :2])[:SURFACE_LANDMARKS].norm(dim=1).mean()
+    return FittedHead(
+        model=model,
+        camera=camera,
+        vertices=_clear_eyes(vertices + warp, model),
+        neutral_vertices=_clear_eyes(neutral + warp * own, model),
+        identity=identity,
+        expression=expression,
+        error=float(pixels / problem.eye_distance),
+    )
+
+
+class _Problem:
+    """The bounded least-squares problem; all parameters are scaled so that a step of 0.1 is a sensible one."""
+
+    def __init__(self, model: HeadModel, photo: Photo, target: Tensor):
+        self.model, self.photo, self.target = model, photo, target
+        self.eye_distance = float((target[EYE_CORNERS[0]] - target[EYE_CORNERS[1]]).norm())
+        self.weight = _landmark_weights(target)
+        self.rest, self.basis = _landmark_basis(model)
+        self.identity_count = len(model.identity)
+        self.prior = _prior_weights(model).to(target.device)
+        self.mirror = _mirror_pairs(model.identity_names).to(target.device)
+        self.focal_exif = photo.focal_35mm and photo.focal_35mm / 36.0 * max(photo.height, photo.width)
+
+    def solve(self) -> tuple[Camera, Tensor, Tensor]:
+        start = np.zeros(7 + len(self.basis))
+        pose = self._initial_pose()
+        start[:7] = pose
+        bounds = [(None, None)] * 7 + [(0.0, 1.0)] * len(self.basis)
+        # The camera alone first: shape must not pay for a bad first guess of the pose.
+        only_pose = bounds[:7] + [(0.0, 0.0)] * len(self.basis)
+        options = {"maxiter": ITERATIONS, "maxcor": 30, "ftol": 1e-9, "gtol": 1e-8}
+        result = minimize(self._cost, start, jac=True, method="L-BFGS-B", bounds=only_pose, options=options)
+        result = minimize(self._cost, result.x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        found = torch.as_tensor(result.x, dtype=torch.float32, device=self.target.device)
+        coefficients = found[7:]
+        camera = self._camera(found[:7])
+        return camera, coefficients[: self.identity_count], coefficients[self.identity_count :]
+
+    def _initial_pose(self):
+        """Frontal, upright as the eyes are, at a typical distance."""
+        right, left = self.target[EYE_CORNERS[0]], self.target[EYE_CORNERS[1]]
+        middle = (right + left) / 2
+        roll = float(torch.atan2(left[1] - right[1], left[0] - right[0]))
+        model_distance = float((self.rest[EYE_CORNERS[0]] - self.rest[EYE_CORNERS[1]]).norm())
+        self.scale = self.eye_distance / model_distance
+        self.middle = middle
+        return [0.0, 0.0, roll, 0.0, 0.0, 0.0, np.log(TYPICAL_DISTANCE)]
+
+    def _camera(self, pose: Tensor) -> Camera:
+        """pose [7]: turn about x, y, z (radians), shift of the eyes in eye distances, log scale, log distance (metres)."""
+        turn = torch.linalg.matrix_exp(_cross_matrix(pose[:3]))
+        scale = self.scale * pose[5].exp()  # pixels a metre at the eyes
+        distance = pose[6].exp()
+        focal = scale * distance
+        centre = pose.new_tensor([self.photo.width / 2, self.photo.height / 2])
+        eyes = self.middle.to(pose.dtype) + pose[3:5] * self.eye_distance
+        shift = torch.cat([(eyes - centre) / scale, distance[None]])
+        flip = torch.diag(
+            pose.new_tensor([1.0, -1.0, -1.0])
+        )  # the head's y up, z towards us, to the view's y down, z away
+        rigid = torch.cat([torch.cat([turn @ flip, shift[:, None]], 1), pose.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+        return Camera(rigid[None], focal[None], centre[None], self.photo.height, self.photo.width)
+
+    def _cost(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        x = torch.tensor(values, dtype=torch.float32, device=self.target.device, requires_grad=True)
+        coefficients = x[7:]
+        camera = self._camera(x[:7])
+        points = self.rest + (coefficients @ self.basis).unflatten(0, (-1, 3))
+        miss = (camera.project(points)[0, :, :2] - self.target).norm(dim=1) / self.eye_distance
+        robust = (torch.sqrt(1 + (miss / ROBUST_SHARE) ** 2) - 1) * 2 * ROBUST_SHARE**2
+        cost = (self.weight * robust).mean() + self._prior(camera, coefficients)
+        cost.backward()
+        # Scaled up: L-BFGS-B's stopping rules are absolute.
+        return 1e4 * float(cost.detach()), 1e4 * x.grad.double().numpy(force=True)
+
+    def _prior(self, camera: Camera, coefficients: Tensor) -> Tensor:
+        identity = coefficients[: self.identity_count]
+        asymmetry = identity[self.mirror[:, 0]] - identity[self.mirror[:, 1]]
+        prior = (self.prior * coefficients**2).sum() + ASYMMETRY_PRIOR * (asymmetry**2).sum()
+        if self.focal_exif:
+            off = (camera.focal[0] / self.focal_exif).log() / EXIF_SPREAD
+        else:
+            off = (camera.view_from_world[0, 2, 3] / TYPICAL_DISTANCE).log() / DISTANCE_SPREAD
+        return prior + 1e-5 * off**2
+
+
+def _across_outline(target: Tensor, missing: Tensor) -> Tensor:
+    """Landmarks of the face's outline slide along it as the head turns: keep what they miss across it, [478, 2]."""
+    oval = list(OVAL_LANDMARKS)
+    along = target[oval[1:] + oval[:1]] - target[oval[-1:] + oval[:-1]]
+    along = along / along.norm(dim=1, keepdim=True)
+    kept = missing.clone()
+    kept[oval] = missing[oval] - (missing[oval] * along).sum(1, keepdim=True) * along
+    return kept
+
+
+def _cross_matrix(v: Tensor) -> Tensor:
+    zero = torch.zeros_like(v[0])
+    return torch.stack([zero, -v[2], v[1], v[2], zero, -v[0], -v[1], v[0], zero]).unflatten(0, (3, 3))
+
+
+def _landmark_basis(model: HeadModel) -> tuple[Tensor, Tensor]:
+    """Landmarks of the neutral head [478, 3] and what each coefficient adds to them [K + E, 478 * 3]."""
+    rows = model.faces[model.landmark_faces].flatten()
+    to_corners = model.subdivision.index_select(0, rows).coalesce()  # [478 * 3, N]
+    weights = model.landmark_bary.flatten()[:, None]
+
+    def at_landmarks(fields: Tensor) -> Tensor:  # [P, N, 3] -> [P, 478, 3]
+        columns = to_corners @ fields.permute(1, 0, 2).flatten(1) * weights
+        return columns.unflatten(0, (-1, 3)).sum(1).unflatten(1, (len(fields), 3)).permute(1, 0, 2)
+
+    directions = torch.cat([model.identity, model.expression])
+    return at_landmarks(model.neutral[None])[0], at_landmarks(directions).flatten(1)
+
+
+def _landmark_weights(target: Tensor) -> Tensor:
+    weight = torch.ones(len(target), device=target.device)
+    weight[list(BROW_LANDMARKS)] = BROW_WEIGHT
+    weight[list(OVAL_LANDMARKS)] = OVAL_WEIGHT
+    weight[SURFACE_LANDMARKS:] = 0.0
+    weight[list(IRIS_CENTRES)] = IRIS_WEIGHT
+    return weight
+
+
+def _prior_weights(model: HeadModel) -> Tensor:
+    """[K + E] weights of the squared coefficients."""
+
+    def dearness(name: str) -> float:
+        plain = name.removeprefix("l-").removeprefix("r-")
+        return next((weight for start, weight in PRIOR_BY_NAME.items() if plain.startswith(start)), 1.0)
+
+    identity = [IDENTITY_PRIOR * dearness(name) for name in model.identity_names]
+    return torch.tensor(identity + [EXPRESSION_PRIOR * dearness(name) for name in model.expression_names])
+
+
+def _mirror_pairs(names: tuple[str, ...]) -> Tensor:
+    """[P, 2] places of the morphs `l-...` and their partners `r-...`."""
+    place = {name: i for i, name in enumerate(names)}
+    return torch.tensor([(i, place["r" + name[1:]]) for name, i in place.items() if name.startswith("l-")])
+
+
+def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel) -> Tensor:
+    """Offsets [N, 3] that carry the landmarks along `moves`, smooth, and zero far from any landmark.
+
+    Compactly supported radial basis functions (Wendland 1995, C2); an eyeball moves as one piece with its lids.
+    """
+    surface = slice(0, SURFACE_LANDMARKS)
+    centres, moves = centres[surface], moves[surface]
+    kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
+    weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
+    warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
+    for eye, ring in zip(model.eye_vertices, EYE_RINGS.values(), strict=True):
+        lids = _wendland(torch.cdist(centres[list(ring)], centres) / WARP_SUPPORT) @ weights
+        warp[eye] = lids.mean(0)
+    return warp
+
+
+def _wendland(r: Tensor) -> Tensor:
+    return (1 - r).clamp(min=0) ** 4 * (4 * r + 1)
+
+
+def _clear_eyes(vertices: Tensor, model: HeadModel) -> Tensor:
+    """Push lids that the fit has sunk into an eyeball back out of it."""
+    centres, radii = model.eyes(vertices)
+    is_eye = torch.zeros(len(vertices), dtype=torch.bool, device=vertices.device)
+    is_eye[model.eye_vertices.flatten()] = True
+    cleared = vertices.clone()
+    for centre, radius in zip(centres, radii, strict=True):
+        offset = cleared - centre
+        distance = offset.norm(dim=1, keepdim=True)
+        sunk = (distance < radius + EYELID_CLEARANCE) & (offset[:, 2:] > 0) & ~is_eye[:, None]
+        cleared = torch.where(sunk, centre + offset / distance.clamp(min=1e-6) * (radius + EYELID_CLEARANCE), cleared)
+    return cleared
