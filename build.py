@@ -141,7 +141,7 @@ def create_environment() -> None:
         )
     made = False
     try:
-        made = subprocess.run([python, "-m", "venv", ENVIRONMENT]).returncode == 0
+        made = subprocess.run([python, "-m", "venv", ENVIRONMENT], check=False).returncode == 0
     finally:
         if not made:
             shutil.rmtree(ENVIRONMENT, ignore_errors=True)
@@ -151,7 +151,7 @@ def create_environment() -> None:
 
 def install(*arguments: str | Path) -> None:
     command = [environment_python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    if subprocess.run(command).returncode:
+    if subprocess.run(command, check=False).returncode:
         raise BuildError("Installing the packages failed; pip says why above.")
 
 

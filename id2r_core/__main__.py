@@ -150,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     except (Cancelled, KeyboardInterrupt):
         print("\nCancelled; nothing half-written was left.", file=sys.stderr)
         return EXIT_CANCELLED
-    except Exception as error:  # the process edge
+    except Exception as error:  # noqa: BLE001 - the process edge
         from .worker import unforeseen
 
         traceback.print_exc()

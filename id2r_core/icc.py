@@ -44,9 +44,7 @@ def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
 
 
 def to_srgb(pixels: np.ndarray, profile: MatrixProfile) -> np.ndarray:
-    """[H, W, C] uint16, or floats in [0, 1], in the profile's colours -> [H, W, 3] float32 sRGB in [0, 1]."""
-    if pixels.dtype != np.uint16:
-        pixels = (np.nan_to_num(pixels).clip(0.0, 1.0) * (_CURVE_SAMPLES - 1) + 0.5).astype(np.uint16)
+    """[H, W, C] uint16 in the profile's colours -> [H, W, 3] float32 sRGB in [0, 1]."""
     linear = np.stack([curve[pixels[..., index]] for index, curve in enumerate(profile.curves)], axis=-1)
     return linear_to_srgb(linear @ profile.linear_srgb_from_device.T.astype(np.float32)).clip(0.0, 1.0)
 

@@ -77,7 +77,7 @@ def load_photo(path: str | Path) -> Photo:
         if pixels is None:
             pixels = _pixels(image, profile, warnings)
         elif profile:
-            pixels = _deep_to_srgb(pixels, profile, warnings)
+            pixels = _deep_to_srgb(_limit_working_size(pixels, warnings), profile, warnings)
     pixels = _upright(_limit_working_size(pixels, warnings), orientation)
     return Photo(_to_srgb_float(pixels), path.name, focal_35mm, tuple(warnings))
 
@@ -140,9 +140,9 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
 
 
 def _deep_pixels(data: bytes) -> np.ndarray | None:
-    """[H, W, C] uint16 or float32 of a deep PNG or TIFF, C in (1, 3, 4), RGB order; None for a layout OpenCV lacks."""
+    """[H, W, C] uint16 of a deep PNG or TIFF, C in (1, 3, 4), RGB order; None for a layout OpenCV lacks."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype not in (np.uint16, np.float32):
+    if pixels is None or pixels.dtype != np.uint16:
         return None
     if pixels.ndim == 2:
         return pixels[..., None]
@@ -153,20 +153,13 @@ def _deep_pixels(data: bytes) -> np.ndarray | None:
 def _pixels(image: Image.Image, profile: bytes | None, warnings: list[str]) -> np.ndarray:
     """[H, W, 3 or 4] uint8 sRGB of any other image: palettes, grey, CMYK, Lab, with or without alpha and profile."""
     has_alpha = "A" in image.getbands() or "transparency" in image.info
-    if image.mode.startswith(("I", "F")):
-        image = _grey_from_numbers(image)
-    elif has_alpha or image.mode not in ("L", "RGB", "CMYK", "LAB"):
+    if image.mode in ("I", "F"):
+        raise UnidentifiedImageError("more than 16 bits a channel")
+    if has_alpha or image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGBA" if has_alpha else "RGB")
     if profile:
         image = _profile_to_srgb(image, profile, warnings)
     return np.asarray(image if image.mode in ("RGB", "RGBA") else image.convert("RGB"))
-
-
-def _grey_from_numbers(image: Image.Image) -> Image.Image:
-    """Integer (16 bit range) and floating point (0..1) greys as 8 bit; reached only where OpenCV knows no decoder."""
-    scale = 255.0 if image.mode == "F" else 255.0 / 65535.0
-    values = np.asarray(image, np.float32) * scale
-    return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
 
 
 def _profile_to_srgb(image: Image.Image, profile: bytes, warnings: list[str]) -> Image.Image:
@@ -180,7 +173,7 @@ def _profile_to_srgb(image: Image.Image, profile: bytes, warnings: list[str]) ->
 
 
 def _deep_to_srgb(pixels: np.ndarray, profile: bytes, warnings: list[str]) -> np.ndarray:
-    """As `_profile_to_srgb`, for [H, W, C] uint16 or float32; returns float32."""
+    """As `_profile_to_srgb`, for [H, W, C] uint16; returns float32, or the uint16 as they are."""
     matrix_profile = icc.read_matrix_profile(profile)
     channels = 0 if matrix_profile is None else len(matrix_profile.curves)
     if channels == 0 or pixels.shape[2] < channels:

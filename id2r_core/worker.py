@@ -61,7 +61,7 @@ class Worker:
             return Stopped()
         except Id2rError as error:
             return Failed(error.message, error.hint)
-        except Exception as error:  # the process edge: a bug ends the job, not the worker
+        except Exception as error:  # noqa: BLE001 - the process edge: a bug ends the job, not the worker
             traceback.print_exc()
             return Failed(*unforeseen(error))
 
