@@ -36,7 +36,7 @@ PRIOR_BY_NAME = {
 }  # fmt: skip
 TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portraits are taken
 EXIF_SPREAD = 0.05
-WARP_SUPPORT, WARP_SMOOTHING = 0.055, 0.15  # metres; share of the kernel's diagonal
+WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
 EXPRESSION_TAKES_ALL = 0.007  # metres of expression from which on the residual warp stays out of the neutral face
 EYELID_CLEARANCE = 0.0006
 ITERATIONS = 400
