@@ -45,6 +45,7 @@ from .addon import register, unregister
 
 __all__ = ["register", "unregister"]
 '''
+OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
 # NASA, public domain; carried by scikit-image.
 SAMPLE_NAME = "astronaut"
 SAVE_SAMPLE = "import sys, PIL.Image, skimage.data; PIL.Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])"
@@ -325,7 +326,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             sub.add_argument("--out", type=Path)
         if command is bench:
             sub.add_argument("--runs", type=int, default=3)
-    options, options.more = parser.parse_known_args(arguments)
+    # What starts with a foreign option belongs to pytest or reconstruct, values included.
+    foreign = (i for i, each in enumerate(arguments) if each.startswith("-") and each not in OWN_OPTIONS)
+    cut = next(foreign, len(arguments))
+    options, unknown = parser.parse_known_args(arguments[:cut])
+    options.more = unknown + arguments[cut:]
     if options.more and options.function not in (run, test):
         parser.error(f"unrecognized arguments: {' '.join(options.more)}")
     return options

@@ -147,7 +147,7 @@ def encode_event(event: Event) -> str:
 def decode_event(line: str) -> Event:
     """The event of one line. Raises Id2rError for anything else."""
     values = _object(line)
-    kind = EVENTS.get(values.pop("event", None))
+    kind = EVENTS.get(str(values.pop("event", None)))
     _require(kind is not None, f"The worker sent a line that is no event: {line.strip()[:120]!r}.", UPDATE_BOTH)
     return _build(kind, values)
 
