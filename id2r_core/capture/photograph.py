@@ -1,0 +1,176 @@
+"""What makes a photograph of a rendered head: pose, hair, background, exposure, white balance, sensor and JPEG."""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..conventions import linear_to_srgb
+from ..geometry.camera import Camera, arcface_points, fit_similarity, look_at_head
+from ..head.model import HeadModel
+from ..landmarks import FIVE_POINTS
+from .dice import Dice
+from .light import LUMINANCE
+from .render import Hair
+from .subjects import Subjects
+
+YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
+DISTANCES = (0.45, 2.5)  # metres
+GREY_CARD = 0.2
+ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
+PHOTO_EXPRESSIONS = {
+    "mouthSmile": 0.8, "browInnerUp": 0.5, "browDown": 0.5, "eyeSquint": 0.5, "cheekSquint": 0.4, "mouthFrown": 0.4,
+    "jawOpen": 0.25, "mouthPress": 0.4, "browOuterUp": 0.5, "mouthStretch": 0.3, "noseSneer": 0.3, "eyeWide": 0.4,
+    "mouthPucker": 0.3, "eyeBlink": 0.35,
+}  # fmt: skip
+# Linear albedos of hair: black, dark brown, brown, blond, red, grey, white.
+HAIR_LINEAR = (
+    (0.008, 0.007, 0.006), (0.022, 0.014, 0.010), (0.065, 0.036, 0.020), (0.26, 0.165, 0.08), (0.15, 0.05, 0.02),
+    (0.17, 0.165, 0.16), (0.45, 0.44, 0.42),
+)  # fmt: skip
+IRIS_LINEAR = ((0.045, 0.022, 0.010), (0.09, 0.05, 0.02), (0.10, 0.10, 0.045), (0.10, 0.17, 0.24), (0.18, 0.21, 0.22))
+
+
+def iris_colours(subjects: Subjects) -> Tensor:
+    """Linear iris albedo [S, 3]; light eyes only where the skin is light."""
+    palette = subjects.tone_linear.new_tensor(IRIS_LINEAR)
+    lightest = 1 + (len(palette) - 1.01) * ((subjects.ita - 5) / 40).clamp(0, 1)
+    chosen = (subjects.number("iris") * lightest).long()
+    return palette[chosen] * subjects.between("iris_light", 0.6, 1.4)[:, None]
+
+
+def draw_hair(dice: Dice, head: HeadModel, fine: Tensor, subjects: Subjects) -> Hair:
+    """Hair for each subject: none, short, or long down the sides and the back; wavy at its edge."""
+    regions, device = head.regions, fine.device
+    rows = {"cover": [], "thickness": []}
+    for row, random in enumerate(dice):
+        is_female = float(subjects.number("female")[row]) < 0.5
+        style = random.choice(3, p=(0.04, 0.26, 0.7) if is_female else (0.22, 0.73, 0.05))
+        place = fine[row]
+        frequencies = torch.tensor(random.normal(0, 60, (3, 3)), dtype=place.dtype, device=device)
+        waves = torch.sin(place @ frequencies + place.new_tensor(random.uniform(0, 6, 3))).sum(1)
+        line = regions["scalp"] + random.uniform(-0.25, 0.2)
+        # Long hair also hides ears, temples and the back of the neck, all that lies behind a slanted plane.
+        behind = (random.uniform(-0.045, -0.015) - place[:, 2] + 0.25 * (place[:, 0].abs() - 0.06)) / 0.012
+        if style == 2:
+            line = torch.maximum(line, behind.clamp(0, 1) * (regions["ear"] + regions["neck"] + regions["scalp"]))
+        cover = ((line + 0.08 * waves - 0.45) / 0.12).clamp(0, 1) * (style > 0)
+        most = random.uniform(0.004, 0.02) if style == 1 else random.uniform(0.012, 0.035)
+        rows["cover"].append(cover)
+        rows["thickness"].append(cover * most * (1 + 0.15 * waves))
+    palette = fine.new_tensor(HAIR_LINEAR)
+    ageing = torch.where(subjects.number("age") > 0.6, 3.0, 0.0)
+    common = subjects.number("hair_colour") * torch.where(subjects.ita > 25, 5.0, 1.5)
+    chosen = torch.where(subjects.number("hair_light") < ageing / 4, 4 + 2.9 * subjects.number("hair_colour"), common)
+    linear = palette[chosen.long().clamp(max=len(palette) - 1)] * subjects.between("hair_light", 0.6, 1.5)[:, None]
+    return Hair(torch.stack(rows["cover"])[..., None], torch.stack(rows["thickness"])[..., None], linear)
+
+
+def no_hair(fine: Tensor) -> Hair:
+    """Bare heads for fine vertices [S, Nf, 3]."""
+    return Hair(torch.zeros_like(fine[..., :1]), torch.zeros_like(fine[..., :1]), torch.zeros_like(fine[:, 0]))
+
+
+def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera:
+    """A camera a head [B, Nf, 3] from about the front, aligned by the five points with a detector's error."""
+    count, device = len(fine), fine.device
+    yaw, pitch, roll = (dice.normal(math.radians(angle)) for angle in (YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES))
+    distances = np.exp(dice.uniform(*np.log(DISTANCES)))
+    views = [
+        _turned(look_at_head(torch.tensor([y]), float(d), torch.zeros(3)), p, r, float(d))
+        for y, p, r, d in zip(yaw, pitch, roll, distances, strict=True)
+    ]
+    ones = torch.ones(count, device=device)
+    cameras = Camera(torch.cat(views).to(device), ones, torch.zeros(count, 2, device=device), size, size)
+    five = head.landmarks(fine)[:, list(FIVE_POINTS)]
+    seen = cameras.project(five)[..., :2]
+    error = torch.from_numpy(dice.normal(ALIGNMENT_JITTER * size, 5, 2)).to(device)
+    target = arcface_points(size, device) + error
+    return cameras.warped(fit_similarity(target, seen), size, size)
+
+
+def _turned(view_from_world: Tensor, pitch: float, roll: float, distance: float) -> Tensor:
+    """Move a view about the point it looks at, `distance` ahead: first nod, then tilt. [1, 4, 4]."""
+    cos_p, sin_p, cos_r, sin_r = math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
+    nod = torch.tensor([[1, 0, 0], [0, cos_p, -sin_p], [0, sin_p, cos_p]], dtype=torch.float32)
+    tilt = torch.tensor([[cos_r, -sin_r, 0], [sin_r, cos_r, 0], [0, 0, 1]], dtype=torch.float32)
+    moved = view_from_world.clone()
+    ahead = torch.tensor([0.0, 0.0, distance])
+    turn = tilt @ nod
+    moved[:, :3, :3] = turn @ view_from_world[:, :3, :3]
+    moved[:, :3, 3] = (view_from_world[:, :3, 3] - ahead) @ turn.T + ahead
+    return moved
+
+
+def draw_backdrop(dice: Dice, scenery: Tensor, irradiance: Tensor) -> Tensor:
+    """What lies behind the heads, radiance [B, 3, H, W]: the scenery out of focus, or a plain wall in the same light.
+
+    scenery [B, 3, H, W]; irradiance [B, 3] (divided by pi) that a wall facing the camera gets.
+    """
+    rows = []
+    size = scenery.shape[-1]
+    for random, view, light in zip(dice, scenery, irradiance, strict=True):
+        if random.random() < 0.5:
+            steps = int(size / random.uniform(6, 24))
+            blurred = functional.interpolate(view[None], size=(steps, steps), mode="area")
+            wide = functional.interpolate(blurred, size=(size, size), mode="bicubic", align_corners=False)
+            rows.append(wide[0].clamp(min=0))
+            continue
+        albedo = view.new_tensor(np.exp(random.uniform(-3.0, -0.1)) * random.uniform(0.6, 1.0, 3))
+        corners = view.new_tensor(np.exp(random.normal(0, 0.25, (1, 1, 2, 2))))
+        fall = functional.interpolate(corners, size=(size, size), mode="bilinear", align_corners=True)[0]
+        rows.append((albedo * light)[:, None, None] * fall)
+    return torch.stack(rows)
+
+
+def expose(dice: Dice, radiance: Tensor, mask: Tensor, incident: Tensor) -> Tensor:
+    """Camera's linear RGB [B, 3, H, W] of scene radiance: metered exposure and an imperfect white balance.
+
+    The meter reads partly the incident light (`incident` [B, 3], radiance of a white surface), partly the image, whose
+    middle weighs most; so the level of the face is evidence of its albedo, as in real photographs, but not proof.
+    """
+    weights = radiance.new_tensor(LUMINANCE)
+    luminance = torch.einsum("c,bchw->bhw", weights, radiance)
+    centre = 0.15 + mask[:, 0].float()
+    metered = (luminance * centre).sum((1, 2)) / centre.sum((1, 2)).clamp(min=1e-6)
+    by_image = radiance.new_tensor(dice.uniform(0.1, 0.7))
+    grey_card = (GREY_CARD * (incident @ weights)).clamp(min=1e-5)
+    level = torch.lerp(grey_card.log(), metered.clamp(min=1e-5).log(), by_image)
+    stops = radiance.new_tensor(dice.normal(0.3)) * math.log(2)
+    gain = GREY_CARD * (stops - level).exp()
+    grey = incident / (incident @ weights)[:, None]
+    balance = grey.clamp(0.2, 5.0) ** -radiance.new_tensor(dice.uniform(0.7, 1.0, 1))
+    tint = radiance.new_tensor(np.exp(dice.normal(0.035, 3)))
+    return radiance * (gain[:, None] * balance * tint)[..., None, None]
+
+
+def develop(dice: Dice, linear: Tensor) -> Tensor:
+    """Linear camera RGB [B, 3, H, W] to the sRGB of a stored file: shoulder, contrast, blur, noise, 8-bit JPEG."""
+    images = []
+    for random, image in zip(dice, linear, strict=True):
+        shoulder = random.uniform(0.6, 0.99)
+        over = (image - shoulder).clamp(min=0) / (1 - shoulder)
+        srgb = linear_to_srgb(image.clamp(max=shoulder) + (1 - shoulder) * torch.tanh(over)).clamp(0, 1)
+        contrast = random.uniform(0.0, 0.35)
+        srgb = torch.lerp(srgb, srgb * srgb * (3 - 2 * srgb), contrast)
+        images.append(_store(random, srgb))
+    return torch.stack(images)
+
+
+def _store(random: np.random.Generator, srgb: Tensor) -> Tensor:
+    """One image [3, H, W] through lens blur, resizing, noise and JPEG."""
+    pixels = srgb.permute(1, 2, 0).cpu().numpy()
+    size = pixels.shape[0]
+    if random.random() < 0.35:
+        small = max(48, int(size * random.uniform(0.45, 0.95)))
+        pixels = cv2.resize(cv2.resize(pixels, (small, small), interpolation=cv2.INTER_AREA), (size, size))
+    blur = random.uniform(0.35, 0.9) * size / 128 if size > 128 else random.uniform(0.3, 0.65)
+    pixels = cv2.GaussianBlur(pixels, (0, 0), blur)
+    noise = random.standard_normal(pixels.shape, dtype=np.float32) * (random.uniform(0.0, 0.02) * random.random())
+    pixels = ((pixels + noise).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 99))]
+    stored = cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], quality)[1], cv2.IMREAD_COLOR)[..., ::-1]
+    return torch.from_numpy(stored.astype(np.float32) / 255.0).permute(2, 0, 1).to(srgb.device)

@@ -1,0 +1,60 @@
+"""A contact sheet of the capture stage: every subject's photograph, its three views, and their reflectance."""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ..conventions import Domain
+from ..errors import Id2rError
+from .sources import SPLITS
+from .stage import CaptureStage
+
+SHEET_DOMAINS = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
+AT_ONCE = 4
+
+
+def write_preview(stage: CaptureStage, count: int, path: Path, progress=None) -> None:
+    """Write subjects 0 .. count - 1, one a row: photograph | RGB of the three views | front diffuse, specular,
+    roughness, normal | left diffuse, normal. Calls progress("preview", done, total)."""
+    rows = []
+    for start in range(0, count, AT_ONCE):
+        subjects = stage.subjects(range(start, min(start + AT_ONCE, count)))
+        views, photographs = stage.views(subjects), stage.photographs(subjects, take=1)
+        columns = [photographs.srgb, *views[Domain.RGB].unbind(1)]
+        columns += [views[domain][:, 0] for domain in SHEET_DOMAINS]
+        columns += [views[Domain.DIFFUSE][:, 1], photographs.reflectance[Domain.DIFFUSE]]
+        rows += list(torch.cat(columns, dim=3))
+        if progress:
+            progress("preview", len(rows), count)
+    sheet = torch.cat(rows, dim=1).permute(1, 2, 0).cpu().numpy()
+    pixels = (sheet.clip(0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1]
+    path = Path(path)
+    encoded = cv2.imencode(path.suffix or ".png", pixels)[1]
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(encoded.tobytes())
+        partial.replace(path)
+    except OSError as error:
+        raise Id2rError(
+            f"'{path}' cannot be written: {error.strerror}.", "Choose a folder you may write to."
+        ) from error
+
+
+def main(argv: list[str]) -> int:
+    """`capture preview --count N --data DIR --out FILE`."""
+    parser = argparse.ArgumentParser(prog="id2r_core capture preview", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the directory of training data")
+    parser.add_argument("--out", type=Path, default=Path("capture.png"))
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--size", type=int, default=256, help="pixels of one picture")
+    parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args(argv)
+    stage = CaptureStage(given.data, given.size, given.device, given.seed, given.split)
+    write_preview(stage, given.count, given.out)
+    return 0

@@ -1,0 +1,243 @@
+"""From posed heads and their maps to images: rasterise once, then every domain and the light from the same fragments."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..conventions import SKIN_IOR, Domain, encode_normal, ior_to_f0, linear_to_srgb
+from ..geometry.camera import Camera
+from ..geometry.mesh import vertex_normals
+from ..geometry.rasterize import Fragments, interpolate, rasterize
+from ..geometry.texture import sample_texture
+from ..head.model import PARTS, HeadModel
+from .light import Environments, Lighting, reflected_light
+from .skins import SkinMaps
+
+SCLERA_LINEAR = (0.52, 0.45, 0.40)
+PUPIL_LINEAR = 0.01
+IRIS_RADIUS, PUPIL_RADIUS = 0.082, 0.032  # in the polar uv of an eyeball: 0.5 is the half turn to its back
+EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
+HAIR_SPECULAR, HAIR_ROUGHNESS = 0.4, 0.55
+# How much of the irradiance of each channel has wandered through the skin to the neighbouring fine vertices.
+SCATTERED = (0.9, 0.45, 0.25)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the camera sees, per pixel of B images; zero where `mask` is.
+
+    mask: [B, 1, H, W] bool, any part of the head; is_skin: [B, 1, H, W] bool, its skin
+    diffuse_linear: [B, 3, H, W]; specular, roughness: [B, 1, H, W] image values
+    normal: [B, H, W, 3] unit, head frame, with meso detail
+    openness: [B, 1, H, W] share of the sky that is seen
+    irradiance: [B, 3, H, W]; to_camera: [B, H, W, 3] unit
+    """
+
+    mask: Tensor
+    is_skin: Tensor
+    diffuse_linear: Tensor
+    specular: Tensor
+    roughness: Tensor
+    normal: Tensor
+    openness: Tensor
+    irradiance: Tensor
+    to_camera: Tensor
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Hair of B heads as a swollen scalp: cover [B, Nf, 1] in [0, 1], thickness [B, Nf, 1] metres, linear [B, 3]."""
+
+    cover: Tensor
+    thickness: Tensor
+    linear: Tensor
+
+
+@dataclass(frozen=True)
+class Scattering:
+    """Tables of one head model for lighting its fine vertices.
+
+    neighbours: [Nf, Nf] sparse, the mean over a vertex and those one edge away
+    openness: [Nf, 1] cosine-weighted share of the sky that the mean head leaves open
+    """
+
+    neighbours: Tensor
+    openness: Tensor
+
+
+def make_scattering(head: HeadModel) -> Scattering:
+    count = len(head.visibility)
+    edges = torch.cat([head.faces[:, [0, 1]], head.faces[:, [1, 2]], head.faces[:, [2, 0]]]).T
+    loops = torch.arange(count, device=edges.device).expand(2, -1)
+    pairs = torch.cat([edges, edges.flip(0), loops], dim=1)
+    ones = torch.ones(pairs.shape[1], device=edges.device)
+    matrix = torch.sparse_coo_tensor(pairs, ones, (count, count), check_invariants=False).coalesce()
+    values = (matrix.values() > 0).float()
+    degree = torch.zeros(count, device=edges.device).index_add(0, matrix.indices()[0], values)
+    values = values / degree[matrix.indices()[0]]
+    matrix = torch.sparse_coo_tensor(matrix.indices(), values, (count, count), check_invariants=False)
+    normals = vertex_normals(head.subdivide(head.neutral[None]), head.faces)[0]
+    cosine = (normals @ head.light_directions.T).clamp(min=0)
+    openness = (cosine * head.visibility).sum(1, keepdim=True) / cosine.sum(1, keepdim=True).clamp(min=1e-6)
+    return Scattering(matrix.coalesce().to_sparse_csr(), openness)
+
+
+def vertex_irradiance(
+    head: HeadModel, scattering: Scattering, normals: Tensor, lighting: Lighting, tone: Tensor
+) -> Tensor:
+    """Irradiance / pi on fine vertices [S, Nf, 3]: shadowed directional lights, a bounce, and light that wandered.
+
+    Closed places get back a share of what their surroundings, of albedo `tone` [S, 3], return; scattering under the
+    skin is the mean over a few millimetres, most of red and least of blue.
+    """
+    rows = []
+    for normal, power in zip(normals, lighting.power, strict=True):
+        cosine = normal @ head.light_directions.T
+        cosine.clamp_(min=0).mul_(head.visibility)
+        rows.append(cosine @ power / torch.pi)
+    direct = torch.stack(rows)
+    closed = 1 - scattering.openness
+    direct = direct + closed * (tone * lighting.mean)[:, None]
+    flat = direct.permute(1, 0, 2).flatten(1)  # [Nf, S * 3]
+    for _ in range(2):
+        flat = scattering.neighbours @ flat
+    wandered = flat.unflatten(1, (len(normals), 3)).permute(1, 0, 2)
+    return torch.lerp(direct, wandered, direct.new_tensor(SCATTERED))
+
+
+def see_surface(
+    head: HeadModel,
+    cameras: Camera,
+    fine: Tensor,
+    normals: Tensor,
+    vertex_light: Tensor,
+    maps: SkinMaps,
+    iris_linear: Tensor,
+    hair: Hair,
+) -> Surface:
+    """Rasterise B heads [B, Nf, 3] through B cameras; vertex_light [B, Nf, 4] is irradiance and openness.
+
+    `maps`, `iris_linear` [B, 3] and `hair` belong to the heads one by one.
+    """
+    height, width = cameras.height, cameras.width
+    fragments = rasterize(cameras.project(fine), head.faces, height, width)
+    seen = interpolate(torch.cat([normals, vertex_light, hair.cover], dim=-1), head.faces, fragments)
+    uv = interpolate(head.fine_uv, head.faces_uv, fragments).permute(0, 2, 3, 1)
+    stacked = torch.cat([maps.diffuse_linear, maps.specular, maps.roughness, maps.height_slope], dim=1)
+    sampled = sample_texture(stacked, uv)
+    part = head.face_part[fragments.face.clamp(min=0)][:, None]
+    is_eye = fragments.mask & (part >= PARTS.index("eyeball_left"))
+    smooth = functional.normalize(seen[:, :3].permute(0, 2, 3, 1), dim=-1, eps=1e-6)
+    slope = sampled[:, 5:7] * ~is_eye
+    to_camera = -camera_rays(cameras)
+    normal = _with_meso_detail(smooth, slope, fragments, fine, head)
+    mask = fragments.mask
+    strands = (sampled[:, 5:6] * 1e3).tanh()  # the meso slope of the skin below gives hair a grain
+    is_hair = ((seen[:, 7:8] + 0.2 * strands) > 0.5) & mask & ~is_eye
+    hair_albedo = hair.linear[:, :, None, None] * (0.6 * strands).exp()
+
+    def choose(skin, eye_value, hair_value):
+        return torch.where(is_hair, hair_value, torch.where(is_eye, eye_value, skin)) * mask
+
+    number = sampled.new_tensor
+    return Surface(
+        mask=mask,
+        is_skin=mask & (part == PARTS.index("skin")) & ~is_hair,
+        diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, iris_linear), hair_albedo),
+        specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), number(HAIR_SPECULAR)),
+        roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), number(HAIR_ROUGHNESS)),
+        normal=normal * mask[:, 0, :, :, None],
+        openness=seen[:, 6:7],
+        irradiance=seen[:, 3:6],
+        to_camera=to_camera,
+    )
+
+
+def shade(surface: Surface, environments: Environments, lighting: Lighting) -> Tensor:
+    """Outgoing radiance [B, 3, H, W]: diffuse from the irradiance, GGX from the prefiltered environment (Karis 2013)."""
+    facing = (surface.normal * surface.to_camera).sum(-1).clamp(0.02, 1.0)  # [B, H, W]
+    roughness = surface.roughness[:, 0]
+    f0 = surface.specular[:, 0] * (2 * ior_to_f0(SKIN_IOR))
+    reflectance = _environment_brdf(f0, roughness, facing)
+    mirrored = 2 * facing[..., None] * surface.normal - surface.to_camera
+    gloss = reflected_light(environments, lighting, mirrored, roughness)
+    openness = surface.openness[:, 0]
+    # Ambient occlusion of a glossy lobe (Lagarde & de Rousiers, "Moving Frostbite to PBR", 2014).
+    exponent = 2 ** (-16 * roughness - 1)
+    seen = ((facing + openness).clamp(min=1e-4) ** exponent - 1 + openness).clamp(0, 1)
+    diffuse = surface.diffuse_linear * surface.irradiance * (1 - reflectance)[:, None]
+    return (diffuse + gloss * (reflectance * seen)[:, None]) * surface.mask
+
+
+def reflectance_images(surface: Surface) -> dict[Domain, Tensor]:
+    """The four reflectance domains, [B, 3, H, W] in [0, 1] each; pixels without a head are 0."""
+    normal = encode_normal(surface.normal).permute(0, 3, 1, 2) * surface.mask
+    return {
+        Domain.DIFFUSE: linear_to_srgb(surface.diffuse_linear),
+        Domain.SPECULAR: surface.specular.expand(-1, 3, -1, -1),
+        Domain.ROUGHNESS: surface.roughness.expand(-1, 3, -1, -1),
+        Domain.NORMAL: normal,
+    }
+
+
+def camera_rays(cameras: Camera) -> Tensor:
+    """Unit directions [B, H, W, 3] in the world from the camera through its pixel centres."""
+    device = cameras.focal.device
+    y, x = torch.meshgrid(
+        torch.arange(cameras.height, device=device) + 0.5,
+        torch.arange(cameras.width, device=device) + 0.5,
+        indexing="ij",
+    )
+    pixel = torch.stack([x, y], dim=-1)[None] - cameras.principal[:, None, None]
+    pixel = pixel / cameras.focal[:, None, None, None]
+    view = functional.normalize(torch.cat([pixel, torch.ones_like(pixel[..., :1])], dim=-1), dim=-1)
+    return torch.einsum("bij,bhwi->bhwj", cameras.view_from_world[:, :3, :3], view)
+
+
+def _with_meso_detail(smooth: Tensor, slope: Tensor, fragments: Fragments, fine: Tensor, head: HeadModel) -> Tensor:
+    """Tilt the smooth normals against the surface gradient of the meso height (Mikkelsen 2010), [B, H, W, 3].
+
+    The gradient of u and v on a flat triangle with unit normal n and area A is the sum of the corners' values times
+    n x (opposite edge) / 2A.
+    """
+    image, row, column = (fragments.face >= 0).nonzero(as_tuple=True)
+    face = fragments.face[image, row, column]
+    corner = fine[image[:, None], head.faces[face]]  # [P, 3, 3]
+    uv = head.fine_uv[head.faces_uv[face]]  # [P, 3, 2]
+    edge_1, edge_2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    normal = torch.linalg.cross(edge_1, edge_2)
+    du, dv = uv[:, 1:, 0] - uv[:, :1, 0], uv[:, 1:, 1] - uv[:, :1, 1]  # [P, 2]
+    growth = slope[image, :, row, column]  # [P, 2]
+    along_1 = growth[:, 0] * du[:, 0] + growth[:, 1] * dv[:, 0]
+    along_2 = growth[:, 0] * du[:, 1] + growth[:, 1] * dv[:, 1]
+    # Height rises by along_1 over edge_1 and by along_2 over edge_2.
+    gradient = along_1[:, None] * torch.linalg.cross(edge_2, normal) - along_2[:, None] * torch.linalg.cross(
+        edge_1, normal
+    )
+    gradient = gradient / normal.square().sum(-1, keepdim=True).clamp(min=1e-20)
+    gradient = gradient / (gradient.norm(dim=-1, keepdim=True) / 0.6).clamp(min=1.0)
+    tilted = smooth.clone()
+    tilted[image, row, column] = functional.normalize(smooth[image, row, column] - gradient, dim=-1)
+    return tilted
+
+
+def _eye_albedo(uv: Tensor, iris_linear: Tensor) -> Tensor:
+    """[B, 3, H, W] albedo of an eyeball at its polar uv: sclera, iris with a dark rim, pupil."""
+    radius = (uv - 0.5).norm(dim=-1)[:, None]
+    angle = torch.atan2(uv[..., 1] - 0.5, uv[..., 0] - 0.5)[:, None]
+    fibres = 1 + 0.25 * (9 * angle).sin() * (23 * angle).cos()
+    iris = iris_linear[:, :, None, None] * fibres * (1.2 - 0.9 * ((radius / IRIS_RADIUS) ** 4).clamp(max=1))
+    sclera = uv.new_tensor(SCLERA_LINEAR)[:, None, None].expand_as(iris)
+    edge = 0.006
+    eye = torch.lerp(iris, sclera, ((radius - IRIS_RADIUS) / edge + 0.5).clamp(0, 1))
+    return torch.lerp(torch.full_like(eye, PUPIL_LINEAR), eye, ((radius - PUPIL_RADIUS) / edge + 0.5).clamp(0, 1))
+
+
+def _environment_brdf(f0: Tensor, roughness: Tensor, facing: Tensor) -> Tensor:
+    """Directional albedo of GGX with Schlick's Fresnel, an analytic fit (Karis, "Physically Based Shading on Mobile")."""
+    x, y = 1 - roughness, -0.0275 * roughness + 0.0425
+    z, w = -0.572 * roughness + 1.04, 0.022 * roughness - 0.04
+    bend = torch.minimum(x * x, 2 ** (-9.28 * facing)) * x + y
+    return f0 * (-1.04 * bend + z) + (1.04 * bend + w)

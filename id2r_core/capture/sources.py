@@ -1,0 +1,49 @@
+"""What lies in the data directory, and which half of it training may see."""
+
+import os
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import Id2rError
+
+SPLITS = ("train", "validation")
+VALIDATION_SHARE = 5  # one name in five
+
+
+def split_of(name: str) -> str:
+    """The split that a subject, skin or environment of that name belongs to, for ever: by the CRC-32 of the name."""
+    return SPLITS[zlib.crc32(name.encode()) % VALIDATION_SHARE == 0]
+
+
+def list_sources(data_dir: Path, pattern: str, split: str) -> list[Path]:
+    """The files of one split that match, sorted by name. Raises Id2rError when there are none."""
+    found = [path for path in sorted(Path(data_dir).glob(pattern)) if split_of(path.stem) == split]
+    if not found:
+        raise Id2rError(
+            f"The data directory '{Path(data_dir).name}' holds no '{pattern}' of the {split} split.",
+            "Give the directory that holds makehuman/, hdri/ and the other training data.",
+        )
+    return found
+
+
+def read_srgb(path: Path) -> np.ndarray:
+    """An 8-bit image as float32 sRGB [H, W, 3]. Raises Id2rError when it cannot be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(_read(image, path)[..., ::-1], dtype=np.float32) / 255.0
+
+
+def read_environment(path: Path) -> np.ndarray:
+    """An equirectangular EXR as float32 linear RGB [H, W, 3], row 0 up. Raises Id2rError when it cannot be read."""
+    # OpenCV asks this switch when it meets its first EXR.
+    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return np.ascontiguousarray(_read(image, path)[..., 2::-1], dtype=np.float32)
+
+
+def _read(image, path: Path) -> np.ndarray:
+    if image is None:
+        raise Id2rError(f"'{path.name}' cannot be read as an image.", "Copy the training data again.")
+    return image

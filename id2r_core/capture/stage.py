@@ -1,0 +1,177 @@
+"""The stage itself: subjects by index, their three fixed views, and photographs of them, streamed to training."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..conventions import Domain, linear_to_srgb
+from ..geometry.camera import Camera, capture_cameras
+from ..geometry.mesh import vertex_normals
+from ..head.model import HeadModel, load_head
+from .dice import Dice
+from .light import LUMINANCE, Lighting, light_scene, load_environments, random_turns, seen_behind
+from .photograph import (
+    PHOTO_EXPRESSIONS,
+    develop,
+    draw_backdrop,
+    draw_cameras,
+    draw_hair,
+    expose,
+    iris_colours,
+    no_hair,
+)
+from .pigment import build_pigment_table
+from .render import (
+    Hair,
+    Surface,
+    camera_rays,
+    make_scattering,
+    reflectance_images,
+    see_surface,
+    shade,
+    vertex_irradiance,
+)
+from .skins import SkinMaps, load_skins, make_tile, skin_maps
+from .sources import SPLITS
+from .subjects import Casting, Subjects, draw_expression
+
+VIEW_COUNT = 3
+SMALLEST_TILE, LARGEST_TILE = 256, 1024
+GREY_CARD_VIEWS = 0.75  # what white would be in a view: the views are well exposed and balanced
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """One photograph a subject, aligned as crops of real photos are.
+
+    srgb: [S, 3, H, W]
+    reflectance: domain -> [S, 3, H, W], the four domains in the photograph's own view, 0 where no head is seen
+    skin: [S, 1, H, W] in {0, 1}; 1 where `reflectance` shows skin that the photograph sees (no hair, eyes, mouth)
+    """
+
+    srgb: Tensor
+    reflectance: dict[Domain, Tensor]
+    skin: Tensor
+
+
+class CaptureStage:
+    """Renders subjects that are functions of (seed, split, index); everything is batched on `device`.
+
+    data_dir: the training data (makehuman/skins*, hdri); nothing is written there. size: pixels of a view or photograph.
+    Raises Id2rError when the directory lacks sources of the split or the head file has not been built.
+    """
+
+    def __init__(
+        self, data_dir, size: int, device="cpu", seed: int = 0, split: str = "train", head: HeadModel | None = None
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split is '{split}', expected one of {SPLITS}")
+        self.size = size
+        self.device = torch.device(device)
+        self.head = (head or load_head()).to(self.device)
+        self._seed = (seed, SPLITS.index(split))
+        self._taken = 0
+        self._pigments = build_pigment_table(self.device)
+        self._tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
+        self._skins = load_skins(Path(data_dir), split, self._tile, self._pigments, seed)
+        self._environments = load_environments(Path(data_dir), split, self.device)
+        self._scattering = make_scattering(self.head)
+        self._casting = Casting(self.head, self._pigments, seed, split)
+        self._cameras = capture_cameras(size, self.device)
+
+    def subjects(self, indices) -> Subjects:
+        """The subjects with these whole numbers; the same number is always the same person."""
+        return self._casting.cast(indices, self.device)
+
+    @torch.no_grad()
+    def views(self, subjects: Subjects) -> dict[Domain, Tensor]:
+        """Five domains, [S, 3 views, 3, H, W] in [0, 1] each; RGB under a light of the subject's own; 0 behind the head."""
+        lighting = self._light(self._dice(subjects, take=0))
+        fine = self._posed(subjects.identity, subjects.expression)
+        surface = self._see(self._cameras, fine, subjects, lighting, no_hair(fine), copies=VIEW_COUNT)
+        lit = shade(surface, self._environments, _each(lighting, VIEW_COUNT))
+        level = GREY_CARD_VIEWS / (lighting.mean @ lit.new_tensor(LUMINANCE))
+        balance = level[:, None] * lighting.mean.mean(1, keepdim=True) / lighting.mean
+        rgb = linear_to_srgb(lit * balance.repeat_interleave(VIEW_COUNT, 0)[..., None, None]).clamp(0, 1)
+        images = {Domain.RGB: rgb} | reflectance_images(surface)
+        return {domain: image.unflatten(0, (-1, VIEW_COUNT)) for domain, image in images.items()}
+
+    @torch.no_grad()
+    def photographs(self, subjects: Subjects, take: int | None = None) -> Photographs:
+        """One photograph a subject. The same `take` (1, 2, ...) gives the same pictures; without one each call is new."""
+        if take is None:
+            self._taken += 1
+            take = self._taken
+        dice = self._dice(subjects, take)
+        names = self.head.expression_names
+        drawn = np.stack([draw_expression(random, names, PHOTO_EXPRESSIONS, share=0.2) for random in dice])
+        fine = self._posed(subjects.identity, torch.from_numpy(drawn.astype(np.float32)).to(self.device))
+        lighting = self._light(dice)
+        cameras = draw_cameras(dice, self.head, fine, self.size)
+        hair = draw_hair(dice, self.head, fine, subjects)
+        surface = self._see(cameras, fine, subjects, lighting, hair)
+        rays = camera_rays(cameras)
+        incident = self._incident(lighting, rays)
+        behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
+        radiance = torch.where(surface.mask, shade(surface, self._environments, lighting), behind)
+        srgb = develop(dice, expose(dice, radiance, surface.mask, incident))
+        return Photographs(srgb, reflectance_images(surface), surface.is_skin.float())
+
+    def skins(self, subjects: Subjects) -> SkinMaps:
+        """The maps of subjects in the head tile."""
+        return skin_maps(subjects, self._skins, self._tile, self._pigments)
+
+    def _dice(self, subjects: Subjects, take: int) -> Dice:
+        return Dice([(*self._seed, take, index) for index in subjects.index.tolist()])
+
+    def _posed(self, identity: Tensor, expression: Tensor) -> Tensor:
+        return self.head.subdivide(self.head.shape(identity, expression))
+
+    def _light(self, dice: Dice) -> Lighting:
+        chosen = torch.from_numpy(dice.integers(len(self._environments.names))).to(self.device)
+        fill = torch.from_numpy(dice.uniform(-0.5, 0.8).clip(0)).to(self.device)
+        turns = random_turns(dice).to(self.device)
+        return light_scene(self._environments, chosen, turns, fill, self.head.light_directions)
+
+    def _incident(self, lighting: Lighting, rays: Tensor) -> Tensor:
+        """Irradiance / pi of a surface that faces the camera, [S, 3]."""
+        towards = -rays[:, self.size // 2, self.size // 2]
+        cosine = (towards @ self.head.light_directions.T).clamp(min=0)
+        return torch.einsum("sl,slc->sc", cosine, lighting.power) / torch.pi
+
+    def _see(
+        self, cameras: Camera, fine: Tensor, subjects: Subjects, lighting: Lighting, hair: Hair, copies=1
+    ) -> Surface:
+        """What the cameras see of S lit heads [S, Nf, 3]; each head stands before `copies` cameras."""
+        normals = vertex_normals(fine, self.head.faces)
+        irradiance = vertex_irradiance(self.head, self._scattering, normals, lighting, subjects.tone_linear)
+        light = torch.cat([irradiance, self._scattering.openness.expand(len(fine), -1, -1)], dim=-1)
+        swollen = fine + normals * hair.thickness
+        if copies > 1:
+            cameras = _cameras_in_turn(cameras, len(fine))
+        each = lambda of_subjects: _each(of_subjects, copies)  # noqa: E731
+        return see_surface(
+            self.head,
+            cameras,
+            each(swollen),
+            each(normals),
+            each(light),
+            each(self.skins(subjects)),
+            each(iris_colours(subjects)),
+            each(hair),
+        )
+
+
+def _each(batch, copies: int):
+    """A tensor, or a dataclass of tensors, with every row `copies` times in a row."""
+    if isinstance(batch, Tensor):
+        return batch.repeat_interleave(copies, 0)
+    return replace(batch, **{field.name: _each(getattr(batch, field.name), copies) for field in fields(batch)})
+
+
+def _cameras_in_turn(cameras: Camera, heads: int) -> Camera:
+    """All cameras for the first head, all for the second, and so on."""
+    return cameras[torch.arange(len(cameras), device=cameras.focal.device).repeat(heads)]
