@@ -327,7 +327,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if command is bench:
             sub.add_argument("--runs", type=int, default=3)
     # What starts with a foreign option belongs to pytest or reconstruct, values included.
-    foreign = (i for i, each in enumerate(arguments) if each.startswith("-") and each not in OWN_OPTIONS)
+    foreign = (
+        i for i, each in enumerate(arguments) if each.startswith("-") and each.partition("=")[0] not in OWN_OPTIONS
+    )
     cut = next(foreign, len(arguments))
     options, unknown = parser.parse_known_args(arguments[:cut])
     options.more = unknown + arguments[cut:]
