@@ -14,7 +14,7 @@ from ..head.model import HeadModel
 from ..landmarks import FIVE_POINTS
 from .dice import Dice
 from .light import LUMINANCE
-from .render import Hair
+from .render import Hair, RenderMesh
 from .subjects import Subjects
 
 YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
@@ -31,6 +31,9 @@ HAIR_LINEAR = (
     (0.008, 0.007, 0.006), (0.022, 0.014, 0.010), (0.065, 0.036, 0.020), (0.26, 0.165, 0.08), (0.15, 0.05, 0.02),
     (0.17, 0.165, 0.16), (0.45, 0.44, 0.42),
 )  # fmt: skip
+BARE, SHORT, LONG = range(3)
+STYLES_FEMALE, STYLES_MALE = (0.04, 0.26, 0.7), (0.22, 0.73, 0.05)
+THICKNESS = ((0.0, 1e-6), (0.004, 0.022), (0.012, 0.035))  # metres, by style
 IRIS_LINEAR = ((0.045, 0.022, 0.010), (0.09, 0.05, 0.02), (0.10, 0.10, 0.045), (0.10, 0.17, 0.24), (0.18, 0.21, 0.22))
 
 
@@ -42,36 +45,48 @@ def iris_colours(subjects: Subjects) -> Tensor:
     return palette[chosen] * subjects.between("iris_light", 0.6, 1.4)[:, None]
 
 
-def draw_hair(dice: Dice, head: HeadModel, fine: Tensor, subjects: Subjects) -> Hair:
-    """Hair for each subject: none, short, or long down the sides and the back; wavy at its edge."""
-    regions, device = head.regions, fine.device
-    rows = {"cover": [], "thickness": []}
-    for row, random in enumerate(dice):
-        is_female = float(subjects.number("female")[row]) < 0.5
-        style = random.choice(3, p=(0.04, 0.26, 0.7) if is_female else (0.22, 0.73, 0.05))
-        place = fine[row]
-        frequencies = torch.tensor(random.normal(0, 60, (3, 3)), dtype=place.dtype, device=device)
+def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) -> Hair:
+    """Hair for each subject: none, short, or long down the sides and the back; wavy at its edge.
+
+    It is the scalp itself, swollen smoothly: cover decides what looks like hair, thickness only the silhouette.
+    """
+    masks, covers, thicknesses = mesh.region_masks, [], []
+    for random, place, number in zip(
+        dice, fine[:, : mesh.vertex_count], subjects.number("female").tolist(), strict=True
+    ):
+        style = random.choice(3, p=STYLES_FEMALE if number < 0.5 else STYLES_MALE)
+        frequencies = place.new_tensor(random.normal(0, 60, (3, 3)))
         waves = torch.sin(place @ frequencies + place.new_tensor(random.uniform(0, 6, 3))).sum(1)
-        line = regions["scalp"] + random.uniform(-0.25, 0.2)
-        # Long hair also hides ears, temples and the back of the neck, all that lies behind a slanted plane.
-        behind = (random.uniform(-0.045, -0.015) - place[:, 2] + 0.25 * (place[:, 0].abs() - 0.06)) / 0.012
-        if style == 2:
-            line = torch.maximum(line, behind.clamp(0, 1) * (regions["ear"] + regions["neck"] + regions["scalp"]))
-        cover = ((line + 0.08 * waves - 0.45) / 0.12).clamp(0, 1) * (style > 0)
-        most = random.uniform(0.004, 0.02) if style == 1 else random.uniform(0.012, 0.035)
-        rows["cover"].append(cover)
-        rows["thickness"].append(cover * most * (1 + 0.15 * waves))
+        line = masks["scalp"] + random.uniform(-0.1, 0.25)
+        if style == LONG:
+            # All that lies behind a slanted plane, ears and the back of the neck too.
+            behind = (random.uniform(-0.05, -0.02) - place[:, 2] + 0.3 * (place[:, 0].abs() - 0.06)) / 0.03
+            hidden = (masks["ear"] + masks["neck"] + masks["scalp"]).clamp(0, 1)
+            line = torch.maximum(line, behind.clamp(0, 1) * hidden)
+        line = line * (style != BARE) + 0.05 * waves
+        covers.append(((line - 0.4) / 0.2).clamp(0, 1))
+        rise = ((line - 0.25) / 0.75).clamp(0, 1)
+        thicknesses.append(rise * rise * (3 - 2 * rise) * random.uniform(*THICKNESS[style]))
+    chosen = torch.where(_is_grey(subjects), 5 + 1.9 * subjects.number("hair_colour"), _common_colour(subjects))
     palette = fine.new_tensor(HAIR_LINEAR)
-    ageing = torch.where(subjects.number("age") > 0.6, 3.0, 0.0)
-    common = subjects.number("hair_colour") * torch.where(subjects.ita > 25, 5.0, 1.5)
-    chosen = torch.where(subjects.number("hair_light") < ageing / 4, 4 + 2.9 * subjects.number("hair_colour"), common)
     linear = palette[chosen.long().clamp(max=len(palette) - 1)] * subjects.between("hair_light", 0.6, 1.5)[:, None]
-    return Hair(torch.stack(rows["cover"])[..., None], torch.stack(rows["thickness"])[..., None], linear)
+    return Hair(torch.stack(covers)[..., None], torch.stack(thicknesses)[..., None], linear)
 
 
-def no_hair(fine: Tensor) -> Hair:
-    """Bare heads for fine vertices [S, Nf, 3]."""
-    return Hair(torch.zeros_like(fine[..., :1]), torch.zeros_like(fine[..., :1]), torch.zeros_like(fine[:, 0]))
+def _is_grey(subjects: Subjects) -> Tensor:
+    """[S] bool, likelier with age."""
+    return subjects.number("seed") < (subjects.number("age") - 0.5) * 1.6
+
+
+def _common_colour(subjects: Subjects) -> Tensor:
+    """[S] places in HAIR_LINEAR: dark hair for everybody, fair and red only with light skin."""
+    return subjects.number("hair_colour") * torch.where(subjects.ita > 25, 5.0, 1.6)
+
+
+def no_hair(count: int, mesh: RenderMesh) -> Hair:
+    """`count` bare heads."""
+    nothing = mesh.openness.new_zeros(count, mesh.vertex_count, 1)
+    return Hair(nothing, nothing, nothing[:, :1, :].expand(-1, -1, 3)[:, 0])
 
 
 def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera:

@@ -87,7 +87,7 @@ def build_pigment_table(device="cpu") -> PigmentTable:
     blood = np.geomspace(*BLOOD_RANGE, TABLE_SIZE)[None, :, None]
     xyz = skin_reflectance(melanin, blood) @ _xyz_weights()  # [M, H, 3]
     linear = (xyz @ RGB_FROM_XYZ.T).clip(1e-3, 1.0)
-    as_tensor = lambda array: torch.tensor(array, dtype=torch.float32, device=device)  # noqa: E731
+    as_tensor = lambda array: torch.tensor(array, dtype=torch.float32, device=device)
     return PigmentTable(as_tensor(linear.transpose(2, 0, 1)), as_tensor(typology_angle(linear)))
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..conventions import SKIN_IOR, Domain, encode_normal, ior_to_f0, linear_to_srgb
 from ..geometry.camera import Camera
-from ..geometry.mesh import vertex_normals
+from ..geometry.mesh import triangulate, vertex_normals
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
@@ -20,8 +20,9 @@ PUPIL_LINEAR = 0.01
 IRIS_RADIUS, PUPIL_RADIUS = 0.082, 0.032  # in the polar uv of an eyeball: 0.5 is the half turn to its back
 EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
 HAIR_SPECULAR, HAIR_ROUGHNESS = 0.4, 0.55
-# How much of the irradiance of each channel has wandered through the skin to the neighbouring fine vertices.
-SCATTERED = (0.9, 0.45, 0.25)
+# How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
+SCATTERED = (0.8, 0.4, 0.2)
+COARSE_UP_TO = 160  # pixels of an image side
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair of B heads as a swollen scalp: cover [B, Nf, 1] in [0, 1], thickness [B, Nf, 1] metres, linear [B, 3]."""
+    """Hair of B heads as a swollen scalp: cover [B, N, 1] in [0, 1], thickness [B, N, 1] metres, linear [B, 3]."""
 
     cover: Tensor
     thickness: Tensor
@@ -56,83 +57,109 @@ class Hair:
 
 
 @dataclass(frozen=True)
-class Scattering:
-    """Tables of one head model for lighting its fine vertices.
+class RenderMesh:
+    """The head at the level of detail that an image needs; its vertices are the first N fine ones.
 
-    neighbours: [Nf, Nf] sparse, the mean over a vertex and those one edge away
-    openness: [Nf, 1] cosine-weighted share of the sky that the mean head leaves open
+    faces [F, 3]; uv [U, 2] and faces_uv [F, 3] in the head tile; face_part [F]
+    visibility: [N, L] in {0, 1}; openness: [N, 1] cosine-weighted share of the sky that the mean head leaves open
+    around: [N, M] the vertex and its neighbours, padded with itself
+    region_masks: name -> [N]
     """
 
-    neighbours: Tensor
+    faces: Tensor
+    uv: Tensor
+    faces_uv: Tensor
+    face_part: Tensor
+    visibility: Tensor
     openness: Tensor
+    around: Tensor
+    region_masks: dict[str, Tensor]
+
+    @property
+    def vertex_count(self) -> int:
+        return len(self.visibility)
 
 
-def make_scattering(head: HeadModel) -> Scattering:
-    count = len(head.visibility)
-    edges = torch.cat([head.faces[:, [0, 1]], head.faces[:, [1, 2]], head.faces[:, [2, 0]]]).T
-    loops = torch.arange(count, device=edges.device).expand(2, -1)
-    pairs = torch.cat([edges, edges.flip(0), loops], dim=1)
-    ones = torch.ones(pairs.shape[1], device=edges.device)
-    matrix = torch.sparse_coo_tensor(pairs, ones, (count, count), check_invariants=False).coalesce()
-    values = (matrix.values() > 0).float()
-    degree = torch.zeros(count, device=edges.device).index_add(0, matrix.indices()[0], values)
-    values = values / degree[matrix.indices()[0]]
-    matrix = torch.sparse_coo_tensor(matrix.indices(), values, (count, count), check_invariants=False)
-    normals = vertex_normals(head.subdivide(head.neutral[None]), head.faces)[0]
+def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
+    """The coarse faces over the smoothed vertices for small images, where they are four pixels wide, else the fine."""
+    fine = head.subdivide(head.neutral[None])
+    openness = _open_share(vertex_normals(fine, head.faces)[0], head)
+    if size > COARSE_UP_TO:
+        count, faces, uv, faces_uv, part = fine.shape[1], head.faces, head.fine_uv, head.faces_uv, head.face_part
+    else:
+        count, faces, uv, faces_uv = len(head.neutral), triangulate(head.quads), head.uv, triangulate(head.quads_uv)
+        part = head.part.repeat_interleave(2)
+    return RenderMesh(
+        faces=faces,
+        uv=uv,
+        faces_uv=faces_uv,
+        face_part=part,
+        visibility=head.visibility[:count].contiguous(),
+        openness=openness[:count],
+        around=_neighbours(faces, count),
+        region_masks={name: mask[:count] for name, mask in head.regions.items()},
+    )
+
+
+def _open_share(normals: Tensor, head: HeadModel) -> Tensor:
     cosine = (normals @ head.light_directions.T).clamp(min=0)
-    openness = (cosine * head.visibility).sum(1, keepdim=True) / cosine.sum(1, keepdim=True).clamp(min=1e-6)
-    return Scattering(matrix.coalesce().to_sparse_csr(), openness)
+    return (cosine * head.visibility).sum(1, keepdim=True) / cosine.sum(1, keepdim=True).clamp(min=1e-6)
 
 
-def vertex_irradiance(
-    head: HeadModel, scattering: Scattering, normals: Tensor, lighting: Lighting, tone: Tensor
-) -> Tensor:
-    """Irradiance / pi on fine vertices [S, Nf, 3]: shadowed directional lights, a bounce, and light that wandered.
+def _neighbours(faces: Tensor, count: int) -> Tensor:
+    """[N, M]: each vertex and those one edge away, M the most of any, padded with the vertex itself."""
+    itself = torch.arange(count, device=faces.device)
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    pairs = torch.cat([edges, edges.flip(1), itself[:, None].expand(-1, 2)]).unique(dim=0)  # sorted by the first
+    degree = torch.bincount(pairs[:, 0], minlength=count)
+    place = torch.arange(len(pairs), device=faces.device) - (degree.cumsum(0) - degree)[pairs[:, 0]]
+    around = itself[:, None].repeat(1, int(degree.max()))
+    around[pairs[:, 0], place] = pairs[:, 1]
+    return around
+
+
+def vertex_irradiance(mesh: RenderMesh, lights: Tensor, normals: Tensor, lighting: Lighting, tone: Tensor) -> Tensor:
+    """Irradiance / pi on vertices [S, N, 3] from the directions `lights` [L, 3]: shadows, a bounce, and scattering.
 
     Closed places get back a share of what their surroundings, of albedo `tone` [S, 3], return; scattering under the
     skin is the mean over a few millimetres, most of red and least of blue.
     """
     rows = []
     for normal, power in zip(normals, lighting.power, strict=True):
-        cosine = normal @ head.light_directions.T
-        cosine.clamp_(min=0).mul_(head.visibility)
+        cosine = normal @ lights.T
+        cosine.clamp_(min=0).mul_(mesh.visibility)
         rows.append(cosine @ power / torch.pi)
     direct = torch.stack(rows)
-    closed = 1 - scattering.openness
-    direct = direct + closed * (tone * lighting.mean)[:, None]
-    flat = direct.permute(1, 0, 2).flatten(1)  # [Nf, S * 3]
-    for _ in range(2):
-        flat = scattering.neighbours @ flat
-    wandered = flat.unflatten(1, (len(normals), 3)).permute(1, 0, 2)
-    return torch.lerp(direct, wandered, direct.new_tensor(SCATTERED))
+    direct = direct + (1 - mesh.openness) * (tone * lighting.mean)[:, None]
+    return torch.lerp(direct, direct[:, mesh.around].mean(2), direct.new_tensor(SCATTERED))
 
 
 def see_surface(
-    head: HeadModel,
+    mesh: RenderMesh,
     cameras: Camera,
-    fine: Tensor,
+    vertices: Tensor,
     normals: Tensor,
     vertex_light: Tensor,
     maps: SkinMaps,
     iris_linear: Tensor,
     hair: Hair,
 ) -> Surface:
-    """Rasterise B heads [B, Nf, 3] through B cameras; vertex_light [B, Nf, 4] is irradiance and openness.
+    """Rasterise B heads [B, N, 3] through B cameras; vertex_light [B, N, 4] is irradiance and openness.
 
     `maps`, `iris_linear` [B, 3] and `hair` belong to the heads one by one.
     """
     height, width = cameras.height, cameras.width
-    fragments = rasterize(cameras.project(fine), head.faces, height, width)
-    seen = interpolate(torch.cat([normals, vertex_light, hair.cover], dim=-1), head.faces, fragments)
-    uv = interpolate(head.fine_uv, head.faces_uv, fragments).permute(0, 2, 3, 1)
+    fragments = rasterize(cameras.project(vertices), mesh.faces, height, width)
+    seen = interpolate(torch.cat([normals, vertex_light, hair.cover], dim=-1), mesh.faces, fragments)
+    uv = interpolate(mesh.uv, mesh.faces_uv, fragments).permute(0, 2, 3, 1)
     stacked = torch.cat([maps.diffuse_linear, maps.specular, maps.roughness, maps.height_slope], dim=1)
     sampled = sample_texture(stacked, uv)
-    part = head.face_part[fragments.face.clamp(min=0)][:, None]
+    part = mesh.face_part[fragments.face.clamp(min=0)][:, None]
     is_eye = fragments.mask & (part >= PARTS.index("eyeball_left"))
     smooth = functional.normalize(seen[:, :3].permute(0, 2, 3, 1), dim=-1, eps=1e-6)
     slope = sampled[:, 5:7] * ~is_eye
     to_camera = -camera_rays(cameras)
-    normal = _with_meso_detail(smooth, slope, fragments, fine, head)
+    normal = _with_meso_detail(smooth, slope, fragments, vertices, mesh)
     mask = fragments.mask
     strands = (sampled[:, 5:6] * 1e3).tanh()  # the meso slope of the skin below gives hair a grain
     is_hair = ((seen[:, 7:8] + 0.2 * strands) > 0.5) & mask & ~is_eye
@@ -196,7 +223,9 @@ def camera_rays(cameras: Camera) -> Tensor:
     return torch.einsum("bij,bhwi->bhwj", cameras.view_from_world[:, :3, :3], view)
 
 
-def _with_meso_detail(smooth: Tensor, slope: Tensor, fragments: Fragments, fine: Tensor, head: HeadModel) -> Tensor:
+def _with_meso_detail(
+    smooth: Tensor, slope: Tensor, fragments: Fragments, vertices: Tensor, mesh: RenderMesh
+) -> Tensor:
     """Tilt the smooth normals against the surface gradient of the meso height (Mikkelsen 2010), [B, H, W, 3].
 
     The gradient of u and v on a flat triangle with unit normal n and area A is the sum of the corners' values times
@@ -204,8 +233,8 @@ def _with_meso_detail(smooth: Tensor, slope: Tensor, fragments: Fragments, fine:
     """
     image, row, column = (fragments.face >= 0).nonzero(as_tuple=True)
     face = fragments.face[image, row, column]
-    corner = fine[image[:, None], head.faces[face]]  # [P, 3, 3]
-    uv = head.fine_uv[head.faces_uv[face]]  # [P, 3, 2]
+    corner = vertices[image[:, None], mesh.faces[face]]  # [P, 3, 3]
+    uv = mesh.uv[mesh.faces_uv[face]]  # [P, 3, 2]
     edge_1, edge_2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     normal = torch.linalg.cross(edge_1, edge_2)
     du, dv = uv[:, 1:, 0] - uv[:, :1, 0], uv[:, 1:, 1] - uv[:, :1, 1]  # [P, 2]

@@ -57,6 +57,7 @@ class HeadTile:
     """The head tile of one head model at T texels, as images.
 
     regions: name -> [1, 1, T, T] soft mask; plain: [1, 1, T, T] facial skin without features
+    smooth_regions: the same, blurred over the low band
     shade: [1, 2, T, T] logarithm of the mean head's ambient openness, and how much it faces up
     is_skin, is_inside: [1, 1, T, T] bool, texels of the skin and of mouth and eye sockets
     crop_uv: [1, T, T, 2] where the texel lies in a source; in_source: [1, 1, T, T] bool, whether it does
@@ -64,6 +65,7 @@ class HeadTile:
 
     size: int
     regions: dict[str, Tensor]
+    smooth_regions: dict[str, Tensor]
     plain: Tensor
     shade: Tensor
     is_skin: Tensor
@@ -122,16 +124,19 @@ def make_tile(head: HeadModel, size: int) -> HeadTile:
     atlas_uv = interpolate(head.fine_uv_makehuman, from_faces, fragments)[0].permute(1, 2, 0)
     crop_uv = _crop_uv(atlas_uv)
     in_crop = ((crop_uv > 0) & (crop_uv < 1)).all(-1)[None, None]
+    # At the rims of mouth and eyes the sources show what lies beside their island.
+    rim = functional.max_pool2d((~is_skin).float(), 2 * (size // 128) + 1, stride=1, padding=size // 128) > 0
     shade = interpolate(_openness(head), faces, fragments)
     return HeadTile(
         size=size,
         regions=regions,
+        smooth_regions={name: low_band(mask).clamp(0, 1) for name, mask in regions.items()},
         plain=plain * is_skin,
         shade=fill_holes(shade, fragments.mask),
         is_skin=is_skin,
         is_inside=fragments.mask & ~is_skin,
         crop_uv=crop_uv[None],
-        in_source=is_skin & in_crop,
+        in_source=is_skin & in_crop & ~rim,
     )
 
 
@@ -144,7 +149,7 @@ def load_skins(data_dir: Path, split: str, tile: HeadTile, pigments: PigmentTabl
     low = low_band(fields)
     names = tuple(path.stem for path in paths)
     device = fields.device
-    flag = lambda word: torch.tensor([word in name for name in names], device=device).float()  # noqa: E731
+    flag = lambda word: torch.tensor([word in name for name in names], device=device).float()
     return SkinBank(
         names=names,
         low=low.to(dtype),
@@ -169,7 +174,7 @@ def skin_maps(subjects: Subjects, bank: SkinBank, tile: HeadTile, pigments: Pigm
     regions = tile.regions
     field_low, field_high, source = _mixed_fields(subjects, bank, regions)
     hair = _hair_mask(regions)
-    column = lambda name, low, high: subjects.between(name, low, high)[:, None, None, None]  # noqa: E731
+    column = lambda name, low, high: subjects.between(name, low, high)[:, None, None, None]
     field = field_low * column("low_gain", 0.5, 1.0) + field_high * column("high_gain", 0.7, 1.4)
     # A source's melanin varies by what it means at the source's tone; most of it is kept as contrast at the new one.
     steepness = pigments.slopes(subjects.melanin[:, None], subjects.blood[:, None])[:, :, 0].mean(1)[:, 0]  # [S]
@@ -187,8 +192,8 @@ def skin_maps(subjects: Subjects, bank: SkinBank, tile: HeadTile, pigments: Pigm
     crease = crease + field_high[:, RED:].mean(1, keepdim=True) * (1 - hair)
     return SkinMaps(
         diffuse_linear=diffuse.clamp(DARKEST, 0.95),
-        specular=_specular(subjects, regions, crease, hair),
-        roughness=_roughness(subjects, regions, noise, hair),
+        specular=_specular(subjects, tile.smooth_regions, crease, hair),
+        roughness=_roughness(subjects, tile.smooth_regions, noise, hair),
         height_slope=_height_slope(subjects, regions, crease, noise, tile.size),
     )
 
@@ -284,7 +289,7 @@ def _mixed_fields(subjects: Subjects, bank: SkinBank, regions: dict[str, Tensor]
     hair_at = torch.maximum(_hair_mask(regions), regions["eyelid"])
     lip_at = regions["lip"] * (1 - hair_at)
     skin_at = 1 - hair_at - lip_at
-    mix = lambda fields, skin: (  # noqa: E731
+    mix = lambda fields, skin: (
         fields[skin].float() * skin_at + fields[hair].float() * hair_at + fields[lip].float() * lip_at
     )
     return mix(bank.low, low), mix(bank.high, high), low
@@ -378,7 +383,7 @@ def _specular(subjects: Subjects, regions: dict[str, Tensor], crease: Tensor, ha
     contrast = subjects.between("specular_contrast", 0.5, 1.5)
     base = _by_region(REGION_SPECULAR, regions, contrast, elsewhere=0.48)
     base = base + subjects.between("specular", -0.06, 0.06)[:, None, None, None]
-    cavity = 1 - 1.2 * crease.clamp(0, 0.35)
+    cavity = 1 - 0.8 * crease.clamp(0, 0.35)
     return (base * cavity * (1 - 0.2 * hair)).clamp(0.1, 0.8)
 
 

@@ -28,7 +28,7 @@ from .render import (
     Hair,
     Surface,
     camera_rays,
-    make_scattering,
+    make_render_mesh,
     reflectance_images,
     see_surface,
     shade,
@@ -78,7 +78,7 @@ class CaptureStage:
         self._tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
         self._skins = load_skins(Path(data_dir), split, self._tile, self._pigments, seed)
         self._environments = load_environments(Path(data_dir), split, self.device)
-        self._scattering = make_scattering(self.head)
+        self._mesh = make_render_mesh(self.head, size)
         self._casting = Casting(self.head, self._pigments, seed, split)
         self._cameras = capture_cameras(size, self.device)
 
@@ -91,7 +91,9 @@ class CaptureStage:
         """Five domains, [S, 3 views, 3, H, W] in [0, 1] each; RGB under a light of the subject's own; 0 behind the head."""
         lighting = self._light(self._dice(subjects, take=0))
         fine = self._posed(subjects.identity, subjects.expression)
-        surface = self._see(self._cameras, fine, subjects, lighting, no_hair(fine), copies=VIEW_COUNT)
+        surface = self._see(
+            self._cameras, fine, subjects, lighting, no_hair(len(subjects), self._mesh), copies=VIEW_COUNT
+        )
         lit = shade(surface, self._environments, _each(lighting, VIEW_COUNT))
         level = GREY_CARD_VIEWS / (lighting.mean @ lit.new_tensor(LUMINANCE))
         balance = level[:, None] * lighting.mean.mean(1, keepdim=True) / lighting.mean
@@ -111,7 +113,7 @@ class CaptureStage:
         fine = self._posed(subjects.identity, torch.from_numpy(drawn.astype(np.float32)).to(self.device))
         lighting = self._light(dice)
         cameras = draw_cameras(dice, self.head, fine, self.size)
-        hair = draw_hair(dice, self.head, fine, subjects)
+        hair = draw_hair(dice, self._mesh, fine, subjects)
         surface = self._see(cameras, fine, subjects, lighting, hair)
         rays = camera_rays(cameras)
         incident = self._incident(lighting, rays)
@@ -146,15 +148,18 @@ class CaptureStage:
         self, cameras: Camera, fine: Tensor, subjects: Subjects, lighting: Lighting, hair: Hair, copies=1
     ) -> Surface:
         """What the cameras see of S lit heads [S, Nf, 3]; each head stands before `copies` cameras."""
-        normals = vertex_normals(fine, self.head.faces)
-        irradiance = vertex_irradiance(self.head, self._scattering, normals, lighting, subjects.tone_linear)
-        light = torch.cat([irradiance, self._scattering.openness.expand(len(fine), -1, -1)], dim=-1)
-        swollen = fine + normals * hair.thickness
+        mesh = self._mesh
+        vertices = fine[:, : mesh.vertex_count]
+        normals = vertex_normals(vertices, mesh.faces)
+        lights = self.head.light_directions
+        irradiance = vertex_irradiance(mesh, lights, normals, lighting, subjects.tone_linear)
+        light = torch.cat([irradiance, mesh.openness.expand(len(fine), -1, -1)], dim=-1)
+        swollen = vertices + normals * hair.thickness
         if copies > 1:
             cameras = _cameras_in_turn(cameras, len(fine))
-        each = lambda of_subjects: _each(of_subjects, copies)  # noqa: E731
+        each = lambda of_subjects: _each(of_subjects, copies)
         return see_surface(
-            self.head,
+            mesh,
             cameras,
             each(swollen),
             each(normals),
