@@ -1,0 +1,27 @@
+"""From the aligned crop to the numbers that say who it is: an identity vector and a skin tone."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from .crop import FaceCrop
+from .packs import Pack
+
+
+@dataclass(frozen=True)
+class Identity:
+    """vector [512] of unit length; tone_linear [3], estimated mean linear diffuse albedo of the facial skin."""
+
+    vector: torch.Tensor
+    tone_linear: torch.Tensor
+
+
+def embed_identity(crop: FaceCrop, pack: Pack) -> Identity:
+    """Name the person of an aligned crop of any size."""
+    image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float()  # [1, 3, S, S]
+    side = (pack.preset.size,) * 2
+    image = F.interpolate(image, size=side, mode="bilinear", antialias=True, align_corners=False)
+    with torch.inference_mode():
+        found = pack.nets.identity(image.clamp(0.0, 1.0) * 2.0 - 1.0)
+    return Identity(found.vector[0].clone(), found.tone_linear[0].clone())

@@ -1,0 +1,90 @@
+"""Identity injection: residual AdaIN blocks that change the features of the frozen decoder, level by level."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..configs import IDENTITY_WIDTH, Preset
+from ..conventions import linear_to_srgb
+from .vqgan import Decoder, level_channels
+
+TONE_WIDTH = 3
+
+
+class AdaptiveNorm(nn.Module):
+    """Instance norm whose scale and shift come from the condition by one linear layer."""
+
+    def __init__(self, channels: int, condition_width: int, starts_at_zero: bool):
+        super().__init__()
+        self.linear = nn.Linear(condition_width, 2 * channels)
+        if starts_at_zero:
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+        else:
+            nn.init.normal_(self.linear.weight, std=0.02)
+            nn.init.zeros_(self.linear.bias)
+            with torch.no_grad():
+                self.linear.bias[:channels] = 1.0
+
+    def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.linear(condition)[:, :, None, None].chunk(2, dim=1)  # each [B, C, 1, 1]
+        return F.instance_norm(features) * scale + shift
+
+
+class SwapBlock(nn.Module):
+    """conv, adaptive norm, leaky ReLU, conv, adaptive norm, plus the input; starts as the identity function."""
+
+    def __init__(self, channels: int, condition_width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.norm1 = AdaptiveNorm(channels, condition_width, starts_at_zero=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.norm2 = AdaptiveNorm(channels, condition_width, starts_at_zero=True)
+
+    def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        hidden = F.leaky_relu(self.norm1(self.conv1(features), condition), 0.2)
+        return features + self.norm2(self.conv2(hidden), condition)
+
+
+class Swapper(nn.Module):
+    """The swap blocks of each decoder level that is injected into.
+
+    The paper conditions on the identity vector alone. A face recogniser is trained to forget light and with it much of
+    the skin tone, so the tone joins the condition here (three more inputs to each linear layer).
+    """
+
+    def __init__(self, preset: Preset):
+        super().__init__()
+        channels = level_channels(preset)
+        width = IDENTITY_WIDTH + TONE_WIDTH
+        self.levels = nn.ModuleDict(
+            {
+                str(side): nn.ModuleList(SwapBlock(channels[side], width) for _ in range(preset.swap_blocks))
+                for side in preset.swap_levels
+            }
+        )
+
+    def forward(
+        self, decoder: Decoder, latent: torch.Tensor, vector: torch.Tensor, tone_linear: torch.Tensor
+    ) -> torch.Tensor:
+        """Decode a template as somebody else.
+
+        latent [B, D, h, w] of templates; vector [B, 512] unit identity vectors; tone_linear [B, 3] mean linear diffuse
+        albedo of the facial skin -> image [B, 3, H, W], about [-1, 1].
+        """
+        condition = self.condition(vector, tone_linear).to(latent.dtype)
+
+        def inject(side: str, features: torch.Tensor) -> torch.Tensor:
+            if side not in self.levels:
+                return features
+            for block in self.levels[side]:
+                features = block(features, condition)
+            return features
+
+        return decoder(latent, inject)
+
+    @staticmethod
+    def condition(vector: torch.Tensor, tone_linear: torch.Tensor) -> torch.Tensor:
+        """[B, 515]: both parts scaled to about unit variance, so that one linear layer learns both at one rate."""
+        tone = (linear_to_srgb(tone_linear) - 0.6) / 0.15
+        return torch.cat((vector * IDENTITY_WIDTH**0.5, tone), 1)

@@ -1,0 +1,78 @@
+"""Stage `identity`: the encoder learns who is who, what a head was generated from, and the tone of its skin."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..configs import IDENTITY_WIDTH
+from ..conventions import linear_to_srgb
+from ..nets.identity_encoder import AngularMargin, IdentityEncoder
+from . import augment
+from .loop import Loop, Task, load_trained, to_device
+from .pool import Pool, growing_pool
+from .portraits import Portraits, prepare_portraits
+
+PORTRAIT_SHARE = 0.25
+
+
+class ParameterHead(nn.Module):
+    """Identity vector -> the generating parameters, each in units of its own spread."""
+
+    def __init__(self, pool: Pool):
+        super().__init__()
+        rows = pool.parameter_rows(torch.arange(pool.count()))
+        self.register_buffer("mean", rows.mean(0))
+        self.register_buffer("spread", rows.std(0) + 1e-3)
+        self.linear = nn.Linear(IDENTITY_WIDTH, rows.shape[1])
+
+    def forward(self, vector: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+        """vector [B, 512], parameters [B, K] -> robust mean error, a scalar."""
+        found = self.linear(vector * IDENTITY_WIDTH**0.5)
+        return F.smooth_l1_loss(found, ((parameters - self.mean) / self.spread).clamp(-4.0, 4.0))
+
+
+def train_identity(task: Task) -> Loop:
+    preset, weights = task.preset, task.preset.losses
+    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
+    with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
+        encoder = to_device(IdentityEncoder(preset), task.device)
+        classes = preset.pool.subjects + len(portraits)
+        margin = AngularMargin(classes, weights.margin, weights.margin_scale).to(task.device)
+        head = ParameterHead(pool).to(task.device)
+        loop = Loop(task, "identity", {"identity": encoder, "margin": margin, "head": head})
+        for _ in loop:
+            virtual, photos, label, subject = _batch(loop, pool, portraits)
+            with loop.autocast():
+                found = encoder(photos.to(task.device))
+            recognition = margin(found.vector, label.to(task.device))
+            parameters = head(found.vector[:virtual], pool.parameter_rows(subject).to(task.device))
+            tone = _tone_error(found.tone_linear[:virtual], pool.tones(subject).to(task.device))
+            loop.descend(recognition + weights.parameters * parameters + weights.tone * tone)
+            loop.note(recognition=recognition, parameters=parameters, tone=tone)
+    return loop
+
+
+def trained_encoder(task: Task) -> IdentityEncoder:
+    """The encoder that the identity stage of this run left, frozen."""
+    encoder = IdentityEncoder(task.preset)
+    load_trained(task, "identity", {"identity": encoder})
+    return encoder
+
+
+def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """-> number of virtual photos, all photos [B, 3, S, S] (those first), labels [B], subjects of the virtual ones."""
+    generator = loop.generator()
+    real = round(loop.batch * PORTRAIT_SHARE)
+    virtual = loop.batch - real
+    subject = torch.randint(pool.count(), (virtual,), generator=generator)
+    shot = torch.randint(pool.photographs.shape[1], (virtual,), generator=generator)
+    person = torch.randint(len(portraits), (real,), generator=generator)
+    strong = augment.jitter_colour(augment.mirror(portraits.pick(person), generator), generator)
+    photos = torch.cat((pool.photograph_images(subject, shot), strong))
+    photos = augment.degrade(augment.jitter_place(photos, generator), generator)
+    return virtual, photos, torch.cat((subject, len(pool.views) + person)), subject
+
+
+def _tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference in sRGB: equal steps look about equally large on dark and light skin."""
+    return (linear_to_srgb(found_linear) - linear_to_srgb(true_linear)).abs().mean()

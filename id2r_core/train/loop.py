@@ -1,0 +1,308 @@
+"""What the loops of all stages share: time box, rate, clipping, EMA, checkpoints, resuming, logs, sheets."""
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from ..configs import Preset, StageTraining
+from ..errors import Id2rError
+from .checkpoint import load_checkpoint, save_checkpoint, with_prefix, without_prefix
+
+CHECKPOINT_EVERY = 120.0  # seconds
+LOG_EVERY = 20.0  # seconds
+GRADIENT_NORM = 1.0
+CHECKPOINT = "checkpoint.safetensors"
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one training command was asked to do. `minutes` or `steps` of None: not limited by it."""
+
+    preset: Preset
+    data: Path
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    device: torch.device = CPU
+    seed: int = 0
+    resume: bool = False
+    report: Callable[[str], None] = lambda line: None
+
+    @property
+    def batch_key(self) -> str:
+        return "batch" if self.device.type == "cpu" else "batch_accelerator"
+
+
+class Loop:
+    """Iterate over it for the step numbers; call `descend` once a step.
+
+    trained: the modules that the stage teaches; they share one Adam and have a moving average each.
+    rivals: discriminators, with an Adam of their own and no average.
+    draw: () -> uint8 RGB [H, W, 3], the sample sheet, made with the averaged weights.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        stage: str,
+        trained: dict[str, nn.Module],
+        rivals: dict[str, nn.Module] | None = None,
+        draw: Callable[[], np.ndarray] | None = None,
+    ):
+        self.task, self.stage, self.draw = task, stage, draw
+        self.row: StageTraining = task.preset.training[stage]
+        self.trained, self.rivals = trained, rivals or {}
+        self.folder = task.out / stage
+        self.batch: int = getattr(self.row, task.batch_key)
+        self.step, self.seconds, self.interrupted = 0, 0.0, False
+        self._adam = _adam(trained, self.row.rate)
+        self._rival_adam = _adam(self.rivals, self.row.discriminator_rate)
+        self._average = {name: _copy(module) for name, module in trained.items()}
+        self._sums, self._images, self._since = {}, 0, 0.0
+        self._writer = _tensorboard(self.folder)
+        if (self.folder / CHECKPOINT).is_file():
+            if not task.resume:
+                raise Id2rError(
+                    f"{self.folder} already holds a run.", "Add --resume to go on with it, or name another --out."
+                )
+            self._restore()
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1: the further of steps and minutes."""
+        steps = self.task.steps or (self.row.steps if self.task.minutes is None else None)
+        by_steps = self.step / steps if steps else 0.0
+        by_time = self.seconds / (60.0 * self.task.minutes) if self.task.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the discriminator has joined by now."""
+        return self.row.adversarial_from < 1.0 and self.share >= self.row.adversarial_from
+
+    def generator(self) -> torch.Generator:
+        """Randomness of this step on the CPU; the same again when the step is repeated after a restart."""
+        return torch.Generator().manual_seed(hash((self.task.seed, self.step)) % 2**63)
+
+    @contextmanager
+    def autocast(self):
+        """Half precision where it was measured to pay: bfloat16 on CPU and CUDA, none on MPS."""
+        with torch.autocast(self.task.device.type, torch.bfloat16, enabled=self.task.device.type != "mps"):
+            yield
+
+    def __iter__(self) -> Iterator[int]:
+        saved = logged = time.monotonic()
+        with _stop_on_signal() as stopped:
+            while self.share < 1.0 and not stopped.is_set():
+                began = time.monotonic()
+                torch.manual_seed(hash((self.task.seed, self.step)) % 2**63)
+                self._set_rates()
+                yield self.step
+                self.step += 1
+                now = time.monotonic()
+                self.seconds += now - began
+                self._since += now - began
+                self._images += self.batch
+                if now - logged > LOG_EVERY:
+                    self._log()
+                    logged = now
+                if now - saved > CHECKPOINT_EVERY:
+                    self.save()
+                    saved = time.monotonic()
+            self.interrupted = stopped.is_set()
+        self._log()
+        self.save()
+
+    def descend(self, loss: torch.Tensor) -> None:
+        """One step of the trained modules and of their moving averages."""
+        _descend(self._adam, loss, [p for module in self.trained.values() for p in module.parameters()])
+        decay = min(self.row.ema, (1.0 + self.step) / (10.0 + self.step))
+        for name, module in self.trained.items():
+            _average_into(self._average[name], module, decay)
+
+    def descend_rival(self, loss: torch.Tensor) -> None:
+        """One step of the discriminators."""
+        _descend(self._rival_adam, loss, [p for module in self.rivals.values() for p in module.parameters()])
+
+    def note(self, **values: float | torch.Tensor) -> None:
+        """Remember figures of this step; their means go to the log."""
+        for name, value in values.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            # Tensors are summed where they lie, so that nothing waits for a GPU.
+            value = value.detach() if isinstance(value, torch.Tensor) else value
+            self._sums[name] = (total + value, count + 1)
+
+    @contextmanager
+    def averaged(self):
+        """Inside, the trained modules hold their moving averages."""
+        own = {name: _copy(module) for name, module in self.trained.items()}
+        self._load(self._average)
+        try:
+            yield
+        finally:
+            self._load(own)
+
+    def save(self) -> None:
+        """Checkpoint and sample sheet."""
+        tensors = {}
+        for name, module in (self.trained | self.rivals).items():
+            tensors |= with_prefix(f"now/{name}", module.state_dict())
+        for name, average in self._average.items():
+            tensors |= with_prefix(f"average/{name}", average)
+        tensors |= with_prefix("adam", _adam_tensors(self._adam))
+        tensors |= with_prefix("rival", _adam_tensors(self._rival_adam))
+        state = {"stage": self.stage, "preset": self.task.preset.name, "seed": self.task.seed}
+        state |= {"step": self.step, "seconds": self.seconds, "adam_steps": _adam_steps(self._adam)}
+        state |= {"rival_steps": _adam_steps(self._rival_adam)}
+        save_checkpoint(self.folder / CHECKPOINT, tensors, state)
+        if self.draw is not None:
+            with self.averaged(), torch.no_grad():
+                save_sheet(self.folder / "sheets" / f"{self.step:06d}.jpg", self.draw())
+
+    def _restore(self) -> None:
+        tensors, state = load_checkpoint(self.folder / CHECKPOINT)
+        if state["preset"] != self.task.preset.name:
+            raise Id2rError(f"{self.folder} was trained with the preset '{state['preset']}'.", "Use that --preset.")
+        for name, module in (self.trained | self.rivals).items():
+            module.load_state_dict(without_prefix(f"now/{name}", tensors))
+        for name, average in self._average.items():
+            stored = without_prefix(f"average/{name}", tensors)
+            for key in average:
+                average[key].copy_(stored[key])
+        _restore_adam(self._adam, without_prefix("adam", tensors), state["adam_steps"])
+        _restore_adam(self._rival_adam, without_prefix("rival", tensors), state["rival_steps"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _load(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
+        for name, module in self.trained.items():
+            module.load_state_dict(tensors[name])
+
+    def _set_rates(self) -> None:
+        warm = min(1.0, (self.step + 1) / max(1, self.row.warmup))
+        fall = 0.5 + 0.5 * math.cos(math.pi * self.share)
+        for group in self._adam.param_groups if self._adam else ():
+            group["lr"] = warm * (self.row.final_rate + (self.row.rate - self.row.final_rate) * fall)
+
+    def _log(self) -> None:
+        if not self._images:
+            return
+        means = {name: float(total) / count for name, (total, count) in self._sums.items()}
+        speed = self._images / max(self._since, 1e-9)
+        entry = {"step": self.step, "minutes": round(self.seconds / 60.0, 2), "images_a_second": round(speed, 2)}
+        entry |= {name: float(f"{value:.4g}") for name, value in means.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        for name, value in means.items() if self._writer else ():
+            self._writer.add_scalar(f"{self.stage}/{name}", value, self.step)
+        self.task.report(f"{self.stage}: " + ", ".join(f"{name} {value}" for name, value in entry.items()))
+        self._sums, self._images, self._since = {}, 0, 0.0
+
+
+def load_trained(task: Task, stage: str, modules: dict[str, nn.Module]) -> None:
+    """Fill modules with the averaged weights that an earlier stage of the run left, and freeze them."""
+    tensors, _ = load_checkpoint(task.out / stage / CHECKPOINT)
+    for name, module in modules.items():
+        module.load_state_dict(without_prefix(f"average/{name}", tensors))
+        module.to(task.device).eval().requires_grad_(False)
+
+
+def save_sheet(path: Path, image: np.ndarray) -> None:
+    """uint8 RGB [H, W, 3] -> a JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.jpg")
+    cv2.imwrite(str(partial), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    os.replace(partial, path)
+
+
+def tile(rows: list[torch.Tensor]) -> np.ndarray:
+    """Each row [N, 3, H, W] in [-1, 1] -> one uint8 RGB picture of all rows."""
+    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]  # each [3, H, N * W]
+    picture = torch.cat(lines, dim=1).clamp(-1.0, 1.0) * 127.5 + 127.5
+    return picture.round().byte().permute(1, 2, 0).numpy()
+
+
+def to_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """On CUDA in channels-last order; on the CPU that was measured slower."""
+    return module.to(device, memory_format=torch.channels_last) if device.type == "cuda" else module.to(device)
+
+
+def _adam(modules: dict[str, nn.Module], rate: float) -> torch.optim.Adam | None:
+    parameters = [p for module in modules.values() for p in module.parameters()]
+    return torch.optim.Adam(parameters, rate, betas=(0.9, 0.99)) if parameters else None
+
+
+def _descend(adam: torch.optim.Adam, loss: torch.Tensor, parameters: list[torch.Tensor]) -> None:
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+    if torch.isfinite(norm):  # a single overflow must not end a night of training
+        adam.step()
+
+
+def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+@torch.no_grad()
+def _average_into(average: dict[str, torch.Tensor], module: nn.Module, decay: float) -> None:
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, 1.0 - decay)
+        else:
+            average[name].copy_(tensor)
+
+
+def _adam_tensors(adam: torch.optim.Adam | None) -> dict[str, torch.Tensor]:
+    if adam is None:
+        return {}
+    state = adam.state_dict()["state"]
+    return {f"{index}/{key}": entry[key] for index, entry in state.items() for key in ("exp_avg", "exp_avg_sq")}
+
+
+def _adam_steps(adam: torch.optim.Adam | None) -> dict[str, float]:
+    return {str(index): float(e["step"]) for index, e in adam.state_dict()["state"].items()} if adam else {}
+
+
+def _restore_adam(adam: torch.optim.Adam | None, tensors: dict[str, torch.Tensor], steps: dict[str, float]) -> None:
+    if adam is None:
+        return
+    entries = {int(i): without_prefix(i, tensors) | {"step": torch.tensor(steps[i])} for i in steps}
+    adam.load_state_dict({"state": entries, "param_groups": adam.state_dict()["param_groups"]})
+
+
+@contextmanager
+def _stop_on_signal():
+    """Ctrl-C or an end request lets the step finish and the state be saved. Not outside the main thread."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    kept = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _tensorboard(folder: Path):
+    """A TensorBoard writer, or None where that package is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,75 @@
+"""Losses that several stages share. Images are [B, 3, H, W] in [-1, 1]."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import Id2rError
+
+VGG_FILE = Path("models") / "vgg19_distilled_16x_e5.pth"
+
+# Convolutions of the distilled VGG-19 up to relu4_1, channels in and out; None halves the image.
+_VGG_LAYERS = (
+    ("conv11", 3, 16), ("conv12", 16, 16), None,
+    ("conv21", 16, 32), ("conv22", 32, 32), None,
+    ("conv31", 32, 64), ("conv32", 64, 64), ("conv33", 64, 64), ("conv34", 64, 64), None,
+    ("conv41", 64, 128),
+)  # fmt: skip
+_VGG_TAPS = ("conv11", "conv21", "conv31", "conv41")
+
+
+class Perceptual(nn.Module):
+    """Distance of two images in the features of a small VGG-19, each feature scaled to unit length as in LPIPS."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv0 = nn.Conv2d(3, 3, 1)
+        for layer in filter(None, _VGG_LAYERS):
+            name, channels_in, channels_out = layer
+            self.add_module(name, nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect"))
+        self.requires_grad_(False)
+
+    def forward(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """-> a scalar; the gradient goes to `image` alone."""
+        with torch.no_grad():
+            wanted = self._features(target)
+        pairs = zip(self._features(image), wanted)
+        return sum((have - want).square().sum(1).mean() for have, want in pairs) / len(_VGG_TAPS)
+
+    def _features(self, image: torch.Tensor) -> list[torch.Tensor]:
+        taps, hidden = [], self.conv0(image * 0.5 + 0.5)
+        for layer in _VGG_LAYERS:
+            if layer is None:
+                hidden = F.max_pool2d(hidden, 2)
+                continue
+            hidden = F.relu(getattr(self, layer[0])(hidden))
+            if layer[0] in _VGG_TAPS:
+                taps.append(F.normalize(hidden.float(), dim=1, eps=1e-3))
+        return taps
+
+
+def load_perceptual(data_dir: Path, device: torch.device) -> Perceptual:
+    """The distilled VGG of the training data. A training input: it is never shipped."""
+    path = Path(data_dir) / VGG_FILE
+    if not path.is_file():
+        raise Id2rError(f"The perceptual loss needs {path}, which is not there.", "Name the training data with --data.")
+    stored = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    net = Perceptual()
+    net.load_state_dict({name: stored[name] for name in net.state_dict()})
+    return net.to(device).eval()
+
+
+def hinge_for_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Scores of real and generated patches -> the discriminator's loss."""
+    return 0.5 * (F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean())
+
+
+def adaptive_weight(
+    reconstruction: torch.Tensor, adversarial: torch.Tensor, last_layer: torch.Tensor, most: float
+) -> torch.Tensor:
+    """VQGAN's weight of the adversarial loss: the ratio of both gradients at the decoder's last layer, at most `most`."""
+    by_reconstruction = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
+    by_adversary = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()
+    return (by_reconstruction / (by_adversary + 1e-4)).clamp(0.0, most).detach()

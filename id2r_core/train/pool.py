@@ -1,0 +1,217 @@
+"""The pool: a store of rendered subjects on disk that training draws from while a process beside it goes on rendering.
+
+Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. Folder layout:
+`views.u8`, `photographs.u8`, `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..configs import Preset
+from ..conventions import Domain
+from ..errors import Id2rError
+
+VIEWS = 3
+WAIT_SECONDS = 1.0
+WAIT_MOST = 900.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An open pool.
+
+    views [N, 5, 3, 3, H, W] uint8: `views[i, d, v]` is subject i in domain d (order of Domain) from fixed view v.
+    photographs [N, P, 3, H, W] uint8: aligned as photos are, each under its own light and pose.
+    tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled.
+    """
+
+    folder: Path
+    views: np.memmap
+    photographs: np.memmap
+    tone_linear: np.memmap
+    parameters: np.memmap
+
+    def count(self) -> int:
+        """How many subjects are there by now."""
+        return json.loads((self.folder / "pool.json").read_text())["count"]
+
+    def view_images(self, subject: torch.Tensor, domain: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
+        return _to_image(self.views[subject.numpy(), domain.numpy(), view.numpy()])
+
+    def photograph_images(self, subject: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
+        return _to_image(self.photographs[subject.numpy(), which.numpy()])
+
+    def tones(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> mean linear diffuse albedo of the facial skin [B, 3]."""
+        return torch.from_numpy(self.tone_linear[subject.numpy()])
+
+    def parameter_rows(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> the numbers that the subjects were generated from [B, K]."""
+        return torch.from_numpy(self.parameters[subject.numpy()])
+
+
+def pool_folder(out: Path, split: str) -> Path:
+    return Path(out) / f"pool_{split}"
+
+
+def open_stage(data: Path, size: int, device: torch.device, seed: int, split: str):
+    """The virtual capture stage. Imported here so that the rest of training runs without it, on a full pool."""
+    from ..capture import CaptureStage
+
+    return CaptureStage(data, size, device, seed, split=split)
+
+
+def open_pool(folder: Path) -> Pool:
+    """Raises Id2rError when there is none."""
+    path = folder / "pool.json"
+    if not path.is_file():
+        raise Id2rError(f"There is no pool of rendered subjects in {folder}.", "Run `train pool` first.")
+    shape = json.loads(path.read_text())
+    capacity, size = shape["capacity"], shape["size"]
+
+    def array(name: str, dtype: type, *rest: int) -> np.memmap:
+        return np.memmap(folder / name, dtype, mode="r+", shape=(capacity, *rest))
+
+    return Pool(
+        folder,
+        array("views.u8", np.uint8, len(Domain), VIEWS, 3, size, size),
+        array("photographs.u8", np.uint8, shape["photographs"], 3, size, size),
+        array("tone_linear.f32", np.float32, 3),
+        array("parameters.f32", np.float32, shape["parameters"]),
+    )
+
+
+def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callable[[int], bool] | None = None) -> None:
+    """Render subjects into the pool until it is full or until(count) says so. One process at a time; others return.
+
+    stage: a CaptureStage or anything with its `subjects`, `views` and `photographs`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_filler(folder) as is_alone:
+        while is_alone:
+            count = _count(folder)
+            if count >= capacity or (until is not None and until(count)):
+                return
+            subjects = stage.subjects(range(count, min(capacity, count + preset.pool.chunk)))
+            rows = len(subjects.tone_linear)
+            if count == 0:
+                _create(folder, preset, capacity, _parameters(subjects).shape[1])
+            pool = open_pool(folder)
+            views = stage.views(subjects)
+            pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
+            for shot in range(preset.pool.photographs):
+                photographs = stage.photographs(subjects, take=shot + 1)
+                pool.photographs[count : count + rows, shot] = _to_bytes(photographs.srgb)
+            pool.tone_linear[count : count + rows] = subjects.tone_linear.cpu().numpy()
+            pool.parameters[count : count + rows] = _parameters(subjects).cpu().numpy()
+            _write_shape(folder, _shape(folder) | {"count": count + rows})
+
+
+@contextmanager
+def growing_pool(preset: Preset, data: Path, out: Path, seed: int, device: torch.device) -> Iterator[Pool]:
+    """The training pool, with a process beside it that renders until it is full; waits for the first subjects."""
+    folder = pool_folder(out, "train")
+    filler = None
+    if _count(folder) < preset.pool.subjects:
+        spawn = multiprocessing.get_context("spawn")
+        filler = spawn.Process(target=_fill_beside, args=(folder, preset, data, seed, str(device)), daemon=True)
+        filler.start()
+    try:
+        _wait_for(folder, preset.pool.start, filler)
+        yield open_pool(folder)
+    finally:
+        if filler is not None:
+            filler.terminate()
+            filler.join()
+
+
+def validation_pool(preset: Preset, data: Path, out: Path, seed: int, device: torch.device) -> Pool:
+    """The pool of held-out subjects, rendered now where it is not there yet."""
+    folder = pool_folder(out, "validation")
+    if _count(folder) < preset.pool.validation_subjects:
+        stage = open_stage(data, preset.size, device, seed, "validation")
+        fill_pool(folder, preset, stage, preset.pool.validation_subjects)
+    return open_pool(folder)
+
+
+def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str) -> None:
+    torch.set_num_threads(1)
+    os.nice(5)
+    stage = open_stage(data, preset.size, torch.device(device), seed, "train")
+    fill_pool(folder, preset, stage, preset.pool.subjects)
+
+
+def _wait_for(folder: Path, subjects: int, filler) -> None:
+    began = time.monotonic()
+    while _count(folder) < subjects:
+        if filler is not None and not filler.is_alive() and _count(folder) < subjects:
+            raise Id2rError("Rendering the training subjects stopped early.", "Its message stands above this line.")
+        if time.monotonic() - began > WAIT_MOST:
+            raise Id2rError(f"Only {_count(folder)} subjects were rendered in 15 minutes.", "Run `train pool` before.")
+        time.sleep(WAIT_SECONDS)
+
+
+def _create(folder: Path, preset: Preset, capacity: int, parameters: int) -> None:
+    shape = {"capacity": capacity, "size": preset.size, "photographs": preset.pool.photographs}
+    pixels = 3 * preset.size**2
+    sizes = {
+        "views.u8": len(Domain) * VIEWS * pixels,
+        "photographs.u8": preset.pool.photographs * pixels,
+        "tone_linear.f32": 3 * 4,
+        "parameters.f32": parameters * 4,
+    }
+    for name, size in sizes.items():
+        with open(folder / name, "wb") as file:
+            file.truncate(capacity * size)  # sparse: it takes room on disk only as it fills
+    _write_shape(folder, shape | {"parameters": parameters, "count": 0})
+
+
+def _shape(folder: Path) -> dict:
+    return json.loads((folder / "pool.json").read_text())
+
+
+def _write_shape(folder: Path, shape: dict) -> None:
+    partial = folder / "pool.json.partial"
+    partial.write_text(json.dumps(shape))
+    os.replace(partial, folder / "pool.json")
+
+
+def _count(folder: Path) -> int:
+    return _shape(folder)["count"] if (folder / "pool.json").is_file() else 0
+
+
+@contextmanager
+def _only_filler(folder: Path) -> Iterator[bool]:
+    """True for the one process that holds the pool's lock; the system frees it when that process ends."""
+    with open(folder / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _parameters(subjects) -> torch.Tensor:
+    """[S, K] all numbers that subjects were generated from: shape coefficients, then those of skin and colours."""
+    return torch.cat((subjects.identity, subjects.params), 1)
+
+
+def _to_bytes(image: torch.Tensor) -> np.ndarray:
+    return (image.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def _to_image(stored: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(stored)).float() / 127.5 - 1.0

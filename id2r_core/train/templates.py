@@ -1,0 +1,45 @@
+"""Stage `templates`: choose captures spread over identities and tones and keep them as codes. Nothing is learnt."""
+
+import torch
+
+from ..conventions import REFLECTANCE, Domain
+from ..templates import TemplateLibrary
+from .checkpoint import load_checkpoint, save_checkpoint
+from .fusion import trained_autoencoder
+from .identity import trained_encoder
+from .loop import CHECKPOINT, Task
+from .pool import open_pool, pool_folder
+from .swapper import encode_library, template_candidates
+
+
+def make_templates(task: Task) -> None:
+    encoder, _, books = trained_autoencoder(task)
+    pool = open_pool(pool_folder(task.out, "train"))
+    library = encode_library(task, pool, template_candidates(task, pool), encoder, books, trained_encoder(task))
+    keep = spread(library, min(task.preset.templates, len(library.names)))
+    kept_domains = [list(Domain).index(domain) for domain in REFLECTANCE]
+    tensors = {
+        "codes": library.codes[keep][:, :, kept_domains].to(torch.uint16),
+        "vectors": library.vectors[keep],
+        "tones_linear": library.tones_linear[keep],
+    }
+    save_checkpoint(task.out / "templates" / CHECKPOINT, tensors, {"names": [library.names[i] for i in keep]})
+    task.report(f"templates: {len(keep)} of {len(library.names)} captures kept")
+
+
+def load_templates(task: Task) -> TemplateLibrary:
+    """What the templates stage of this run left."""
+    tensors, state = load_checkpoint(task.out / "templates" / CHECKPOINT)
+    return TemplateLibrary(tuple(state["names"]), tensors["codes"].long(), tensors["vectors"], tensors["tones_linear"])
+
+
+def spread(library: TemplateLibrary, count: int) -> list[int]:
+    """Indices of templates far from one another: the most central one first, then always the one farthest from all."""
+    distance = library.distances(library.vectors, library.tones_linear)  # [T, T]
+    chosen = [int(distance.mean(1).argmin())]
+    nearest = distance[chosen[0]].clone()
+    while len(chosen) < count:
+        nearest[chosen] = -1.0
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, distance[chosen[-1]])
+    return chosen

@@ -1,0 +1,98 @@
+"""A capture stage that draws coloured discs instead of heads: the interface of capture.CaptureStage, in microseconds.
+
+Also the smallest preset that has every part, and a run folder with a full pool, portraits and a perceptual net.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from id2r_core.configs import PRESETS, FusionNet, IdentityNet, PoolSizes, StageTraining
+from id2r_core.conventions import Domain, linear_to_srgb
+from id2r_core.train.checkpoint import save_checkpoint
+from id2r_core.train.losses import VGG_FILE, Perceptual
+from id2r_core.train.pool import fill_pool, pool_folder
+from id2r_core.train.portraits import FILE as PORTRAITS_FILE
+
+MICRO = replace(
+    PRESETS["tiny"],
+    name="micro",
+    size=32,
+    width=8,
+    multipliers=(1, 2),
+    norm_groups=2,
+    codes=16,
+    code_width=8,
+    fusion=FusionNet(width=16, groups=1, depth=2, heads=2, window=8),
+    swap_levels=(16,),
+    swap_blocks=1,
+    identity=IdentityNet(widths=(8, 16, 16, 16), blocks=1, tone_size=16, tone_width=4),
+    templates=3,
+    pool=PoolSizes(subjects=8, photographs=2, validation_subjects=4, chunk=4, start=8),
+    training={
+        stage: StageTraining(4, 4, 1e-3, 1e-4, 0.1, steps=4, warmup=2, discriminator_rate=1e-3, adversarial_from=0.5)
+        for stage in PRESETS["tiny"].training
+    },
+    discriminator_width=4,
+    discriminator_layers=2,
+)
+
+
+@dataclass(frozen=True)
+class FakeSubjects:
+    index: torch.Tensor
+    tone_linear: torch.Tensor
+    identity: torch.Tensor
+    params: torch.Tensor
+
+
+@dataclass(frozen=True)
+class FakePhotographs:
+    srgb: torch.Tensor
+
+
+class FakeStage:
+    """Subject i is a disc whose colour is its tone and whose radius is its only other parameter."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def subjects(self, indices) -> FakeSubjects:
+        index = torch.tensor(list(indices))
+        draws = torch.stack([torch.rand(4, generator=torch.Generator().manual_seed(int(i))) for i in index])
+        return FakeSubjects(index, draws[:, :3] * 0.6 + 0.05, draws[:, 3:], draws)
+
+    def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
+        disc = torch.stack([self._disc(subjects, shift) for shift in (0.0, -0.2, 0.2)], 1)  # [S, V, 1, H, W]
+        colour = linear_to_srgb(subjects.tone_linear)[:, None, :, None, None]
+        grey = subjects.params[:, 3].reshape(-1, 1, 1, 1, 1).expand(-1, 3, 3, self.size, self.size)
+        normal = torch.tensor([0.5, 0.5, 1.0]).reshape(1, 1, 3, 1, 1).expand_as(grey)
+        return {
+            Domain.RGB: disc * colour * 0.8,
+            Domain.DIFFUSE: disc * colour,
+            Domain.SPECULAR: disc * grey,
+            Domain.ROUGHNESS: disc * (1.0 - grey),
+            Domain.NORMAL: disc * normal,
+        }
+
+    def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
+        colour = linear_to_srgb(subjects.tone_linear)[:, :, None, None]
+        return FakePhotographs(self._disc(subjects, 0.05 * take) * colour)
+
+    def _disc(self, subjects: FakeSubjects, shift: float) -> torch.Tensor:
+        """[S, 1, H, W] 1 inside the disc, 0 outside."""
+        axis = torch.linspace(-1.0, 1.0, self.size)
+        radius = (axis[None, :, None] ** 2 + (axis[None, None] - shift) ** 2).sqrt()
+        return (radius < 0.4 + 0.4 * subjects.params[:, 3, None, None]).float()[:, None]
+
+
+def fake_run(data, out):
+    """Fill `data` and `out` with what a training stage of MICRO needs to start at once."""
+    stage = FakeStage(MICRO.size)
+    for split, count in (("train", MICRO.pool.subjects), ("validation", MICRO.pool.validation_subjects)):
+        fill_pool(pool_folder(out, split), MICRO, stage, count)
+    images = (stage.views(stage.subjects(range(20, 24)))[Domain.RGB][:, 0] * 255).to(torch.uint8)
+    save_checkpoint(out / PORTRAITS_FILE, {"images": images}, {"ids": ["a", "b", "c", "d"]})
+    (data / VGG_FILE).parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save({"model": Perceptual().state_dict()}, data / VGG_FILE)

@@ -1,0 +1,218 @@
+import json
+import signal
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fake_capture import MICRO, FakeStage, fake_run
+
+from id2r_core.configs import PRESETS, TRAIN_STAGES
+from id2r_core.conventions import Domain
+from id2r_core.errors import Id2rError
+from id2r_core.train import cli
+from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
+from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
+from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
+from id2r_core.train.pool import fill_pool, growing_pool, open_pool, pool_folder
+from id2r_core.train.portraits import is_test
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """-> (data, out): everything a stage of MICRO needs, without rendering or photographs."""
+    torch.set_num_threads(1)
+    monkeypatch.setitem(PRESETS, "micro", MICRO)
+    data, out = tmp_path / "data", tmp_path / "out"
+    fake_run(data, out)
+    return data, out
+
+
+def train(stage, run, *options):
+    data, out = run
+    return cli.main([stage, "--preset", "micro", "--data", str(data), "--out", str(out), "--threads", "1", *options])
+
+
+def test_all_stages_run_in_order_and_leave_loadable_state(run):
+    assert train("all", run) == 0
+    for stage in TRAIN_STAGES:
+        tensors, state = load_checkpoint(run[1] / stage / CHECKPOINT)
+        assert tensors
+        if stage != "templates":
+            assert state["step"] == MICRO.training[stage].steps
+            assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+            line = json.loads((run[1] / stage / "log.jsonl").read_text().splitlines()[-1])
+            assert line["images_a_second"] > 0
+    for stage in ("codebook", "domains", "swapper"):
+        assert list((run[1] / stage / "sheets").glob("*.jpg"))
+    assert not [path for path in run[1].rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".partial")]
+
+
+def test_resuming_gives_the_same_curve(run, monkeypatch):
+    data, out = run
+    task = Task(MICRO, data, out, steps=6)
+    assert cli.run_stage("codebook", task).step == 6
+    whole, _ = load_checkpoint(out / "codebook" / CHECKPOINT)
+    (out / "codebook").rename(out / "whole")
+    descend = Loop.descend
+
+    def interrupt_third_step(loop, loss):
+        descend(loop, loss)
+        if loop.step == 2 and not loop.task.resume:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Loop, "descend", interrupt_third_step)
+    stopped = cli.run_stage("codebook", task)
+    assert stopped.interrupted and stopped.step == 3
+    resumed = cli.run_stage("codebook", replace(task, resume=True))
+    assert resumed.step == 6 and not resumed.interrupted
+    halves, _ = load_checkpoint(out / "codebook" / CHECKPOINT)
+    assert halves.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.allclose(tensor.float(), halves[name].float(), atol=1e-6), name
+
+
+def test_a_run_is_not_overwritten_without_resume(run):
+    assert train("codebook", run, "--steps", "1") == 0
+    with pytest.raises(Id2rError, match="already holds a run"):
+        train("codebook", run, "--steps", "1")
+
+
+def test_minutes_end_a_stage(run):
+    data, out = run
+    task = Task(MICRO, data, out, minutes=0.005)
+    net = torch.nn.Linear(1, 1)
+    loop = Loop(task, "fusion", {"fusion": net})
+    steps = 0
+    for _ in loop:
+        loop.descend(net(torch.ones(1, 1)).sum())
+        torch.ones(200_000).sort()
+        steps += 1
+        assert steps < 100_000
+    assert 0.3 <= loop.seconds < 2.0 and steps > 1
+
+
+def test_learning_rate_warms_up_and_falls(run):
+    data, out = run
+    net = torch.nn.Linear(1, 1)
+    loop = Loop(Task(MICRO, data, out, steps=10), "fusion", {"fusion": net})
+    rates = []
+    for _ in loop:
+        rates.append(loop._adam.param_groups[0]["lr"])
+        loop.descend(net(torch.ones(1, 1)).sum())
+    row = MICRO.training["fusion"]
+    assert rates[0] < rates[1] == max(rates) <= row.rate
+    assert row.final_rate < rates[-1] < 0.2 * row.rate
+
+
+def test_the_average_follows_the_weights_slowly_and_is_what_later_stages_load(run):
+    data, out = run
+    net = torch.nn.Linear(1, 1, bias=False)
+    task = Task(MICRO, data, out, steps=50)
+    loop = Loop(task, "fusion", {"fusion": net})
+    for _ in loop:
+        loop.descend(net(torch.ones(1, 1)).sum())
+    tensors, _ = load_checkpoint(out / "fusion" / CHECKPOINT)
+    now, average = (without_prefix(f"{kind}/fusion", tensors)["weight"] for kind in ("now", "average"))
+    assert now < average < now + 0.1
+    with loop.averaged():
+        assert torch.equal(net.weight.detach(), average)
+    assert torch.equal(net.weight.detach(), now)
+
+
+def test_a_bad_step_does_not_destroy_the_weights(run):
+    data, out = run
+    net = torch.nn.Linear(1, 1)
+    loop = Loop(Task(MICRO, data, out, steps=1), "fusion", {"fusion": net})
+    before = net.weight.detach().clone()
+    for _ in loop:
+        loop.descend(net(torch.full((1, 1), float("inf"))).sum())
+    assert torch.equal(net.weight.detach(), before)
+
+
+def test_pool_returns_what_was_rendered(run):
+    pool = open_pool(pool_folder(run[1], "train"))
+    stage = FakeStage(MICRO.size)
+    subjects = stage.subjects([5])
+    assert pool.count() == MICRO.pool.subjects
+    diffuse = pool.view_images(torch.tensor([5]), torch.tensor([1]), torch.tensor([2]))[0]
+    assert torch.allclose(diffuse * 0.5 + 0.5, stage.views(subjects)[Domain.DIFFUSE][0, 2], atol=1 / 255)
+    assert torch.allclose(pool.tones(torch.tensor([5])), subjects.tone_linear)
+    assert torch.allclose(pool.parameter_rows(torch.tensor([5]))[:, 1:], subjects.params)
+
+
+def test_pool_grows_where_it_stopped_and_lets_one_process_fill(tmp_path):
+    folder, stage = tmp_path / "pool", FakeStage(MICRO.size)
+    fill_pool(folder, MICRO, stage, 8, until=lambda count: count >= 4)
+    assert open_pool(folder).count() == 4
+    first = np.array(open_pool(folder).tone_linear[:4])
+    from id2r_core.train.pool import _only_filler
+
+    with _only_filler(folder):
+        fill_pool(folder, MICRO, stage, 8)
+        assert open_pool(folder).count() == 4
+    fill_pool(folder, MICRO, stage, 8)
+    assert open_pool(folder).count() == 8
+    assert np.array_equal(open_pool(folder).tone_linear[:4], first)
+
+
+def test_a_full_pool_needs_no_capture_stage(run):
+    data, out = run
+    with growing_pool(MICRO, data, out, 0, torch.device("cpu")) as pool:
+        assert pool.count() == MICRO.pool.subjects
+
+
+def test_portraits_are_split_by_the_hash_of_their_name():
+    assert is_test("A000014") == (zlib.crc32(b"A000014") % 5 == 0)
+    share = np.mean([is_test(f"P{i:06d}") for i in range(2000)])
+    assert 0.17 < share < 0.23
+
+
+def test_a_checkpoint_is_never_half_written(tmp_path):
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, {"a": torch.ones(2)}, {"step": 1})
+    with pytest.raises(TypeError):
+        save_checkpoint(path, {"a": torch.zeros(2)}, {"step": object()})
+    tensors, state = load_checkpoint(path)
+    assert tensors["a"].sum() == 2 and state == {"step": 1}
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(Id2rError, match="cannot be read"):
+        load_checkpoint(path)
+
+
+def test_perceptual_distance_grows_with_blur_and_teaches_the_image_alone():
+    torch.manual_seed(0)
+    net = Perceptual()
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    target = image.clone().requires_grad_(True)
+    blurred = torch.nn.functional.avg_pool2d(image, 3, 1, 1).requires_grad_(True)
+    assert net(image, target) < 1e-9
+    loss = net(blurred, target)
+    loss.backward()
+    assert loss > 1e-4 and blurred.grad.abs().sum() > 0 and target.grad is None
+
+
+def test_hinge_and_adaptive_weight():
+    assert hinge_for_discriminator(torch.tensor([2.0]), torch.tensor([-2.0])) == 0
+    assert hinge_for_discriminator(torch.tensor([0.0]), torch.tensor([0.0])) == 1
+    weight = torch.nn.Parameter(torch.ones(1))
+    ratio = adaptive_weight((3 * weight).sum(), (0.5 * weight).sum(), weight, 1e4)
+    assert ratio == pytest.approx(6.0, rel=1e-3)
+
+
+def test_bad_arguments_are_named(run):
+    out = run[1]
+    with pytest.raises(Id2rError, match="no training data"):
+        cli.main(["codebook", "--data", str(out / "nowhere"), "--out", str(out)])
+    with pytest.raises(Id2rError, match="no device called"):
+        train("codebook", run, "--device", "abacus")
+    with pytest.raises(Id2rError, match="no checkpoint"):
+        train("fusion", run)
+
+
+def test_sheets_tile_images_row_by_row():
+    red = torch.tensor([1.0, -1.0, -1.0]).reshape(1, 3, 1, 1).expand(2, 3, 4, 5)
+    picture = tile([red, -red])
+    assert picture.shape == (8, 10, 3)
+    assert picture[0, 0].tolist() == [255, 0, 0] and picture[7, 9].tolist() == [0, 255, 255]
