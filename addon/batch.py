@@ -1,0 +1,123 @@
+"""`python -m addon.batch OUT_DIR`: a result folder gets its head.blend and contact_sheet.png (Blender as a module).
+
+Both files appear complete or not at all.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from . import contact_sheet, image_io, lookdev
+from .contact_sheet import Progress
+from .core import errors, protocol
+from .result import Result, load_result
+
+
+@dataclass(frozen=True)
+class Options:
+    """renders: environments by name or path; samples a pixel; size: side of one picture of the sheet in pixels."""
+
+    renders: tuple[str, ...] = ("studio", "courtyard", "interior", "sunrise")
+    samples: int = 24
+    size: int = 512
+
+
+def build(folder: Path, options: Options, progress: Progress) -> None:
+    """Write head.blend and contact_sheet.png into a result folder. Starts from an empty scene."""
+    made = open_result(folder, progress)
+    save_blend(folder / "head.blend")
+    progress("scene", 1, 1)
+    scene = bpy.context.scene
+    sheet = contact_sheet.contact_sheet(made, folder, scene, options.renders, options.samples, options.size, progress)
+    partial = folder / ".contact_sheet.partial.png"
+    image_io.write_png(partial, sheet)
+    os.replace(partial, folder / "contact_sheet.png")
+    progress("sheet", 1, 1)
+
+
+def render_head(out_dir, hdri: str, png_path, size: int = 512, samples: int = 32, orbit: float = 0.0) -> None:
+    """Render the head of a result folder under one environment to a square PNG (for evaluation).
+
+    hdri: one of Blender's own by name, or a file; orbit: degrees by which the camera stands aside.
+    """
+    made = open_result(Path(out_dir), silent)
+    scene = bpy.context.scene
+    lookdev.set_render(scene, (size, size), samples)
+    scene.render.film_transparent = True
+    image_io.write_png(Path(png_path), contact_sheet.portrait(made, scene, hdri, size, orbit))
+
+
+def open_result(folder: Path, progress: Progress) -> Result:
+    """An empty file with the head of a result folder in it."""
+    progress("scene", 0, 1)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    return load_result(folder, bpy.context.scene, "Head")
+
+
+def save_blend(path: Path) -> None:
+    """Save a copy of the open scene; everything it needs is packed."""
+    partial = path.with_name(f".{path.stem}.partial.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=str(partial), copy=True, compress=True, relative_remap=False)
+    os.replace(partial, path)
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """A progress callback for callers that show nothing."""
+
+
+def print_progress(stage: str, done: int, total: int) -> None:
+    print(f"{stage} {done}/{total}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    defaults = Options()
+    parser = argparse.ArgumentParser(prog="python -m addon.batch", description=__doc__)
+    parser.add_argument("out_dir", type=Path, help="a folder that `python -m id2r_core reconstruct` has written")
+    parser.add_argument("--renders", default=",".join(defaults.renders), metavar="HDRI,HDRI,...")
+    parser.add_argument("--samples", type=int, default=defaults.samples, metavar="N")
+    parser.add_argument("--size", type=int, default=defaults.size, metavar="PX")
+    parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
+    options = parser.parse_args(arguments)
+    events = _take_standard_output()
+    try:
+        renders = tuple(filter(None, options.renders.split(",")))
+        for name in renders:
+            lookdev.hdri_path(name)
+        progress = _json_progress(events) if options.json else print_progress
+        build(options.out_dir, Options(renders, options.samples, options.size), progress)
+    except errors.Id2rError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nCancelled.", file=sys.stderr)
+        return 130
+    finally:
+        for partial in options.out_dir.glob(".*.partial.*"):
+            partial.unlink()
+    return 0
+
+
+def _take_standard_output():
+    """Keep standard output for ourselves; what Blender writes there goes nowhere."""
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return own
+
+
+def _json_progress(events) -> Progress:
+    def report(stage: str, done: int, total: int) -> None:
+        events.write(protocol.encode_event(protocol.Progress(stage, done, total)) + "\n")
+        events.flush()
+
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""Light and cameras: the HDRI world, the 85 mm portrait camera and the camera that took the photo."""
+
+from dataclasses import dataclass
+from math import pi, radians
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+from .core import conventions, errors
+from .image_io import load_image
+from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects
+
+SENSOR = 36.0  # mm, the long side of a full-frame picture
+PORTRAIT_LENS = 85.0  # mm
+PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
+OWN_WORLD = "id2r"  # marks the worlds that this module made
+FRAMING = 1.08  # height of the portrait's frame, of the height of the head
+VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
+
+
+@dataclass(frozen=True)
+class Light:
+    """How one of Blender's own HDRIs flatters a face that looks along -y: turn (radians) and exposure."""
+
+    rotation: float
+    strength: float
+
+
+HDRIS = {
+    "studio": Light(radians(225), 1.0),
+    "courtyard": Light(radians(150), 1.0),
+    "interior": Light(radians(135), 1.1),
+    "forest": Light(radians(90), 1.1),
+    "city": Light(radians(90), 0.75),
+    "sunset": Light(radians(90), 1.2),
+    "sunrise": Light(radians(90), 0.8),
+    "night": Light(radians(180), 2.5),
+}
+
+
+def hdri_folder() -> Path:
+    """Where Blender keeps its eight environments."""
+    return Path(bpy.utils.system_resource("DATAFILES", path="studiolights/world"))
+
+
+def hdri_path(name: str) -> Path:
+    """One of Blender's own by name ("studio"), or any file by path."""
+    path = hdri_folder() / f"{name}.exr" if name in HDRIS else Path(bpy.path.abspath(name))
+    if not path.is_file():
+        raise errors.Id2rError(f"There is no environment {name!r}.", f"Choose a file, or one of {', '.join(HDRIS)}.")
+    return path
+
+
+def set_hdri(scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength: float = 1.0) -> bpy.types.World:
+    """Light the scene with an environment. rotation: radians about the vertical, on top of the environment's own."""
+    path = hdri_path(name)
+    light = HDRIS.get(name, Light(0.0, 1.0))
+    world = scene.world
+    if world is None or not world.get(OWN_WORLD):  # the artist's own world stays as it is
+        world = scene.world = bpy.data.worlds.new("ID2R World")
+        world[OWN_WORLD] = True
+    if world.node_tree is None:
+        world.use_nodes = True
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    nodes.clear()
+    output = nodes.new("ShaderNodeOutputWorld")
+    background = nodes.new("ShaderNodeBackground")
+    texture = nodes.new("ShaderNodeTexEnvironment")
+    mapping = nodes.new("ShaderNodeMapping")
+    coordinates = nodes.new("ShaderNodeTexCoord")
+    for column, node in enumerate((coordinates, mapping, texture, background, output)):
+        node.location = (250 * column, 0)
+    texture.image = _environment(path)
+    mapping.inputs["Rotation"].default_value = (0.0, 0.0, light.rotation + rotation)
+    background.inputs["Strength"].default_value = light.strength * strength
+    links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+    links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
+    links.new(texture.outputs["Color"], background.inputs["Color"])
+    links.new(background.outputs["Background"], output.inputs["Surface"])
+    return world
+
+
+def _environment(path: Path) -> bpy.types.Image:
+    """The packed image of an environment, loaded once a file."""
+    known = bpy.data.images.get(path.name)
+    return known or load_image(path, "Linear Rec.709")
+
+
+def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object) -> bpy.types.Object:
+    """An 85 mm camera in front of the face; turn its parent "Portrait Orbit" for a three-quarter view."""
+    low, high = (Vector(pick(corner[i] for corner in head.bound_box) for i in range(3)) for pick in (min, max))
+    height = (high.z - low.z) * FRAMING
+    orbit = bpy.data.objects.new("Portrait Orbit", None)
+    orbit.empty_display_size = 0.05
+    orbit.location = (0.0, (low.y + high.y) / 2.0, (low.z + high.z) / 2.0)
+    camera = bpy.data.objects.new("Portrait", bpy.data.cameras.new("Portrait"))
+    camera.data.lens = PORTRAIT_LENS
+    camera.data.sensor_fit = "VERTICAL"
+    camera.data.sensor_height = SENSOR
+    camera.data.clip_start = 0.01
+    camera.location = (0.0, -(height * PORTRAIT_LENS / SENSOR + (high.y - low.y) / 2.0), 0.0)
+    camera.rotation_euler = (pi / 2.0, 0.0, 0.0)
+    camera.parent = orbit
+    for made in (orbit, camera):
+        collection.objects.link(made)
+    return camera
+
+
+def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.types.Object:
+    """The pinhole that took the photo, with the photo behind the head. Needs the render size to be the photo's."""
+    width, height = data.photo_size
+    camera = bpy.data.objects.new("Photo", bpy.data.cameras.new("Photo"))
+    lens = camera.data
+    lens.sensor_fit = "HORIZONTAL"
+    lens.sensor_width = SENSOR
+    lens.lens = data.camera_focal * SENSOR / width
+    lens.shift_x = 0.5 - float(data.camera_principal[0]) / width
+    lens.shift_y = (float(data.camera_principal[1]) - height / 2.0) / width
+    lens.clip_start = 0.01
+    lens.show_background_images = True
+    background = lens.background_images.new()
+    background.image = photo
+    background.alpha = 1.0
+    background.display_depth = "BACK"
+    background.frame_method = "STRETCH"
+    camera.matrix_world = _blender_camera_to_world(data.camera_view_from_world)
+    collection.objects.link(camera)
+    return camera
+
+
+def _blender_camera_to_world(view_from_world: np.ndarray) -> Matrix:
+    """The core's view matrix (y-up world, OpenCV view) as the matrix_world of a Blender camera."""
+    zup_from_yup = Matrix.Identity(4)
+    axes = conventions.yup_to_zup(np.eye(3))  # row i is where the i-th y-up axis points
+    for column in range(3):
+        for row in range(3):
+            zup_from_yup[row][column] = axes[column, row]
+    return zup_from_yup @ Matrix(view_from_world.tolist()).inverted() @ VIEW_FROM_BLENDER_CAMERA
+
+
+def bind_views(scene: bpy.types.Scene, made: HeadObjects, portrait: bpy.types.Object, photo: bpy.types.Object) -> None:
+    """Frame 1: the head as reconstructed through Portrait. Frame 2: as photographed, through Photo, over the photo."""
+    key = made.head.data.shape_keys.key_blocks[PHOTO_KEY]
+    for frame, value, camera in ((PORTRAIT_FRAME, 0.0, portrait), (PHOTO_FRAME, 1.0, photo)):
+        key.value = value
+        key.keyframe_insert("value", frame=frame)
+        scene.timeline_markers.new(camera.name, frame=frame).camera = camera
+    for curve in _curves(made.head.data.shape_keys):
+        for point in curve.keyframe_points:
+            point.interpolation = "CONSTANT"
+    scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
+    scene.frame_set(PORTRAIT_FRAME)
+    scene.camera = portrait
+
+
+def _curves(keys: bpy.types.Key):
+    """The animation curves of shape keys; since 4.4 they lie in a channel bag of the action's slot."""
+    action = keys.animation_data.action
+    if hasattr(action, "layers"):
+        bag = action.layers[0].strips[0].channelbag(keys.animation_data.action_slot)
+        return bag.fcurves
+    return action.fcurves
+
+
+def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> None:
+    """Cycles with a denoiser, so that few samples do; size: (width, height) in pixels."""
+    scene.render.engine = "CYCLES"
+    scene.render.resolution_x, scene.render.resolution_y = size
+    scene.render.resolution_percentage = 100
+    scene.render.use_persistent_data = True  # between views only the camera or the light changes
+    scene.cycles.samples = samples
+    scene.cycles.use_adaptive_sampling = True
+    scene.cycles.adaptive_threshold = 0.03
+    scene.cycles.use_denoising = True
+    scene.cycles.denoiser = "OPENIMAGEDENOISE"
+    scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False

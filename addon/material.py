@@ -1,0 +1,222 @@
+"""The three materials of a head: skin from the four maps, eyes from geometry alone, and a plain mouth interior.
+
+Sockets are addressed by name, which is the same in Blender 4.2 to 5.x, and every socket that matters is set, because
+defaults differ between versions.
+"""
+
+from math import asin, sin
+
+import bpy
+
+from .core import conventions
+from .mesh_io import EYE, EYE_ATTRIBUTE, MOUTH, SKIN, UV_LAYER
+
+SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
+SUBSURFACE_SCALE = 0.004  # metres on a life-size head
+NEUTRAL_SPECULAR = 0.5  # "Specular IOR Level" at which F0 is that of the IOR
+CORNEA_IOR = 1.376
+CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
+LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
+SCLERA = (0.62, 0.55, 0.51, 1.0)
+SCLERA_CORNER = (0.50, 0.33, 0.29, 1.0)
+PUPIL = 0.34  # of the iris radius, in room light
+
+Inputs = dict[str, float | tuple[float, ...]]
+
+
+def build_materials(images: dict[str, bpy.types.Image], data) -> dict[str, bpy.types.Material]:
+    """The materials of one head, keyed by SKIN, MOUTH and EYE. data: the HeadFile."""
+    iris = float((data.iris_radius / data.eye_radius).mean())
+    return {
+        SKIN: skin_material(images),
+        MOUTH: mouth_material(),
+        EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
+    }
+
+
+def skin_material(images: dict[str, bpy.types.Image]) -> bpy.types.Material:
+    """Principled skin. images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y).
+
+    The base colour is the true diffuse albedo. The specular map is in units of "Specular IOR Level": 0.5 is the F0
+    of the IOR, which is that of skin, so it goes in unchanged.
+    """
+    material, shader = _principled("ID2R Skin", skin_inputs())
+    tree = material.node_tree
+    uv = _node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=UV_LAYER)
+    sockets = {"diffuse": "Base Color", "specular": "Specular IOR Level", "roughness": "Roughness"}
+    for row, name in enumerate(("diffuse", "specular", "roughness", "normal")):
+        texture = _node(tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic")
+        texture.name = texture.label = name
+        tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+        if name in sockets:
+            tree.links.new(texture.outputs["Color"], shader.inputs[sockets[name]])
+    normal = _node(tree, "ShaderNodeNormalMap", (-300, -600), space="TANGENT", uv_map=UV_LAYER)
+    tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
+    tree.links.new(normal.outputs["Normal"], shader.inputs["Normal"])
+    return material
+
+
+def skin_inputs() -> Inputs:
+    """The sockets that make skin of the Principled BSDF, apart from the maps."""
+    return {
+        "Metallic": 0.0,
+        "IOR": conventions.SKIN_IOR,
+        "Subsurface Weight": 1.0,
+        "Subsurface Radius": SUBSURFACE_RADIUS,
+        "Subsurface Scale": SUBSURFACE_SCALE,
+        "Subsurface IOR": conventions.SKIN_IOR,
+        "Subsurface Anisotropy": 0.0,
+        "Specular Tint": (1.0, 1.0, 1.0, 1.0),
+        "Coat Weight": 0.0,
+        "Sheen Weight": 0.0,
+    }
+
+
+def mouth_material() -> bpy.types.Material:
+    """Dark wet pink for what lies behind lips and lids."""
+    inputs = skin_inputs() | {
+        "Base Color": (0.20, 0.055, 0.045, 1.0),
+        "Roughness": 0.35,
+        "Specular IOR Level": NEUTRAL_SPECULAR,
+    }
+    return _principled("ID2R Mouth", inputs)[0]
+
+
+def eye_material(iris: float, colour: tuple[float, float, float]) -> bpy.types.Material:
+    """Sclera, iris and pupil by direction from the eye's centre, under a wet cornea.
+
+    iris: radius of the iris in units of the eye's radius; colour: of the iris, linear.
+    """
+    material, shader = _principled("ID2R Eye", eye_inputs())
+    tree = material.node_tree
+    around, distance = _iris_coordinates(tree, iris)
+    is_sclera = _ramp(tree, (-500, 100), distance, ((0.92, 0.0), (1.12, 1.0)))
+    painted = _mix(tree, (-150, 300), is_sclera, _iris(tree, around, distance, colour), _sclera(tree, distance))
+    tree.links.new(painted, shader.inputs["Base Color"])
+    tree.links.new(is_sclera, shader.inputs["Subsurface Weight"])
+    dome = _ramp(tree, (-500, -600), distance, ((0.0, 1.0), (0.5, 0.75), (1.0, 0.0)))
+    _bump(tree, (-200, -500), dome, -0.5 * CORNEA_HEIGHT, shader.inputs["Normal"])  # the iris is a shallow bowl
+    _bump(tree, (-200, -750), dome, CORNEA_HEIGHT, shader.inputs["Coat Normal"])
+    return material
+
+
+def eye_inputs() -> Inputs:
+    """A matt ball under a thin clear film."""
+    return {
+        "Metallic": 0.0,
+        "IOR": conventions.SKIN_IOR,
+        "Roughness": 0.5,
+        "Specular IOR Level": 0.2,
+        "Subsurface Radius": SUBSURFACE_RADIUS,
+        "Subsurface Scale": 0.25 * SUBSURFACE_SCALE,
+        "Subsurface IOR": conventions.SKIN_IOR,
+        "Coat Weight": 1.0,
+        "Coat Roughness": 0.02,
+        "Coat IOR": CORNEA_IOR,
+        "Sheen Weight": 0.0,
+    }
+
+
+def _iris_coordinates(tree, iris: float):
+    """Two sockets: the direction around the eye's axis (unit vector) and the distance from it, 1 at the limbus."""
+    attribute = _node(tree, "ShaderNodeAttribute", (-1700, 0), attribute_name=EYE_ATTRIBUTE)
+    direction = _vector(tree, (-1500, 0), "NORMALIZE", attribute.outputs["Vector"])
+    flat = _vector(tree, (-1300, 200), "MULTIPLY", direction, (1.0, 0.0, 1.0))
+    around = _vector(tree, (-1100, 200), "NORMALIZE", flat)
+    chord = _vector(tree, (-1300, -100), "DISTANCE", direction, LOOK, output="Value")
+    limbus = 2.0 * sin(asin(iris) / 2.0)  # the chord of the limbus on the unit sphere
+    return around, _math(tree, (-1100, -100), "DIVIDE", chord, limbus)
+
+
+def _iris(tree, around, distance, colour: tuple[float, float, float]):
+    """Radial fibres of the iris colour, lighter round the pupil, dark at the limbus, black in the pupil."""
+    depth = _node(tree, "ShaderNodeCombineXYZ", (-1100, 450))
+    tree.links.new(distance, depth.inputs["Y"])
+    noise = _node(tree, "ShaderNodeTexNoise", (-700, 450))
+    _set(noise, {"Scale": 7.0, "Detail": 4.0, "Roughness": 0.6})
+    tree.links.new(_vector(tree, (-900, 450), "ADD", around, depth.outputs["Vector"]), noise.inputs["Vector"])
+    dark, light = (tuple(gain * channel for channel in colour) + (1.0,) for gain in (0.45, 1.5))
+    fibres = _mix(tree, (-500, 450), noise.outputs[0], dark, light)
+    stops = ((PUPIL - 0.04, 0.0), (PUPIL + 0.04, 1.0), (0.55, 0.9), (0.80, 0.75), (1.0, 0.25))
+    return _mix(tree, (-300, 450), _ramp(tree, (-700, 700), distance, stops), (0.0, 0.0, 0.0, 1.0), fibres)
+
+
+def _sclera(tree, distance):
+    """Off-white that reddens towards the corners."""
+    return _mix(tree, (-300, 150), _ramp(tree, (-700, 150), distance, ((1.2, 0.0), (2.4, 1.0))), SCLERA, SCLERA_CORNER)
+
+
+def _principled(name: str, inputs: Inputs):
+    """A new material whose tree is one Principled BSDF with the given sockets set."""
+    material = bpy.data.materials.new(name)
+    if material.node_tree is None:  # 5.x makes the tree by itself and warns about `use_nodes`
+        material.use_nodes = True
+    shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    shader.subsurface_method = "RANDOM_WALK_SKIN"
+    _set(shader, inputs)
+    return material, shader
+
+
+def _node(tree, kind: str, location: tuple[float, float], **properties):
+    node = tree.nodes.new(kind)
+    node.location = location
+    for name, value in properties.items():
+        setattr(node, name, value)
+    return node
+
+
+def _set(node, inputs: Inputs) -> None:
+    for name, value in inputs.items():
+        node.inputs[name].default_value = value
+
+
+def _feed(tree, source, socket) -> None:
+    """Link a socket, or set a constant."""
+    if isinstance(source, bpy.types.NodeSocket):
+        tree.links.new(source, socket)
+    else:
+        socket.default_value = source
+
+
+def _vector(tree, location, operation: str, first, second=None, output: str = "Vector"):
+    node = _node(tree, "ShaderNodeVectorMath", location, operation=operation)
+    _feed(tree, first, node.inputs[0])
+    if second is not None:
+        _feed(tree, second, node.inputs[1])
+    return node.outputs[output]
+
+
+def _math(tree, location, operation: str, first, second):
+    node = _node(tree, "ShaderNodeMath", location, operation=operation)
+    _feed(tree, first, node.inputs[0])
+    _feed(tree, second, node.inputs[1])
+    return node.outputs["Value"]
+
+
+def _mix(tree, location, factor, first, second):
+    """Colour `first` at factor 0, `second` at 1; each a socket or RGBA."""
+    node = _node(tree, "ShaderNodeMix", location, data_type="RGBA")
+    sockets = {socket.identifier: socket for socket in node.inputs}
+    for source, identifier in ((factor, "Factor_Float"), (first, "A_Color"), (second, "B_Color")):
+        _feed(tree, source, sockets[identifier])
+    return next(socket for socket in node.outputs if socket.identifier == "Result_Color")
+
+
+def _ramp(tree, location, value, stops: tuple[tuple[float, float], ...]):
+    """A grey ramp over `value`; stops are (position, grey), rescaled to the ramp's own [0, 1]."""
+    end = stops[-1][0]
+    node = _node(tree, "ShaderNodeValToRGB", location)
+    _feed(tree, _math(tree, (location[0] - 180, location[1]), "DIVIDE", value, end), node.inputs["Fac"])
+    elements = node.color_ramp.elements
+    for index, (position, grey) in enumerate(stops):
+        element = elements[index] if index < 2 else elements.new(position / end)
+        element.position = position / end
+        element.color = (grey, grey, grey, 1.0)
+    return node.outputs["Color"]
+
+
+def _bump(tree, location, height, distance: float, socket) -> None:
+    node = _node(tree, "ShaderNodeBump", location)
+    _set(node, {"Strength": 1.0, "Distance": distance})
+    tree.links.new(height, node.inputs["Height"])
+    tree.links.new(node.outputs["Normal"], socket)

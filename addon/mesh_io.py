@@ -1,0 +1,199 @@
+"""head.npz to mesh objects: the head (skin, mouth, sockets) and the eyes, with UV layers, parts and shape keys.
+
+The eyes are an object of their own: subsurface light in Cycles walks through the whole object that it enters, and it
+must not leave the lids through an eyeball. Shape keys that move the eyes exist on both and are driven by the head's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from .core import conventions, errors
+
+UV_LAYER = "HeadTile"
+UV_LAYER_MAKEHUMAN = "MakeHuman"
+PHOTO_KEY = "AsPhotographed"
+EYE_ATTRIBUTE = "eye_direction"
+SKIN, MOUTH, EYE = "skin", "mouth", "eye"
+MATERIAL_OF_PART = {
+    "skin": SKIN,
+    "mouth_interior": MOUTH,
+    "tongue": MOUTH,
+    "eye_socket": MOUTH,
+    "eyeball_left": EYE,
+    "eyeball_right": EYE,
+}
+STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the eyes
+
+
+@dataclass(frozen=True)
+class HeadFile:
+    """What head.npz holds, in Blender's frame (metres, z up, the face looks along -y).
+
+    `quads[q]` are four vertex indices, `quads_uv[q]` the four uv rows of the same corners; `part[q]` indexes
+    `part_names`; `expressions[e]` are offsets at weight 1. The photo camera stays in the core's frame and in pixels.
+    """
+
+    vertices: np.ndarray  # [N, 3]
+    photo_vertices: np.ndarray  # [N, 3]
+    quads: np.ndarray  # [Q, 4]
+    part: np.ndarray  # [Q]
+    part_names: tuple[str, ...]
+    uv: np.ndarray  # [U, 2]
+    quads_uv: np.ndarray  # [Q, 4]
+    uv_makehuman: np.ndarray  # [M, 2]
+    quads_uv_makehuman: np.ndarray  # [Q, 4]
+    expressions: np.ndarray  # [E, N, 3]
+    expression_names: tuple[str, ...]
+    eye_centres: np.ndarray  # [2, 3] left, right of the subject
+    eye_radius: np.ndarray  # [2]
+    iris_radius: np.ndarray  # [2]
+    iris_colour_linear: np.ndarray  # [3]
+    camera_view_from_world: np.ndarray  # [4, 4] world is y up
+    camera_focal: float
+    camera_principal: np.ndarray  # [2]
+    photo_size: tuple[int, int]  # width, height
+
+
+def read_head(path: Path) -> HeadFile:
+    """Read head.npz and turn it to Blender's axes. Raises Id2rError for a missing or foreign file."""
+    if not path.is_file():
+        raise errors.Id2rError(f"There is no head at {path}.", "Run the reconstruction first; it writes head.npz.")
+    to_blender = conventions.yup_to_zup
+    with np.load(path, allow_pickle=False) as file:
+        missing = sorted(set(HeadFile.__dataclass_fields__) - set(file.files))
+        if missing:
+            raise errors.Id2rError(f"{path} lacks {', '.join(missing)}.", "Write it again with this version of ID2R.")
+        data = {name: file[name] for name in HeadFile.__dataclass_fields__}
+    for name in ("vertices", "photo_vertices", "expressions", "eye_centres"):
+        data[name] = to_blender(data[name].astype(np.float32))
+    for name in ("part_names", "expression_names"):
+        data[name] = tuple(str(item) for item in data[name])
+    data["camera_focal"] = float(data["camera_focal"])
+    data["photo_size"] = tuple(int(side) for side in data["photo_size"])
+    return HeadFile(**data)
+
+
+@dataclass(frozen=True)
+class HeadObjects:
+    """The two objects of a reconstruction; the eyes are a child of the head and follow its shape keys."""
+
+    head: bpy.types.Object
+    eyes: bpy.types.Object
+
+
+def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str):
+    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH and EYE."""
+    kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
+    head = _object_of_quads(data, kind != EYE, name, materials)
+    eyes = _object_of_quads(data, kind == EYE, f"{name} eyes", materials)
+    for made in (head, eyes):
+        collection.objects.link(made)
+    _add_shape_keys(head, data, kind != EYE, keep_still=True)
+    _add_shape_keys(eyes, data, kind == EYE, keep_still=False)
+    _store_eye_directions(eyes.data, data)
+    eyes.parent = head
+    _drive_shape_keys(eyes, head)
+    for made in (head, eyes):
+        _smooth(made)
+    return HeadObjects(head, eyes)
+
+
+def _object_of_quads(data: HeadFile, chosen: np.ndarray, name: str, materials: dict[str, bpy.types.Material]):
+    """An object made of the chosen quads [Q], with UV layers, material slots and one vertex group a part."""
+    used, quads = _compact(data.quads[chosen])
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(data.vertices[used].tolist(), [], quads.tolist())
+    if mesh.validate():
+        raise errors.Id2rError("The head mesh has broken faces.", "Write head.npz again with this version of ID2R.")
+    _add_uv_layer(mesh, UV_LAYER, data.uv[data.quads_uv[chosen]])
+    _add_uv_layer(mesh, UV_LAYER_MAKEHUMAN, data.uv_makehuman[data.quads_uv_makehuman[chosen]])
+    mesh.uv_layers[UV_LAYER].active = True
+    mesh.uv_layers[UV_LAYER].active_render = True
+    made = bpy.data.objects.new(name, mesh)
+    _assign_parts(made, quads, data.part[chosen], data.part_names, materials)
+    return made
+
+
+def _compact(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the vertices in use [n], and the quads renumbered to them [q, 4]."""
+    used, renumbered = np.unique(quads, return_inverse=True)
+    return used, renumbered.reshape(quads.shape)
+
+
+def _add_uv_layer(mesh: bpy.types.Mesh, name: str, corners: np.ndarray) -> None:
+    """corners: [q, 4, 2] uv of each face corner in face order."""
+    layer = mesh.uv_layers.new(name=name)
+    layer.uv.foreach_set("vector", np.ascontiguousarray(corners, np.float32).ravel())
+
+
+def _assign_parts(made, quads, part, part_names, materials) -> None:
+    """Vertex groups by part name, one material slot a material in use."""
+    mesh = made.data
+    slots = []
+    slot_of_face = np.zeros(len(quads), np.int32)
+    for index in np.unique(part):
+        part_name = part_names[index]
+        group = made.vertex_groups.new(name=part_name)
+        group.add(np.unique(quads[part == index]).tolist(), 1.0, "REPLACE")
+        material = materials[MATERIAL_OF_PART.get(part_name, SKIN)]
+        if material not in slots:
+            slots.append(material)
+            mesh.materials.append(material)
+        slot_of_face[part == index] = slots.index(material)
+    mesh.polygons.foreach_set("material_index", slot_of_face)
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
+
+
+def _add_shape_keys(made, data: HeadFile, chosen: np.ndarray, keep_still: bool) -> None:
+    """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here."""
+    used, _ = _compact(data.quads[chosen])
+    base = data.vertices[used]
+    offsets = {PHOTO_KEY: data.photo_vertices[used] - base}
+    offsets.update({name: data.expressions[i][used] for i, name in enumerate(data.expression_names)})
+    made.shape_key_add(name="Basis", from_mix=False)
+    for name, offset in offsets.items():
+        if keep_still or np.abs(offset).max() > STILL:
+            key = made.shape_key_add(name=name, from_mix=False)
+            key.data.foreach_set("co", (base + offset).astype(np.float32).ravel())
+            key.value = 0.0
+
+
+def _drive_shape_keys(follower: bpy.types.Object, leader: bpy.types.Object) -> None:
+    """Each key of `follower` takes the value of the leader's key of the same name."""
+    for key in follower.data.shape_keys.key_blocks[1:]:
+        driver = key.driver_add("value").driver
+        driver.type = "SUM"
+        variable = driver.variables.new()
+        variable.type = "SINGLE_PROP"
+        target = variable.targets[0]
+        target.id_type = "KEY"
+        target.id = leader.data.shape_keys
+        target.data_path = f'key_blocks["{key.name}"].value'
+
+
+def _store_eye_directions(mesh: bpy.types.Mesh, data: HeadFile) -> None:
+    """On each vertex of the eyes, the offset from its eye's centre in units of the eye's radius.
+
+    The iris is painted by this attribute, so it turns with the eye when a shape key turns it.
+    """
+    points = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", points)
+    points = points.reshape(-1, 3)
+    is_left = points[:, 0] > 0.0
+    centre = np.where(is_left[:, None], data.eye_centres[0], data.eye_centres[1])
+    radius = np.where(is_left, data.eye_radius[0], data.eye_radius[1])[:, None]
+    attribute = mesh.attributes.new(EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
+    attribute.data.foreach_set("vector", ((points - centre) / radius).astype(np.float32).ravel())
+
+
+def _smooth(made: bpy.types.Object) -> None:
+    """Catmull-Clark as in the core, or the texture would swim: linear uv, no limit surface."""
+    modifier = made.modifiers.new("Subdivision", "SUBSURF")
+    modifier.levels = 1
+    modifier.render_levels = 2
+    modifier.uv_smooth = "NONE"
+    modifier.boundary_smooth = "ALL"
+    modifier.use_limit_surface = False

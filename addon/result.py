@@ -1,0 +1,43 @@
+"""A result folder to a lit, textured head in a scene: the add-on's side of the main path, one stage a line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from . import image_io, lookdev, material, mesh_io
+
+DEFAULT_HDRI = "studio"
+DEFAULT_SAMPLES = 128
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one reconstruction put into the scene."""
+
+    collection: bpy.types.Collection
+    objects: mesh_io.HeadObjects
+    portrait: bpy.types.Object
+    photo: bpy.types.Object
+
+
+def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool = True) -> Result:
+    """Bring the head of a result folder into `scene`, in a collection called `name`.
+
+    set_up_scene: also bind frames 1 and 2 to the two cameras, set the world's light and the render settings.
+    Raises Id2rError when a file of the result is missing or foreign; the scene is then unchanged.
+    """
+    data = mesh_io.read_head(folder / "head.npz")
+    images = image_io.load_maps(folder)
+    photo_image = image_io.load_image(folder / "photo.png", "sRGB")
+    materials = material.build_materials(images, data)
+    collection = bpy.data.collections.new(name)
+    objects = mesh_io.build_head(data, materials, collection, name)
+    portrait = lookdev.add_portrait_camera(collection, objects.head)
+    photo = lookdev.add_photo_camera(collection, data, photo_image)
+    scene.collection.children.link(collection)
+    if set_up_scene:
+        lookdev.bind_views(scene, objects, portrait, photo)
+        lookdev.set_hdri(scene, DEFAULT_HDRI)
+        lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
+    return Result(collection, objects, portrait, photo)

@@ -1,0 +1,311 @@
+"""A result folder in a scene: geometry, shape keys, images, materials, cameras; saved and opened again."""
+
+from dataclasses import fields
+
+import bpy
+import numpy as np
+import pytest
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Vector
+
+from addon import batch, lookdev, mesh_io
+from addon.core import conventions, errors
+from addon.result import load_result
+from tests.blender.conftest import EXPRESSIONS, MAP_SIZE, PHOTO_SIZE, head_arrays
+
+
+@pytest.fixture
+def made(result_folder):
+    return load_result(result_folder, bpy.context.scene, "Head")
+
+
+def positions(mesh) -> np.ndarray:
+    flat = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    return flat.reshape(-1, 3)
+
+
+def evaluated_positions(made_object) -> np.ndarray:
+    return positions(made_object.evaluated_get(bpy.context.evaluated_depsgraph_get()).data)
+
+
+# ---- geometry ----
+
+
+def test_the_head_faces_minus_y_in_metres(made):
+    arrays = head_arrays()
+    skin = np.unique(arrays["quads"][arrays["part"] < 4])
+    x, y, z = arrays["vertices"][skin].T
+    assert np.allclose(positions(made.objects.head.data), np.stack([x, -z, y], -1), atol=1e-7)
+
+
+def test_both_uv_layers_follow_the_corners(made):
+    arrays = head_arrays()
+    kept = arrays["part"] < 4
+    mesh = made.objects.head.data
+    for name, uv, quads in (("HeadTile", "uv", "quads_uv"), ("MakeHuman", "uv_makehuman", "quads_uv_makehuman")):
+        stored = np.empty(len(mesh.loops) * 2, np.float32)
+        mesh.uv_layers[name].uv.foreach_get("vector", stored)
+        assert np.allclose(stored.reshape(-1, 4, 2), arrays[uv][arrays[quads][kept]])
+    assert mesh.uv_layers["HeadTile"].active_render and mesh.uv_layers.active.name == "HeadTile"
+
+
+def test_parts_become_groups_and_slots(made):
+    head, eyes = made.objects.head, made.objects.eyes
+    assert [group.name for group in head.vertex_groups] == ["skin", "mouth_interior"]
+    assert [group.name for group in eyes.vertex_groups] == ["eyeball_left", "eyeball_right"]
+    assert {slot.name for slot in head.data.materials} == {"ID2R Skin", "ID2R Mouth"}
+    assert [slot.name for slot in eyes.data.materials] == ["ID2R Eye"]
+    mouth = [face for face in head.data.polygons if head.data.materials[face.material_index].name == "ID2R Mouth"]
+    assert len(mouth) == 24 and all(face.use_smooth for face in head.data.polygons)
+
+
+def test_subdivision_is_the_core_s(made):
+    """Positions by Catmull-Clark and uv by straight halves, or the texture would swim over the skin."""
+    from id2r_core.geometry.mesh import catmull_clark, linear_subdivision
+
+    arrays = head_arrays()
+    skin = arrays["part"] < 4
+    matrix, _ = catmull_clark(arrays["quads"][skin], len(arrays["vertices"]))
+    expected = conventions.yup_to_zup(np.asarray(matrix @ arrays["vertices"]))
+    assert_same_points(evaluated_positions(made.objects.head), expected, 1e-5)
+    matrix, _ = linear_subdivision(arrays["quads_uv"][skin], len(arrays["uv"]))
+    mesh = made.objects.head.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    stored = np.empty(len(mesh.loops) * 2, np.float32)
+    mesh.uv_layers["HeadTile"].uv.foreach_get("vector", stored)
+    assert_same_points(stored.reshape(-1, 2), np.asarray(matrix @ arrays["uv"]), 1e-5)
+
+
+def assert_same_points(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Every found point is an expected one (the core's arrays also hold points of the eyes, which are not here)."""
+    from scipy.spatial import cKDTree
+
+    distance, _ = cKDTree(expected).query(found)
+    assert len(found) > 1000 and distance.max() < tolerance
+
+
+# ---- shape keys ----
+
+
+def test_shape_keys_of_head_and_eyes(made):
+    assert [key.name for key in made.objects.head.data.shape_keys.key_blocks] == [
+        "Basis",
+        "AsPhotographed",
+        *EXPRESSIONS,
+    ]
+    assert [key.name for key in made.objects.eyes.data.shape_keys.key_blocks] == ["Basis", *EXPRESSIONS[1:]]
+
+
+def test_expressions_move_what_they_should(made):
+    head = made.objects.head
+    before = positions(head.data)
+    key = head.data.shape_keys.key_blocks["jawOpen"]
+    moved = np.array([point.co for point in key.data], np.float32) - before
+    assert np.allclose(moved[:40], (0, 0, -0.01), atol=1e-5) and not moved[40:].any()
+
+
+def test_the_eyes_follow_the_head_s_keys(made):
+    eyes = made.objects.eyes
+    before = evaluated_positions(eyes)
+    made.objects.head.data.shape_keys.key_blocks["eyeLookUpLeft"].value = 1.0
+    bpy.context.view_layer.update()
+    moved = (evaluated_positions(eyes) - before)[:, 2]
+    is_left = before[:, 0] > 0
+    assert np.allclose(moved[is_left], 0.002, atol=2e-5) and not moved[~is_left].any()
+
+
+def test_the_iris_is_painted_round_the_axis_of_each_eye(made):
+    mesh = made.objects.eyes.data
+    direction = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.attributes[mesh_io.EYE_ATTRIBUTE].data.foreach_get("vector", direction)
+    assert np.allclose(np.linalg.norm(direction.reshape(-1, 3), axis=1), 1.0, atol=1e-4)
+
+
+# ---- images and materials ----
+
+
+def test_images_are_packed_with_the_right_colour_spaces(made):
+    images = {name: bpy.data.images[f"{name}.png"] for name in ("diffuse", "specular", "roughness", "normal", "photo")}
+    spaces = {name: image.colorspace_settings.name for name, image in images.items()}
+    assert spaces == {
+        "diffuse": "sRGB",
+        "specular": "Non-Color",
+        "roughness": "Non-Color",
+        "normal": "Non-Color",
+        "photo": "sRGB",
+    }
+    assert all(image.packed_file and image.filepath.startswith("//") for image in images.values())
+    assert tuple(images["normal"].size) == (MAP_SIZE, MAP_SIZE) and images["normal"].is_float
+
+
+def source(socket):
+    (link,) = socket.links
+    return link.from_node, link.from_socket.name
+
+
+def test_the_skin_is_wired_by_name(made):
+    tree = bpy.data.materials["ID2R Skin"].node_tree
+    shader = tree.nodes["Principled BSDF"]
+    for socket, image in (("Base Color", "diffuse"), ("Specular IOR Level", "specular"), ("Roughness", "roughness")):
+        node, output = source(shader.inputs[socket])
+        assert (node.image.name, output) == (f"{image}.png", "Color")
+        assert source(node.inputs["Vector"])[0].uv_map == "HeadTile"
+    normal, output = source(shader.inputs["Normal"])
+    assert (normal.bl_idname, normal.space, normal.uv_map, output) == (
+        "ShaderNodeNormalMap",
+        "TANGENT",
+        "HeadTile",
+        "Normal",
+    )
+    assert source(normal.inputs["Color"])[0].image.name == "normal.png"
+
+
+def test_the_skin_scatters_like_skin(made):
+    shader = bpy.data.materials["ID2R Skin"].node_tree.nodes["Principled BSDF"]
+    value = {name: shader.inputs[name].default_value for name in ("IOR", "Subsurface Weight", "Subsurface Scale")}
+    assert shader.subsurface_method == "RANDOM_WALK_SKIN"
+    assert value == {"IOR": pytest.approx(1.4), "Subsurface Weight": 1.0, "Subsurface Scale": pytest.approx(0.004)}
+    assert tuple(shader.inputs["Subsurface Radius"].default_value) == pytest.approx((1.0, 0.2, 0.1))
+    assert shader.inputs["Subsurface IOR"].default_value == pytest.approx(1.4)
+
+
+def test_the_eyes_have_a_wet_coat_and_a_painted_base(made):
+    shader = bpy.data.materials["ID2R Eye"].node_tree.nodes["Principled BSDF"]
+    assert shader.inputs["Coat Weight"].default_value == 1.0
+    assert all(shader.inputs[name].is_linked for name in ("Base Color", "Normal", "Coat Normal", "Subsurface Weight"))
+
+
+# ---- cameras ----
+
+
+def test_the_photo_camera_is_the_core_s_pinhole(made):
+    import torch
+
+    from id2r_core.geometry.camera import Camera
+
+    arrays = head_arrays()
+    width, height = PHOTO_SIZE
+    camera = Camera(
+        view_from_world=torch.tensor(arrays["camera_view_from_world"])[None],
+        focal=torch.tensor(arrays["camera_focal"])[None],
+        principal=torch.tensor(arrays["camera_principal"])[None],
+        height=height,
+        width=width,
+    )
+    used = np.unique(arrays["quads"][arrays["part"] < 4])
+    expected = camera.project(torch.tensor(arrays["vertices"][used])[None])[0, :, :2].numpy()
+    scene = bpy.context.scene
+    scene.frame_set(lookdev.PHOTO_FRAME)
+    assert scene.camera == made.photo and (scene.render.resolution_x, scene.render.resolution_y) == PHOTO_SIZE
+    seen = [world_to_camera_view(scene, made.photo, Vector(co)) for co in positions(made.objects.head.data)]
+    found = np.array([(each.x * width, (1 - each.y) * height) for each in seen])
+    assert np.abs(found - expected).max() < 0.02  # pixels
+
+
+def test_the_photo_lies_behind_the_head(made):
+    (background,) = made.photo.data.background_images
+    assert made.photo.data.show_background_images and background.image.name == "photo.png"
+    assert background.display_depth == "BACK" and background.alpha == 1.0
+
+
+def test_one_step_in_time_shows_the_photo_s_expression(made):
+    scene, key = bpy.context.scene, made.objects.head.data.shape_keys.key_blocks["AsPhotographed"]
+    for frame, camera, value in ((1, made.portrait, 0.0), (2, made.photo, 1.0)):
+        scene.frame_set(frame)
+        assert (scene.camera, key.value) == (camera, value)
+    scene.frame_set(1, subframe=0.9)
+    assert key.value == 0.0
+
+
+@pytest.mark.parametrize("orbit", [0.0, -0.6])
+def test_the_portrait_camera_frames_the_whole_head(made, orbit):
+    scene = bpy.context.scene
+    made.portrait.parent.rotation_euler.z = orbit
+    bpy.context.view_layer.update()
+    seen = [world_to_camera_view(scene, made.portrait, Vector(co)) for co in positions(made.objects.head.data)]
+    x, y, depth = np.array(seen).T
+    assert x.min() > 0 and x.max() < 1 and depth.min() > 0
+    assert 0 < y.min() < 0.12 and 0.88 < y.max() < 1
+    assert made.portrait.data.lens == 85.0
+
+
+# ---- light ----
+
+
+def test_every_environment_of_blender_is_known(made):
+    scene = bpy.context.scene
+    assert set(lookdev.HDRIS) == {path.stem for path in lookdev.hdri_folder().glob("*.exr")}
+    for name in lookdev.HDRIS:
+        lookdev.set_hdri(scene, name)
+        image = scene.world.node_tree.nodes["Environment Texture"].image
+        assert image.name == f"{name}.exr" and image.packed_file and image.filepath == f"//{name}.exr"
+
+
+def test_the_artist_s_world_stays(result_folder):
+    scene = bpy.context.scene
+    scene.world = own = bpy.data.worlds.new("Mine")
+    lookdev.set_hdri(scene, "studio")
+    lit = scene.world
+    lookdev.set_hdri(scene, "city", rotation=0.5, strength=2.0)
+    assert scene.world == lit != own and bpy.data.worlds["Mine"] == own
+    assert lit.node_tree.nodes["Background"].inputs["Strength"].default_value == pytest.approx(
+        2.0 * lookdev.HDRIS["city"].strength
+    )
+
+
+def test_an_unknown_environment_is_named():
+    with pytest.raises(errors.Id2rError, match="moon"):
+        lookdev.set_hdri(bpy.context.scene, "moon")
+
+
+# ---- bad and saved files ----
+
+
+@pytest.mark.parametrize("missing", ["head.npz", "diffuse.png", "photo.png"])
+def test_a_missing_file_is_named_and_the_scene_untouched(result_folder, missing):
+    (result_folder / missing).unlink()
+    with pytest.raises(errors.Id2rError, match=missing):
+        load_result(result_folder, bpy.context.scene, "Head")
+    assert not bpy.data.objects and not bpy.data.collections
+
+
+def test_a_foreign_head_is_named(result_folder):
+    arrays = head_arrays()
+    del arrays["uv"]
+    np.savez(result_folder / "head.npz", **arrays)
+    with pytest.raises(errors.Id2rError, match="lacks uv"):
+        mesh_io.read_head(result_folder / "head.npz")
+
+
+def test_the_head_file_has_no_unread_names():
+    assert {field.name for field in fields(mesh_io.HeadFile)} == set(head_arrays())
+
+
+def test_head_blend_opens_anywhere(result_folder, tmp_path):
+    batch.open_result(result_folder, batch.silent)
+    moved = tmp_path / "elsewhere" / "head.blend"
+    moved.parent.mkdir()
+    batch.save_blend(result_folder / "head.blend")
+    (result_folder / "head.blend").rename(moved)
+    for file in result_folder.iterdir():
+        file.unlink()
+    bpy.ops.wm.open_mainfile(filepath=str(moved))
+    assert {"Head", "Head eyes", "Portrait", "Photo"} <= set(bpy.data.objects.keys())
+    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "studio.exr"
+    for image in bpy.data.images:
+        if image.type == "IMAGE":
+            assert image.packed_file and image.filepath == f"//{image.name}"
+    pixel = bpy.data.images["diffuse.png"].pixels[:3]
+    assert pixel == pytest.approx((0.75, 0.6, 0.45), abs=0.003)
+
+
+def test_two_heads_in_one_scene(result_folder):
+    scene = bpy.context.scene
+    first, second = (load_result(result_folder, scene, "Head") for _ in range(2))
+    for made in (first, second):
+        assert made.objects.eyes.parent == made.objects.head
+        driver = made.objects.eyes.data.shape_keys.animation_data.drivers[0].driver
+        assert driver.variables[0].targets[0].id == made.objects.head.data.shape_keys
+        shader = made.objects.head.data.materials[0].node_tree.nodes["Principled BSDF"]
+        assert shader.inputs["Base Color"].is_linked
+    assert first.objects.head.data.materials[0] != second.objects.head.data.materials[0]
