@@ -31,6 +31,9 @@ HAIR_LINEAR = (
     (0.008, 0.007, 0.006), (0.022, 0.014, 0.010), (0.065, 0.036, 0.020), (0.26, 0.165, 0.08), (0.15, 0.05, 0.02),
     (0.17, 0.165, 0.16), (0.45, 0.44, 0.42),
 )  # fmt: skip
+HAIRLINE_Z = (-0.20, -0.085, -0.066, -0.055, -0.035, -0.010, 0.020, 0.050)
+HAIRLINE_Y = (-0.070, -0.060, -0.020, 0.000, 0.030, 0.052, 0.066, 0.072)
+THROAT = (0.0, -0.135, -0.03)
 BARE, SHORT, LONG = range(3)
 STYLES_FEMALE, STYLES_MALE = (0.04, 0.26, 0.7), (0.22, 0.73, 0.05)
 THICKNESS = ((0.0, 1e-6), (0.004, 0.022), (0.012, 0.035))  # metres, by style
@@ -57,20 +60,54 @@ def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) ->
         style = random.choice(3, p=STYLES_FEMALE if number < 0.5 else STYLES_MALE)
         frequencies = place.new_tensor(random.normal(0, 60, (3, 3)))
         waves = torch.sin(place @ frequencies + place.new_tensor(random.uniform(0, 6, 3))).sum(1)
-        line = masks["scalp"] + random.uniform(-0.1, 0.25)
+        above = place[:, 1] - _hairline(place[:, 2], random) + 0.002 * waves
         if style == LONG:
             # All that lies behind a slanted plane, ears and the back of the neck too.
-            behind = (random.uniform(-0.05, -0.02) - place[:, 2] + 0.3 * (place[:, 0].abs() - 0.06)) / 0.03
-            hidden = (masks["ear"] + masks["neck"] + masks["scalp"]).clamp(0, 1)
-            line = torch.maximum(line, behind.clamp(0, 1) * hidden)
-        line = line * (style != BARE) + 0.05 * waves
-        covers.append(((line - 0.4) / 0.2).clamp(0, 1))
-        rise = ((line - 0.25) / 0.75).clamp(0, 1)
+            behind = random.uniform(-0.055, -0.03) - place[:, 2] + 0.3 * (place[:, 0].abs() - 0.06) + 0.002 * waves
+            above = torch.maximum(above, behind)
+        else:
+            above = above - 0.1 * masks["ear"]
+        above = above if style != BARE else above - 1.0
+        covers.append((above / 0.006 + 0.5).clamp(0, 1))
+        rise = (above / 0.03).clamp(0, 1)
         thicknesses.append(rise * rise * (3 - 2 * rise) * random.uniform(*THICKNESS[style]))
     chosen = torch.where(_is_grey(subjects), 5 + 1.9 * subjects.number("hair_colour"), _common_colour(subjects))
     palette = fine.new_tensor(HAIR_LINEAR)
     linear = palette[chosen.long().clamp(max=len(palette) - 1)] * subjects.between("hair_light", 0.6, 1.5)[:, None]
     return Hair(torch.stack(covers)[..., None], torch.stack(thicknesses)[..., None], linear)
+
+
+def _hairline(depth: Tensor, random: np.random.Generator) -> Tensor:
+    """[N] the height (metres) above which hair grows at z = `depth` [N]: forehead, temples, sideburns, nape."""
+    z = depth.new_tensor(HAIRLINE_Z)
+    receding = random.uniform(-0.004, 0.014)
+    y = depth.new_tensor(HAIRLINE_Y) + depth.new_tensor(random.normal(0, 0.003, len(HAIRLINE_Y))) + receding
+    place = torch.searchsorted(z, depth.contiguous()).clamp(1, len(z) - 1)
+    share = ((depth - z[place - 1]) / (z[place] - z[place - 1])).clamp(0, 1)
+    return torch.lerp(y[place - 1], y[place], share)
+
+
+def draw_garment(dice: Dice, cameras: Camera, radiance: Tensor, irradiance: Tensor) -> tuple[Tensor, Tensor]:
+    """Clothes over the shoulders in front of radiance [B, 3, H, W]; returns it and where they are, [B, 1, H, W] bool.
+
+    irradiance [B, 3] (divided by pi): what a surface facing the camera gets.
+    """
+    device = radiance.device
+    size = radiance.shape[-1]
+    throat = cameras.project(torch.tensor([THROAT], device=device))[:, 0]  # [B, 3]
+    metre = (cameras.focal / throat[:, 2])[:, None, None]  # pixels
+    y, x = torch.meshgrid(torch.arange(size, device=device), torch.arange(size, device=device), indexing="ij")
+    beside = (x + 0.5 - throat[:, 0, None, None]).abs() / metre
+    below = (y + 0.5 - throat[:, 1, None, None]) / metre
+    lift, opening, fall = (radiance.new_tensor(column)[:, None, None] for column in dice.uniform(0, 1, 3).T)
+    # From the collar's opening the cloth rises to the side of the neck, then falls away over the shoulder.
+    collar = 0.035 - 0.02 * lift - (0.1 + 0.5 * opening) * beside.clamp(max=0.055)
+    shoulder = (0.25 + 0.35 * fall) * (beside - 0.055).clamp(min=0)
+    is_cloth = (below > collar + shoulder)[:, None]
+    albedo = radiance.new_tensor(np.exp(dice.uniform(-3.5, -0.2, 1)) * dice.uniform(0.6, 1.0, 3))
+    folds = (1 + 0.15 * torch.sin(beside * 90 + below * 40))[:, None]
+    cloth = (albedo * irradiance)[..., None, None] * folds * 0.7
+    return torch.where(is_cloth, cloth, radiance), is_cloth
 
 
 def _is_grey(subjects: Subjects) -> Tensor:

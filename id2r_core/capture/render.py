@@ -17,7 +17,7 @@ from .skins import SkinMaps
 
 SCLERA_LINEAR = (0.52, 0.45, 0.40)
 PUPIL_LINEAR = 0.01
-IRIS_RADIUS, PUPIL_RADIUS = 0.082, 0.032  # in the polar uv of an eyeball: 0.5 is the half turn to its back
+IRIS_RADIUS, PUPIL_RADIUS = 0.060, 0.021  # in the polar uv of an eyeball: 0.5 is the half turn to its back
 EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
 HAIR_SPECULAR, HAIR_ROUGHNESS = 0.4, 0.55
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
@@ -162,8 +162,8 @@ def see_surface(
     normal = _with_meso_detail(smooth, slope, fragments, vertices, mesh)
     mask = fragments.mask
     strands = (sampled[:, 5:6] * 1e3).tanh()  # the meso slope of the skin below gives hair a grain
-    is_hair = ((seen[:, 7:8] + 0.2 * strands) > 0.5) & mask & ~is_eye
-    hair_albedo = hair.linear[:, :, None, None] * (0.6 * strands).exp()
+    is_hair = ((seen[:, 7:8] + 0.1 * strands) > 0.5) & mask & ~is_eye
+    hair_albedo = hair.linear[:, :, None, None] * (0.35 * strands).exp()
 
     def choose(skin, eye_value, hair_value):
         return torch.where(is_hair, hair_value, torch.where(is_eye, eye_value, skin)) * mask
@@ -259,7 +259,7 @@ def _eye_albedo(uv: Tensor, iris_linear: Tensor) -> Tensor:
     fibres = 1 + 0.25 * (9 * angle).sin() * (23 * angle).cos()
     iris = iris_linear[:, :, None, None] * fibres * (1.2 - 0.9 * ((radius / IRIS_RADIUS) ** 4).clamp(max=1))
     sclera = uv.new_tensor(SCLERA_LINEAR)[:, None, None].expand_as(iris)
-    edge = 0.006
+    edge = 0.005
     eye = torch.lerp(iris, sclera, ((radius - IRIS_RADIUS) / edge + 0.5).clamp(0, 1))
     return torch.lerp(torch.full_like(eye, PUPIL_LINEAR), eye, ((radius - PUPIL_RADIUS) / edge + 0.5).clamp(0, 1))
 

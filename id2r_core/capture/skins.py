@@ -185,7 +185,7 @@ def skin_maps(subjects: Subjects, bank: SkinBank, tile: HeadTile, pigments: Pigm
     albedo = pigments.albedo(
         (melanin + subjects.melanin[:, None, None]).clamp(0, 1), (blood + subjects.blood[:, None, None]).clamp(0, 1)
     )
-    density = field[:, RED:] * _hair_gain(subjects, regions)
+    density = field[:, RED:] * _hair_gain(subjects, regions) + _beard(subjects, tile, noise)
     diffuse = _at_exact_tone(albedo * (-density).exp(), subjects.tone_linear, tile.plain)
     diffuse = torch.where(tile.is_inside, diffuse.new_tensor(INSIDE_LINEAR)[:, None, None], diffuse)
     crease = field_high[:, :BLOOD].sum(1, keepdim=True) * bank.slope[source][:, None, None, None] * (1 - hair)
@@ -232,6 +232,9 @@ def _source_field(srgb: np.ndarray, tile: HeadTile, pigments: PigmentTable) -> t
     damped = torch.linalg.solve(normal + DAMPING * normal.trace() * torch.eye(2, device=device), slopes.T)
     solved = torch.einsum("pc,bcij->bpij", damped, deviation * skin).clamp(-0.3, 0.3)
     remainder = deviation - torch.einsum("cp,bpij->bcij", slopes, solved)
+    # What is left is hair and paint: mostly grey, its colour halved.
+    grey = remainder.mean(1, keepdim=True)
+    remainder = torch.lerp(grey, remainder, 0.5)
     return torch.cat([solved, remainder], dim=1), slopes[:, 0].mean()
 
 
@@ -356,12 +359,25 @@ def _redness(subjects: Subjects, regions: dict[str, Tensor], noise: Tensor) -> T
 
 def _hair_gain(subjects: Subjects, regions: dict[str, Tensor]) -> Tensor:
     """How dark the painted hair is, [S, 1, T, T]; some heads are bald."""
-    brow = subjects.between("brow_gain", 0.5, 1.5)[:, None, None, None]
-    scalp = (subjects.between("scalp_gain", -0.4, 1.2).clamp(min=0.05))[:, None, None, None]
-    beard = subjects.between("beard_gain", 0.3, 1.6)[:, None, None, None]
-    gain = 1 + (beard - 1) * regions["beard"]
-    gain = gain + (scalp - gain) * regions["scalp"]
-    return gain + (brow - gain) * regions["brow"]
+    dark = hair_darkness(subjects)
+    brow = (subjects.between("brow_gain", 0.9, 2.2) * dark)[:, None, None, None]
+    scalp = (subjects.between("scalp_gain", -0.4, 1.4).clamp(min=0.05) * dark)[:, None, None, None]
+    gain = 1 + (scalp - 1) * regions["scalp"]
+    return gain + (brow - gain) * regions["brow"].sqrt()
+
+
+def hair_darkness(subjects: Subjects) -> Tensor:
+    """[S] in [0.5, 1.4]: black hair absorbs more than fair; fair hair comes only with light skin."""
+    fair = subjects.number("hair_colour") * ((subjects.ita - 10) / 30).clamp(0, 1)
+    return 1.4 - 0.9 * fair
+
+
+def _beard(subjects: Subjects, tile: HeadTile, noise: Tensor) -> Tensor:
+    """Density [S, 1, T, T] of what is shaved or grows around the mouth of men: nothing, stubble, or a full beard."""
+    grown = ((subjects.number("beard_gain") - 0.45) / 0.55).clamp(0, 1) ** 2 * 1.6
+    amount = (grown * hair_darkness(subjects) * (subjects.number("female") >= 0.5))[:, None, None, None]
+    place = (tile.smooth_regions["beard"] * 1.3).clamp(0, 1) * (1 - tile.regions["lip"]).clamp(0, 1)
+    return amount * place * (1 + 0.5 * noise).clamp(0.2, 2.0)
 
 
 def _at_exact_tone(albedo: Tensor, tone: Tensor, plain: Tensor) -> Tensor:

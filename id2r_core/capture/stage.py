@@ -18,6 +18,7 @@ from .photograph import (
     develop,
     draw_backdrop,
     draw_cameras,
+    draw_garment,
     draw_hair,
     expose,
     iris_colours,
@@ -75,8 +76,8 @@ class CaptureStage:
         self._seed = (seed, SPLITS.index(split))
         self._taken = 0
         self._pigments = build_pigment_table(self.device)
-        self._tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
-        self._skins = load_skins(Path(data_dir), split, self._tile, self._pigments, seed)
+        self.tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
+        self._skins = load_skins(Path(data_dir), split, self.tile, self._pigments, seed)
         self._environments = load_environments(Path(data_dir), split, self.device)
         self._mesh = make_render_mesh(self.head, size)
         self._casting = Casting(self.head, self._pigments, seed, split)
@@ -119,12 +120,13 @@ class CaptureStage:
         incident = self._incident(lighting, rays)
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
         radiance = torch.where(surface.mask, shade(surface, self._environments, lighting), behind)
-        srgb = develop(dice, expose(dice, radiance, surface.mask, incident))
-        return Photographs(srgb, reflectance_images(surface), surface.is_skin.float())
+        radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
+        srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))
+        return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth).float())
 
     def skins(self, subjects: Subjects) -> SkinMaps:
         """The maps of subjects in the head tile."""
-        return skin_maps(subjects, self._skins, self._tile, self._pigments)
+        return skin_maps(subjects, self._skins, self.tile, self._pigments)
 
     def _dice(self, subjects: Subjects, take: int) -> Dice:
         return Dice([(*self._seed, take, index) for index in subjects.index.tolist()])

@@ -12,11 +12,11 @@ HEAD_AXIS_Z = -0.075  # the vertical axis through the middle of the head, metres
 
 # Right eye, left eye, nose tip, right and left mouth corner (of the subject) on the mean head, head frame, metres.
 MEAN_FIVE_POINTS = (
-    (-0.0289, 0.0000, 0.0150),
-    (0.0289, 0.0000, 0.0150),
-    (0.0000, -0.0358, 0.0416),
-    (-0.0217, -0.0635, 0.0220),
-    (0.0217, -0.0635, 0.0220),
+    (-0.0296, -0.0010, 0.0159),
+    (0.0296, -0.0010, 0.0159),
+    (0.0000, -0.0336, 0.0412),
+    (-0.0224, -0.0682, 0.0204),
+    (0.0224, -0.0682, 0.0204),
 )
 # ArcFace's five points for a crop of 112 x 112 (insightface.utils.face_align.arcface_dst).
 ARCFACE_FIVE_POINTS = (

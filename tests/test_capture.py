@@ -1,0 +1,219 @@
+"""The capture stage on a tiny synthetic data directory: painted skins, flat environments, no files from elsewhere."""
+
+import os
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from id2r_core.capture import CaptureStage
+from id2r_core.capture.light import light_scene, load_environments, reflected_light, sky_pixels, sky_uv
+from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
+from id2r_core.capture.preview import main as preview_main
+from id2r_core.capture.skins import CROP_HEIGHT, CROP_WIDTH
+from id2r_core.capture.sources import SPLITS, list_sources, split_of
+from id2r_core.capture.subjects import Casting
+from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_linear
+from id2r_core.errors import Id2rError
+
+SIZE = 64
+
+
+def names_of(split: str, stem: str, count: int) -> list[str]:
+    """File names that fall into a split."""
+    return [name for name in (f"{stem}{i}" for i in range(200)) if split_of(name) == split][:count]
+
+
+def paint_skin(seed: int) -> np.ndarray:
+    """A skin with low-frequency blotches and fine grain, [H, W, 3] uint8 BGR."""
+    random = np.random.default_rng(seed)
+    height, width = CROP_WIDTH // 4, CROP_HEIGHT // 4
+    blotches = cv2.resize(random.normal(0, 6, (6, 10, 1)).astype(np.float32), (width, height))[..., None]
+    grain = random.normal(0, 3, (height, width, 1))
+    base = np.array([120.0, 145.0, 190.0]) - 60 * (seed % 2)
+    return (base + blotches + grain).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small images are rendered faster by one thread than by threads that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"
+    root = tmp_path_factory.mktemp("data")
+    (root / "makehuman" / "skins").mkdir(parents=True)
+    (root / "hdri").mkdir()
+    for split in SPLITS:
+        for i, name in enumerate(
+            names_of(split, "young_lightskinned_female", 2) + names_of(split, "old_darkskinned_male", 1)
+        ):
+            cv2.imwrite(str(root / "makehuman" / "skins" / f"{name}.jpg"), paint_skin(i))
+        for i, name in enumerate(names_of(split, "sky", 2)):
+            sky = np.full((32, 64, 3), 0.3, np.float32)
+            sky[:16] *= 3
+            sky[8, 20 + 20 * i] = 50.0
+            cv2.imwrite(str(root / "hdri" / f"{name}.exr"), sky)
+    return root
+
+
+@pytest.fixture(scope="module")
+def stage(data_dir):
+    return CaptureStage(data_dir, SIZE, seed=3)
+
+
+def test_subjects_are_functions_of_their_index(stage):
+    both = stage.subjects([5, 900])
+    alone = Casting(stage.head, build_pigment_table(), 3, "train").cast([900], "cpu")
+    for name in ("identity", "expression", "tone_linear", "params"):
+        assert torch.equal(getattr(both, name)[1:], getattr(alone, name))
+    assert not torch.equal(both.identity[0], both.identity[1])
+    other_seed = Casting(stage.head, build_pigment_table(), 4, "train").cast([900], "cpu")
+    assert not torch.equal(other_seed.identity, alone.identity)
+
+
+def test_identities_are_bounded_and_never_pull_both_ways(stage):
+    subjects = stage.subjects(range(60))
+    assert subjects.identity.min() >= 0 and subjects.identity.max() <= 1
+    assert subjects.expression.max() <= 0.5
+    names = stage.head.identity_names
+    checked = 0
+    for name in names:
+        if name.endswith("-incr"):
+            opposite = names.index(name.removesuffix("incr") + "decr")
+            assert (subjects.identity[:, names.index(name)] * subjects.identity[:, opposite]).max() == 0
+            checked += 1
+    assert checked > 50
+    share = subjects.identity[
+        :, [i for i, n in enumerate(names) if n.split("-")[0] in ("african", "asian", "caucasian")]
+    ]
+    assert (share.sum(1) - 0.9).abs().max() < 1e-4
+
+
+def test_skin_types_are_balanced(stage):
+    ita = torch.cat([stage.subjects(range(start, start + 100)).ita for start in range(0, 600, 100)])
+    counts = np.histogram(ita.numpy(), bins=ITA_EDGES)[0]
+    assert counts.sum() == 600 and counts.min() > 75 and counts.max() < 125
+
+
+def test_tone_is_the_typology_angle_asked_for_and_the_mean_of_the_map(stage):
+    subjects = stage.subjects(range(12))
+    measured = typology_angle(subjects.tone_linear.numpy())
+    assert np.abs(measured - subjects.ita.numpy()).max() < 3
+    maps, plain = stage.skins(subjects), stage.tile.plain
+    mean = (maps.diffuse_linear * plain).sum((2, 3)) / plain.sum()
+    assert ((mean - subjects.tone_linear) / subjects.tone_linear).abs().max() < 0.03
+
+
+def test_more_melanin_is_darker_and_more_blood_is_redder():
+    table = build_pigment_table()
+    assert bool((table.linear[:, 1:] <= table.linear[:, :-1] + 3e-4).all())
+    chroma = (table.linear[0] / table.linear[1]).numpy()
+    assert (chroma[:60, 60] > chroma[:60, 20]).all()
+    light, dark = table.linear[:, 20, 30], table.linear[:, 88, 30]
+    assert light[0] > 0.4 and dark[0] < 0.2 and bool((light[0] > light[1]) & (light[1] > light[2]))
+
+
+def test_views_are_pixel_aligned_reflectance(stage):
+    subjects = stage.subjects([0, 1])
+    views = stage.views(subjects)
+    assert set(views) == set(Domain)
+    for image in views.values():
+        assert image.shape == (2, 3, 3, SIZE, SIZE) and image.min() >= 0 and image.max() <= 1
+    seen = views[Domain.SPECULAR][:, :, 0] > 0
+    assert 0.2 < seen.float().mean() < 0.9
+    for domain in REFLECTANCE:
+        assert torch.equal(views[domain].amax(2) > 0, seen)
+    for domain in (Domain.SPECULAR, Domain.ROUGHNESS):
+        assert torch.equal(views[domain][:, :, 0], views[domain][:, :, 2])
+    lengths = decode_normal(views[Domain.NORMAL]).norm(dim=2)[seen]
+    assert (lengths - 1).abs().max() < 1e-3
+    # The normal is in the head frame: in the front view the left half of the image shows the subject's right.
+    front = decode_normal(views[Domain.NORMAL][0, 0])
+    middle = slice(SIZE // 3, SIZE // 2)
+    assert front[0, middle, SIZE // 4].mean() < -0.2 < 0.2 < front[0, middle, 3 * SIZE // 4].mean()
+    assert torch.equal(stage.views(subjects)[Domain.RGB], views[Domain.RGB])
+
+
+def test_views_of_one_subject_do_not_depend_on_the_batch(stage):
+    together, alone = stage.views(stage.subjects([4, 7])), stage.views(stage.subjects([7]))
+    for domain in Domain:
+        torch.testing.assert_close(together[domain][1:], alone[domain], atol=2e-3, rtol=0)
+
+
+def test_diffuse_has_no_light_in_it(stage):
+    """One subject under two takes of light: RGB differs, the mean diffuse tone stays."""
+    subjects = stage.subjects([2])
+    first, second = stage.photographs(subjects, take=1), stage.photographs(subjects, take=2)
+    assert (first.srgb - second.srgb).abs().mean() > 0.02
+    tones = [
+        (srgb_to_linear(photo.reflectance[Domain.DIFFUSE]) * photo.skin).sum((0, 2, 3)) / photo.skin.sum()
+        for photo in (first, second)
+    ]
+    torch.testing.assert_close(*tones, rtol=0.15, atol=0)
+
+
+def test_photographs_come_with_their_own_reflectance(stage):
+    subjects = stage.subjects([0, 1, 2])
+    photo = stage.photographs(subjects, take=5)
+    assert photo.srgb.shape == (3, 3, SIZE, SIZE) and 0.05 < photo.srgb.mean() < 0.95
+    assert set(photo.reflectance) == set(REFLECTANCE)
+    assert set(photo.skin.unique().tolist()) <= {0.0, 1.0} and 0.1 < photo.skin.mean() < 0.8
+    assert bool((photo.reflectance[Domain.SPECULAR][:, :1][photo.skin > 0] > 0).all())
+    again = stage.photographs(subjects, take=5)
+    assert torch.equal(photo.srgb, again.srgb)
+    assert not torch.equal(stage.photographs(subjects).srgb, stage.photographs(subjects).srgb)
+
+
+def test_splits_do_not_share_names(data_dir, stage):
+    assert split_of("abc") == SPLITS[zlib.crc32(b"abc") % 5 == 0]
+    for pattern in ("makehuman/skins*/*.jpg", "hdri/*.exr"):
+        train, validation = ({path.stem for path in list_sources(data_dir, pattern, split)} for split in SPLITS)
+        assert train and validation and not train & validation
+    pigments = build_pigment_table()
+    train, validation = (Casting(stage.head, pigments, 3, split).cast([0], "cpu") for split in SPLITS)
+    assert not torch.equal(train.identity, validation.identity)
+
+
+def test_light_keeps_the_energy_of_the_environment(data_dir, stage):
+    environments = load_environments(data_dir, "train")
+    directions, solid_angle = sky_pixels(32)
+    assert abs(float(solid_angle.sum()) - 4 * np.pi) < 1e-3
+    column, row = sky_uv(directions)
+    torch.testing.assert_close(column.reshape(32, 64)[0], (torch.arange(64) + 0.5) / 64)
+    torch.testing.assert_close(row.reshape(32, 64)[:, 0], (torch.arange(32) + 0.5) / 32)
+    chosen, turn, fill = torch.tensor([0, 1]), torch.eye(3).repeat(2, 1, 1), torch.tensor([0.0, 0.5])
+    lighting = light_scene(environments, chosen, turn, fill, stage.head.light_directions)
+    total = lighting.power.sum(1) / (4 * np.pi)
+    torch.testing.assert_close(total, lighting.mean, rtol=1e-3, atol=1e-4)
+    luminance = lighting.mean @ torch.tensor([0.2126, 0.7152, 0.0722])
+    torch.testing.assert_close(luminance, torch.ones(2), rtol=0.02, atol=0)
+    # A mirror sees the sky itself; a rough surface sees what lies around as well, here the sun.
+    up = torch.tensor([0.0, 1.0, 0.0]).expand(2, 1, 1, 3)
+    smooth, rough = (reflected_light(environments, lighting, up, torch.full((2, 1, 1), r))[0, 0] for r in (0.2, 1.0))
+    below = reflected_light(environments, lighting, -up, torch.full((2, 1, 1), 0.2))[0, 0]
+    torch.testing.assert_close(smooth, environments.sky[0, 0, :1, :1], rtol=0.02, atol=0)
+    assert rough > smooth > below
+
+
+def test_a_directory_without_sources_is_named(tmp_path):
+    with pytest.raises(Id2rError, match="makehuman/skins"):
+        CaptureStage(tmp_path, SIZE)
+    with pytest.raises(ValueError, match="split"):
+        CaptureStage(tmp_path, SIZE, split="test")
+
+
+def test_preview_writes_a_sheet(data_dir, tmp_path):
+    out = tmp_path / "new" / "sheet.png"
+    arguments = ["--data", str(data_dir), "--out", str(out), "--count", "2", "--size", str(SIZE)]
+    assert preview_main(arguments) == 0
+    sheet = cv2.imread(str(out))
+    assert sheet.shape == (2 * SIZE, 10 * SIZE, 3) and sheet.std() > 20
+    assert list(out.parent.iterdir()) == [out]
