@@ -74,7 +74,7 @@ class LossWeights:
 
     margin: float = 0.3  # radians, of the angular margin
     margin_scale: float = 24.0
-    parameters: float = 1.0  # regression of the generating parameters
+    parameters: float = 10.0  # regression of the generating parameters
     tone: float = 10.0
 
 

@@ -1,5 +1,6 @@
 import json
 import signal
+import threading
 import zlib
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ from fake_capture import MICRO, FakeStage, fake_run
 from id2r_core.configs import PRESETS, TRAIN_STAGES
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
+from id2r_core.packs import cli as pack_cli
+from id2r_core.packs import load_pack
 from id2r_core.train import cli
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
-from id2r_core.train.pool import fill_pool, growing_pool, open_pool, pool_folder
+from id2r_core.train.pool import _only_filler, fill_pool, growing_pool, open_pool, pool_folder
 from id2r_core.train.portraits import is_test
 
 
@@ -46,6 +49,14 @@ def test_all_stages_run_in_order_and_leave_loadable_state(run):
             assert line["images_a_second"] > 0
     for stage in ("codebook", "domains", "swapper"):
         assert list((run[1] / stage / "sheets").glob("*.jpg"))
+    folder = run[1] / "pack"
+    assert pack_cli.main(["export", str(run[1]), "--preset", "micro", "--to", str(folder)]) == 0
+    pack = load_pack(folder)
+    assert pack.templates.codes.shape == (MICRO.templates, 3, 4, 16, 16)
+    assert "| diffuse |" in (folder / "README.md").read_text()
+    average = without_prefix("average/swapper", load_checkpoint(run[1] / "swapper" / CHECKPOINT)[0])
+    for key, tensor in pack.nets.swapper.state_dict().items():
+        assert torch.allclose(tensor, average[key], rtol=1e-3, atol=1e-5)
     assert not [path for path in run[1].rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".partial")]
 
 
@@ -142,17 +153,17 @@ def test_pool_returns_what_was_rendered(run):
     assert torch.allclose(pool.parameter_rows(torch.tensor([5]))[:, 1:], subjects.params)
 
 
-def test_pool_grows_where_it_stopped_and_lets_one_process_fill(tmp_path):
+def test_pool_grows_where_it_stopped_and_only_one_process_fills_it(tmp_path):
     folder, stage = tmp_path / "pool", FakeStage(MICRO.size)
     fill_pool(folder, MICRO, stage, 8, until=lambda count: count >= 4)
     assert open_pool(folder).count() == 4
     first = np.array(open_pool(folder).tone_linear[:4])
-    from id2r_core.train.pool import _only_filler
-
     with _only_filler(folder):
-        fill_pool(folder, MICRO, stage, 8)
-        assert open_pool(folder).count() == 4
-    fill_pool(folder, MICRO, stage, 8)
+        other = threading.Thread(target=fill_pool, args=(folder, MICRO, stage, 8))
+        other.start()
+        other.join(timeout=0.3)
+        assert other.is_alive() and open_pool(folder).count() == 4
+    other.join()
     assert open_pool(folder).count() == 8
     assert np.array_equal(open_pool(folder).tone_linear[:4], first)
 

@@ -14,6 +14,7 @@ from .codebook import code_usage
 from .figures import identity_figures, reconstruction_figures, swap_figures
 from .loop import CHECKPOINT, Task, load_trained
 from .pool import open_pool, pool_folder
+from .portraits import load_portraits
 from .templates import load_templates
 
 # Which stage leaves the final weights of each net.
@@ -58,6 +59,8 @@ def _card(task: Task, templates: int, figures: dict) -> str:
         templates=templates,
         subjects=_pool_count(task, "train"),
         held_out=_pool_count(task, "validation"),
+        portraits=len(load_portraits(task.out).split("train")),
+        photographs=figures["identity"].pop("photographs"),
         stages="\n".join(_stage_row(task, stage) for stage in TRAIN_STAGES[:-1]),
         identity="\n".join(f"| {name} | {value:.3f} |" for name, value in figures["identity"].items()),
         reconstruction="\n".join(_reconstruction_row(task, domain, figures) for domain in Domain),

@@ -5,7 +5,7 @@ import torch
 from ..conventions import REFLECTANCE, Domain, linear_to_srgb
 from ..nets import Nets
 from ..templates import TemplateLibrary
-from .identity import _tone_error
+from .identity import tone_error
 from .pool import VIEWS, Pool
 
 FALSE_ACCEPTS = 1e-3
@@ -35,7 +35,7 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
         "photographs": len(subject),
         "rank1": float((subject[nearest] == subject).float().mean()),
         "tar": float((cosine[is_same & off_diagonal] > threshold).float().mean()),
-        "tone_error": float(_tone_error(tone, true_tone)) * 255.0,
+        "tone_error": float(tone_error(tone, true_tone)) * 255.0,
         "tone_correlation": float(torch.corrcoef(lightness)[0, 1]),
     }
 

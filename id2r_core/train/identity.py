@@ -46,7 +46,7 @@ def train_identity(task: Task) -> Loop:
                 found = encoder(photos.to(task.device))
             recognition = margin(found.vector, label.to(task.device))
             parameters = head(found.vector[:virtual], pool.parameter_rows(subject).to(task.device))
-            tone = _tone_error(found.tone_linear[:virtual], pool.tones(subject).to(task.device))
+            tone = tone_error(found.tone_linear[:virtual], pool.tones(subject).to(task.device))
             loop.descend(recognition + weights.parameters * parameters + weights.tone * tone)
             loop.note(recognition=recognition, parameters=parameters, tone=tone)
     return loop
@@ -73,6 +73,6 @@ def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[int, torch.Ten
     return virtual, photos, torch.cat((subject, len(pool.views) + person)), subject
 
 
-def _tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:
+def tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference in sRGB: equal steps look about equally large on dark and light skin."""
     return (linear_to_srgb(found_linear) - linear_to_srgb(true_linear)).abs().mean()

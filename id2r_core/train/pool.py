@@ -94,13 +94,13 @@ def open_pool(folder: Path) -> Pool:
 
 
 def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callable[[int], bool] | None = None) -> None:
-    """Render subjects into the pool until it is full or until(count) says so. One process at a time; others return.
+    """Render subjects into the pool until it is full or until(count) says so. One process at a time; others wait.
 
     stage: a CaptureStage or anything with its `subjects`, `views` and `photographs`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_filler(folder) as is_alone:
-        while is_alone:
+    with _only_filler(folder):
+        while True:
             count = _count(folder)
             if count >= capacity or (until is not None and until(count)):
                 return
@@ -148,7 +148,6 @@ def validation_pool(preset: Preset, data: Path, out: Path, seed: int, device: to
 
 def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str) -> None:
     torch.set_num_threads(1)
-    os.nice(5)
     stage = open_stage(data, preset.size, torch.device(device), seed, "train")
     fill_pool(folder, preset, stage, preset.pool.subjects)
 
@@ -193,15 +192,11 @@ def _count(folder: Path) -> int:
 
 
 @contextmanager
-def _only_filler(folder: Path) -> Iterator[bool]:
-    """True for the one process that holds the pool's lock; the system frees it when that process ends."""
+def _only_filler(folder: Path) -> Iterator[None]:
+    """Wait for the pool's lock and hold it; the system frees it when this process ends."""
     with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _parameters(subjects) -> torch.Tensor:

@@ -47,7 +47,12 @@ def prepare_portraits(preset: Preset, data: Path, out: Path, report=lambda line:
     if not path.is_file():
         images, ids = _crop_all(Path(data) / "portraits", preset.size, report)
         save_checkpoint(path, {"images": images}, {"ids": ids})
-    tensors, state = load_checkpoint(path)
+    return load_portraits(out)
+
+
+def load_portraits(out: Path) -> Portraits:
+    """The crops that an earlier command of the run kept."""
+    tensors, state = load_checkpoint(Path(out) / FILE)
     return Portraits(tensors["images"], tuple(state["ids"]))
 
 
