@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +19,8 @@ BACKDROP_HEIGHT = 64
 ROUGHNESS_RANGE = (0.2, 1.0)
 ROUGHNESS_STEPS = 6
 TILT_DEGREES = 6.0
+STUDIOS, STUDIO_SHARE = 8, 0.35
+MOST_COLOUR = 1.35
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -59,8 +62,7 @@ def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
     paths = list_sources(data_dir, "hdri/*.exr", split)
     directions, solid_angle = sky_pixels(SKY_HEIGHT)
     skies, backdrops = [], []
-    for path in paths:
-        image = read_environment(path)
+    for image in [_muted(read_environment(path)) for path in paths] + _studios():
         sky = cv2.resize(image, (SKY_WIDTH, SKY_HEIGHT), interpolation=cv2.INTER_AREA)
         weight = solid_angle.numpy().reshape(SKY_HEIGHT, SKY_WIDTH, 1) / (4 * math.pi)
         scale = max(float(((sky * weight).sum((0, 1)) * LUMINANCE).sum()), 1e-6)
@@ -68,15 +70,50 @@ def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
         skies.append(torch.from_numpy(sky / scale).permute(2, 0, 1))
         backdrops.append(torch.from_numpy(backdrop / scale).permute(2, 0, 1))
     sky = torch.stack(skies).to(device)
+    names = (*(path.stem for path in paths), *(f"studio {i}" for i in range(STUDIOS)))
     directions, solid_angle = directions.to(device), solid_angle.to(device)
     return Environments(
-        names=tuple(path.stem for path in paths),
+        names=names,
         sky=sky,
         backdrop=torch.stack(backdrops).to(device),
         gloss=_blur_by_roughness(sky, directions, solid_angle),
         directions=directions,
         solid_angle=solid_angle,
     )
+
+
+def _muted(image: np.ndarray) -> np.ndarray:
+    """An environment whose mean colour is at most MOST_COLOUR from grey: nobody is photographed in violet light."""
+    mean = image.mean((0, 1))
+    far = mean.max() / max(float(mean @ LUMINANCE), 1e-6)
+    keep = min(1.0, (MOST_COLOUR - 1) / max(far - 1, 1e-6))
+    grey = (image @ np.array(LUMINANCE, dtype=np.float32))[..., None]
+    return grey + keep * (image - grey)
+
+
+def _studios() -> list[np.ndarray]:
+    """Portrait studios: a dim room, a soft key light before the sitter and to one side, a weaker fill on the other."""
+    random = np.random.default_rng(STUDIOS)
+    directions = sky_pixels(BACKDROP_HEIGHT)[0].numpy()
+    rooms = []
+    for _ in range(STUDIOS):
+        room = np.full(len(directions), random.uniform(0.08, 0.5), dtype=np.float32)
+        side = random.choice((-1, 1))
+        for turn, height, size, power in (
+            (
+                side * random.uniform(0.1, 0.8),
+                random.uniform(0.2, 0.8),
+                random.uniform(0.15, 0.4),
+                random.uniform(8, 25),
+            ),
+            (-side * random.uniform(0.4, 1.2), random.uniform(0, 0.5), random.uniform(0.25, 0.5), random.uniform(1, 8)),
+        ):
+            lamp = [math.sin(turn) * math.cos(height), math.sin(height), math.cos(turn) * math.cos(height)]
+            angle = np.arccos((directions @ np.array(lamp, dtype=np.float32)).clip(-1, 1))
+            room += power / (1 + np.exp((angle - size) / 0.04))
+        tint = np.array([1.0, random.uniform(0.92, 1.0), random.uniform(0.8, 1.0)], dtype=np.float32)
+        rooms.append((room[:, None] * tint).reshape(BACKDROP_HEIGHT, 2 * BACKDROP_HEIGHT, 3))
+    return rooms
 
 
 def sky_pixels(height: int) -> tuple[Tensor, Tensor]:
@@ -138,11 +175,15 @@ def seen_behind(environments: Environments, lighting: Lighting, direction: Tenso
     return torch.lerp(seen, lighting.mean[..., None, None].expand_as(seen), lighting.fill[:, None, None, None])
 
 
-def random_turns(dice: Dice) -> Tensor:
-    """Rotations [S, 3, 3]: any heading about +y, then a small tilt."""
-    heading, tilt = dice.uniform(0, 2 * math.pi), dice.normal(math.radians(TILT_DEGREES), 2)
+def choose_environments(dice: Dice, environments: Environments) -> tuple[Tensor, Tensor]:
+    """An environment [S] for each subject and world_to_sky [S, 3, 3]: any heading and a small tilt; studios face it."""
+    outside = len(environments.names) - STUDIOS
+    in_studio = dice.uniform(0, 1) < STUDIO_SHARE
+    chosen = np.where(in_studio, outside + dice.integers(STUDIOS), dice.integers(outside))
+    heading = dice.uniform(-math.pi, math.pi) * np.where(in_studio, 0.1, 1.0)
+    tilt = dice.normal(math.radians(TILT_DEGREES), 2)
     turns = [_about(0, a) @ _about(2, b) @ _about(1, h) for h, (a, b) in zip(heading, tilt, strict=True)]
-    return torch.stack(turns)
+    return torch.from_numpy(chosen).to(environments.sky.device), torch.stack(turns).to(environments.sky.device)
 
 
 def _about(axis: int, angle: float) -> Tensor:

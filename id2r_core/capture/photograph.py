@@ -20,6 +20,8 @@ from .subjects import Subjects
 YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
 DISTANCES = (0.45, 2.5)  # metres
 GREY_CARD = 0.2
+EXPOSURE = 0.26  # where cameras put what they meter, linear; portraits are bright
+GLASSES_SHARE = 0.15
 ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
 PHOTO_EXPRESSIONS = {
     "mouthSmile": 0.8, "browInnerUp": 0.5, "browDown": 0.5, "eyeSquint": 0.5, "cheekSquint": 0.4, "mouthFrown": 0.4,
@@ -110,6 +112,37 @@ def draw_garment(dice: Dice, cameras: Camera, radiance: Tensor, irradiance: Tens
     return torch.where(is_cloth, cloth, radiance), is_cloth
 
 
+def draw_glasses(
+    dice: Dice, head: HeadModel, cameras: Camera, fine: Tensor, radiance: Tensor, irradiance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Glasses on some heads: two rims and a bridge of one thickness in front of the eyes; same returns as garments."""
+    device, size = radiance.device, radiance.shape[-1]
+    y, x = torch.meshgrid(
+        torch.arange(size, device=device) + 0.5, torch.arange(size, device=device) + 0.5, indexing="ij"
+    )
+    # The eyes and a point one centimetre beside each give place, size and tilt of the rims in the image.
+    eyes = head.landmarks(fine)[:, list(FIVE_POINTS[:2])] + fine.new_tensor([0.0, -0.004, 0.008])
+    right, left = cameras.project(eyes)[..., :2].unbind(1)  # [B, 2]
+    across = (left - right) / 2
+    forms = radiance.new_tensor(dice.uniform(0, 1, 5))
+    is_frame = torch.zeros(len(fine), 1, size, size, dtype=torch.bool, device=device)
+    for row in range(len(fine)):
+        wears, width, height, edge, square = forms[row].tolist()
+        if wears > GLASSES_SHARE:
+            continue
+        unit = across[row].norm()  # pixels of half the eye distance, about 30 mm
+        u = ((x - right[row, 0]) * across[row, 0] + (y - right[row, 1]) * across[row, 1]) / unit**2
+        v = ((y - right[row, 1]) * across[row, 0] - (x - right[row, 0]) * across[row, 1]) / unit**2
+        from_eye = torch.minimum(u.abs(), (u - 2).abs()) / (0.68 + 0.16 * width)
+        power = 2 + 3 * square
+        rim = (from_eye**power + (v.abs() / (0.45 + 0.2 * height)) ** power) ** (1 / power)
+        thick = 0.02 + 0.1 * edge**2
+        between = ((u - 1).abs() < 0.4) & ((v + 0.15).abs() < thick / 2 + 0.015)
+        is_frame[row, 0] = ((rim - 1).abs() < thick) | (between & (rim > 1))
+    albedo = radiance.new_tensor(np.exp(dice.uniform(-4.5, -1.0, 1)) * dice.uniform(0.7, 1.0, 3))
+    return torch.where(is_frame, (albedo * irradiance)[..., None, None], radiance), is_frame
+
+
 def _is_grey(subjects: Subjects) -> Tensor:
     """[S] bool, likelier with age."""
     return subjects.number("seed") < (subjects.number("age") - 0.5) * 1.6
@@ -192,10 +225,10 @@ def expose(dice: Dice, radiance: Tensor, mask: Tensor, incident: Tensor) -> Tens
     grey_card = (GREY_CARD * (incident @ weights)).clamp(min=1e-5)
     level = torch.lerp(grey_card.log(), metered.clamp(min=1e-5).log(), by_image)
     stops = radiance.new_tensor(dice.normal(0.3)) * math.log(2)
-    gain = GREY_CARD * (stops - level).exp()
+    gain = EXPOSURE * (stops - level).exp()
     grey = incident / (incident @ weights)[:, None]
     balance = grey.clamp(0.2, 5.0) ** -radiance.new_tensor(dice.uniform(0.7, 1.0, 1))
-    tint = radiance.new_tensor(np.exp(dice.normal(0.035, 3)))
+    tint = radiance.new_tensor(np.exp(dice.normal(0.035, 3) + np.float32((0.03, 0.0, -0.04))))
     return radiance * (gain[:, None] * balance * tint)[..., None, None]
 
 
@@ -206,9 +239,9 @@ def develop(dice: Dice, linear: Tensor) -> Tensor:
         shoulder = random.uniform(0.6, 0.99)
         over = (image - shoulder).clamp(min=0) / (1 - shoulder)
         srgb = linear_to_srgb(image.clamp(max=shoulder) + (1 - shoulder) * torch.tanh(over)).clamp(0, 1)
-        contrast = random.uniform(0.0, 0.35)
-        srgb = torch.lerp(srgb, srgb * srgb * (3 - 2 * srgb), contrast)
-        images.append(_store(random, srgb))
+        srgb = torch.lerp(srgb, srgb * srgb * (3 - 2 * srgb), random.uniform(0.0, 0.5))
+        grey = srgb.mean(0, keepdim=True)
+        images.append(_store(random, (grey + random.uniform(0.95, 1.3) * (srgb - grey)).clamp(0, 1)))
     return torch.stack(images)
 
 

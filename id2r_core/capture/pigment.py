@@ -41,7 +41,7 @@ RGB_FROM_XYZ = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], 
 WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 # The six skin types by individual typology angle, degrees (Chardon et al. 1991), the outer ones closed.
 ITA_TYPES = ("dark", "brown", "tan", "intermediate", "light", "very light")
-ITA_EDGES = (-55.0, -30.0, 10.0, 28.0, 41.0, 55.0, 68.0)
+ITA_EDGES = (-55.0, -30.0, 10.0, 28.0, 41.0, 55.0, 63.0)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from ..geometry.camera import Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
 from .dice import Dice
-from .light import LUMINANCE, Lighting, light_scene, load_environments, random_turns, seen_behind
+from .light import LUMINANCE, Lighting, choose_environments, light_scene, load_environments, seen_behind
 from .photograph import (
     PHOTO_EXPRESSIONS,
     develop,
     draw_backdrop,
     draw_cameras,
     draw_garment,
+    draw_glasses,
     draw_hair,
     expose,
     iris_colours,
@@ -121,8 +122,9 @@ class CaptureStage:
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
         radiance = torch.where(surface.mask, shade(surface, self._environments, lighting), behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
+        radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
         srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))
-        return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth).float())
+        return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth & ~is_frame).float())
 
     def skins(self, subjects: Subjects) -> SkinMaps:
         """The maps of subjects in the head tile."""
@@ -135,9 +137,8 @@ class CaptureStage:
         return self.head.subdivide(self.head.shape(identity, expression))
 
     def _light(self, dice: Dice) -> Lighting:
-        chosen = torch.from_numpy(dice.integers(len(self._environments.names))).to(self.device)
+        chosen, turns = choose_environments(dice, self._environments)
         fill = torch.from_numpy(dice.uniform(-0.5, 0.8).clip(0)).to(self.device)
-        turns = random_turns(dice).to(self.device)
         return light_scene(self._environments, chosen, turns, fill, self.head.light_directions)
 
     def _incident(self, lighting: Lighting, rays: Tensor) -> Tensor:

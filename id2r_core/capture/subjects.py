@@ -26,6 +26,8 @@ MORPH_METRES = {
     "cheek": 1.6e-3, "chin": 2.6e-3, "ear": 2.2e-3, "eye": 0.9e-3, "eyebrows": 1.3e-3, "forehead": 4.0e-3,
     "head": 3.5e-3, "mouth": 1.2e-3, "neck": 3.0e-3, "measure": 3.0e-3, "nose": 1.5e-3,
 }  # fmt: skip
+# Of the pigment table; at melanin for light skin this spans a* of 8 to 14 (Xiao et al. 2017, skin colour of four groups).
+BLOOD_COORDINATES = (0.24, 0.48)
 ACTIVE_SHARE = 0.6  # of the morphs, in one subject
 MOST_OF_A_MORPH = 0.8
 ASYMMETRY = 0.12
@@ -87,7 +89,8 @@ class Casting:
         drawn = [self._draw(int(index)) for index in indices]
         columns = {name: np.stack([one[name] for one in drawn]).astype(np.float32) for name in drawn[0]}
         tensors = {name: torch.from_numpy(column).to(device) for name, column in columns.items()}
-        blood = 0.18 + 0.30 * tensors["params"][:, PARAMS.index("blood")]
+        low, high = BLOOD_COORDINATES
+        blood = low + (high - low) * tensors["params"][:, PARAMS.index("blood")]
         melanin = self.pigments.melanin_for(tensors["ita"], blood)
         tone = self.pigments.albedo(melanin[:, None], blood[:, None])[:, :, 0]
         index = torch.as_tensor(list(map(int, indices)), device=device)
