@@ -377,7 +377,7 @@ def _beard(subjects: Subjects, tile: HeadTile, noise: Tensor) -> Tensor:
     grown = ((subjects.number("beard_gain") - 0.45) / 0.55).clamp(0, 1) ** 2 * 1.6
     amount = (grown * hair_darkness(subjects) * (subjects.number("female") >= 0.5))[:, None, None, None]
     place = (tile.smooth_regions["beard"] * 1.3).clamp(0, 1) * (1 - tile.regions["lip"]).clamp(0, 1)
-    return amount * place * (1 + 0.5 * noise).clamp(0.2, 2.0)
+    return amount * place * (1 + 0.3 * noise).clamp(0.2, 2.0)
 
 
 def _at_exact_tone(albedo: Tensor, tone: Tensor, plain: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ MORPH_METRES = {
     "cheek": 1.6e-3, "chin": 2.6e-3, "ear": 2.2e-3, "eye": 0.9e-3, "eyebrows": 1.3e-3, "forehead": 4.0e-3,
     "head": 3.5e-3, "mouth": 1.2e-3, "neck": 3.0e-3, "measure": 3.0e-3, "nose": 1.5e-3,
 }  # fmt: skip
-# Of the pigment table; at melanin for light skin this spans a* of 8 to 14 (Xiao et al. 2017, skin colour of four groups).
-BLOOD_COORDINATES = (0.24, 0.48)
+# Of the pigment table; with the melanin of light skin this spans about 8 to 14 of a*.
+BLOOD_COORDINATES = (0.24, 0.50)
 ACTIVE_SHARE = 0.6  # of the morphs, in one subject
 MOST_OF_A_MORPH = 0.8
 ASYMMETRY = 0.12
