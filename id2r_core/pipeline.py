@@ -1,0 +1,111 @@
+"""The main path, one stage a line. Read this first; every stage has a module of its own."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from . import __version__
+from .conventions import STAGES
+from .crop import crop_face
+from .errors import Id2rError
+from .head.atlas import make_atlas
+from .head.fit import fit_head
+from .head.irises import measure_irises
+from .head.model import load_head
+from .identity import embed_identity
+from .landmarks import detect_face
+from .maps import check_writable, save_maps, save_report
+from .packs import load_pack
+from .photo import load_photo
+from .protocol import Request
+from .refine import refine_from_photo
+from .stitch import stitch_views
+from .swap import swap_identity
+from .templates import choose_template
+from .verify import likeness
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """out: the folder that holds the files; report: what report.json says."""
+
+    out: Path
+    report: dict
+
+
+def reconstruct(request: Request, progress: Progress = lambda stage, done, total: None) -> Result:
+    """One photo to maps and mesh in the folder request.out.
+
+    progress(stage, done, total) is called before every stage and once at the end; it may raise Cancelled.
+    Raises Id2rError for everything that the user can mend.
+    """
+    out, watch = Path(request.out), StopWatch(progress)
+    check_writable(out)
+    device = choose_device(request.device)
+    pack, model = load_pack(request.pack, device), load_head(device=device)
+
+    photo = watch("photo", load_photo, request.photo)
+    face = watch("landmarks", detect_face, photo, request.task_file or None)
+    crop = watch("crop", crop_face, photo, face, pack.preset.size)
+    identity = watch("identity", embed_identity, crop, pack)
+    template = watch("template", choose_template, pack, identity, request.template)
+    views = watch("swap", swap_identity, template, identity, pack)
+    head = watch("head", fit_head, photo, face, model)
+    atlas = make_atlas(model, request.resolution)
+    swapped = watch("stitch", stitch_views, views, head, atlas)
+    refined = watch("refine", refine_from_photo, swapped, photo, face, head, atlas, identity, request.refine)
+    irises = measure_irises(photo, face, head, refined.white_linear)
+    watch("maps", save_maps, out, refined.maps, head, atlas, photo, irises, request.keep_expression)
+
+    report = {
+        "id2r": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": str(device),
+        "pack": {"name": pack.name, "preset": pack.preset.name, "sha256": pack.sha256},
+        "photo": photo.name,
+        "template": template.name,
+        "resolution": request.resolution,
+        "identity_cosine": likeness(refined, head, crop, irises, pack),
+        "tone_linear": [round(value, 4) for value in refined.tone_linear.tolist()],
+        "landmark_error": round(head.error, 4),
+        "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
+        "morphs": head.morphs(),
+        "expressions": head.expressions(),
+        "seconds": watch.seconds,
+        "warnings": [*photo.warnings, *face.warnings],
+    }
+    save_report(out, report)
+    progress(STAGES[-1], len(STAGES), len(STAGES))
+    return Result(out, report)
+
+
+@dataclass
+class StopWatch:
+    """Runs a stage, reports it, and keeps how long it took."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, stage: str, work: Callable, *arguments):
+        self.progress(stage, STAGES.index(stage), len(STAGES))
+        start = time.perf_counter()
+        result = work(*arguments)
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+        return result
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is CUDA, then MPS, then the CPU. Raises Id2rError when the named one is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, found in available.items() if found)
+    if not available[name]:
+        raise Id2rError(f"PyTorch finds no {name} device on this machine.", "Use --device auto or --device cpu.")
+    return torch.device(name)

@@ -1,0 +1,114 @@
+"""Stitch the swapped views of three cameras into maps on the head tile."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from .geometry.camera import capture_cameras
+from .geometry.texture import fill_holes
+from .head.atlas import HeadAtlas, look
+from .head.fit import FittedHead
+
+VIEW_SHARPNESS = 4.0  # exponent of the cosine: how quickly a view gives way to one that looks more straight
+GRAZING_COSINE = 0.15
+BORDER_SHARE = 0.03  # of the view's side: pixels that fade out at its border
+FEATHER_SHARE = 0.006  # of the atlas's side: softness of the visibility edges
+MIRROR_SHARE = 0.5  # of what no view sees: how far a mirrored texel counts against the smooth filling
+NEVER_SEEN = 0.02
+GAIN_LIMIT = 0.35  # natural logarithm
+SIGMA_WORKED = 4.0  # texels: wider blurs work on an image shrunk until the blur is this wide
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Reflectance on the head tile.
+
+    images: Domain -> [3, T, T] in [0, 1], encoded as in a reflectance image (normals in the head frame).
+    coverage: [T, T] in [0, 1]; 1 where a view (or the photo) saw the texel well, 0 where it was filled in.
+    """
+
+    images: dict[Domain, Tensor]
+    coverage: Tensor
+
+
+def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas) -> Maps:
+    """Blend the three views [3, 3, H, W] of each reflectance domain on the neutral head.
+
+    Texels are weighed by visibility and angle of view; the side views are matched in gain to the front view where both
+    see the same skin; what no view sees is filled by its mirror image and smoothly.
+    """
+    vertices = head.fine_neutral_vertices()
+    size = views[Domain.DIFFUSE].shape[-1]
+    cameras = capture_cameras(size, vertices.device)
+    seen = [look(atlas, vertices, cameras[view]) for view in range(3)]
+    weights = torch.stack([_view_weight(one, size) for one in seen])  # [V, T, T]
+    coverage = (weights.amax(0) / 0.5).clamp(0, 1)
+    images = {}
+    for domain in REFLECTANCE:
+        texels = torch.stack([one.sample(view) for one, view in zip(seen, views[domain], strict=True)])  # [V, 3, T, T]
+        if domain is Domain.DIFFUSE:
+            texels = _match_gains(texels.clamp(0, 1), weights)
+        blended = (texels * weights[:, None]).sum(0) / weights.sum(0).clamp(min=1e-4)
+        images[domain] = _complete(blended.clamp(0, 1), coverage, domain)
+    return Maps(images, coverage)
+
+
+def _view_weight(seen, size: int) -> Tensor:
+    """[T, T] how much a texel trusts one view."""
+    facing = ((seen.cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(min=0) ** VIEW_SHARPNESS
+    margin = torch.minimum(seen.pixel, size - seen.pixel).amin(-1) / (BORDER_SHARE * size)
+    return soften(facing * seen.visible, FEATHER_SHARE) * seen.visible * margin.clamp(0, 1)
+
+
+def soften(mask: Tensor, share: float) -> Tensor:
+    """Blur [T, T] by a Gaussian-like kernel of standard deviation `share` of its side."""
+    return blur(mask[None], share)[0]
+
+
+def blur(image: Tensor, share: float) -> Tensor:
+    """Gaussian blur of [C, T, T] with standard deviation `share` of the side; wide ones are done on a smaller image."""
+    sigma, side = share * image.shape[-1], image.shape[-1]
+    shrink = max(1, int(sigma // SIGMA_WORKED))
+    small = (
+        functional.avg_pool2d(image[None], shrink, ceil_mode=True, count_include_pad=False)
+        if shrink > 1
+        else image[None]
+    )
+    reach = max(1, round(3 * sigma / shrink))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) * shrink / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(small.shape[1], 1, -1)
+    padded = functional.pad(small, (reach,) * 4, mode="replicate")
+    rows = functional.conv2d(padded, kernel[:, :, None], groups=small.shape[1])
+    blurred = functional.conv2d(rows, kernel[..., None], groups=small.shape[1])
+    if shrink > 1:
+        blurred = functional.interpolate(blurred, size=(side, side), mode="bilinear", align_corners=False)
+    return blurred[0]
+
+
+def _match_gains(texels: Tensor, weights: Tensor) -> Tensor:
+    """Scale the side views' colour so that they agree with the front view where both see the skin well."""
+    linear = srgb_to_linear(texels)
+    matched = [texels[0]]
+    for side in (1, 2):
+        overlap = (weights[0] * weights[side]).sqrt()
+        overlap = overlap * (overlap > 0.05)
+        log_ratio = (linear[0].clamp(min=1e-3) / linear[side].clamp(min=1e-3)).log()
+        gain = (log_ratio * overlap).sum((1, 2)) / overlap.sum().clamp(min=1e-6)
+        gain = gain.clamp(-GAIN_LIMIT, GAIN_LIMIT).exp()
+        matched.append(linear_to_srgb(linear[side] * gain[:, None, None]).clamp(0, 1))
+    return torch.stack(matched)
+
+
+def _complete(image: Tensor, coverage: Tensor, domain: Domain) -> Tensor:
+    """Fill what no view saw: partly from the mirrored side (the tile is symmetric), else smoothly from around."""
+    mirrored = image.flip(-1)
+    if domain is Domain.NORMAL:
+        mirrored = encode_normal(decode_normal(mirrored) * mirrored.new_tensor([-1.0, 1.0, 1.0])[:, None, None])
+    known = (coverage > NEVER_SEEN).float() * coverage
+    other = (1 - known) * known.flip(-1) * MIRROR_SHARE
+    total = (known + other).clamp(max=1.0)
+    both = (image * known + mirrored * other) / (known + other).clamp(min=1e-4)
+    return fill_holes(both[None], total[None, None])[0]
