@@ -29,6 +29,7 @@ class Options:
 
 def build(folder: Path, options: Options, progress: Progress) -> None:
     """Write head.blend and contact_sheet.png into a result folder. Starts from an empty scene."""
+    folder = folder.absolute()  # Blender reads relative paths in its own way
     made = open_result(folder, progress)
     save_blend(folder / "head.blend")
     progress("scene", 1, 1)
@@ -45,15 +46,15 @@ def render_head(out_dir, hdri: str, png_path, size: int = 512, samples: int = 32
 
     hdri: one of Blender's own by name, or a file; orbit: degrees by which the camera stands aside.
     """
-    made = open_result(Path(out_dir), silent)
+    made = open_result(Path(out_dir).absolute(), silent)
     scene = bpy.context.scene
     lookdev.set_render(scene, (size, size), samples)
     scene.render.film_transparent = True
-    image_io.write_png(Path(png_path), contact_sheet.portrait(made, scene, hdri, size, orbit))
+    image_io.write_png(Path(png_path).absolute(), contact_sheet.portrait(made, scene, hdri, size, orbit))
 
 
 def open_result(folder: Path, progress: Progress) -> Result:
-    """An empty file with the head of a result folder in it."""
+    """An empty file with the head of a result folder (an absolute path) in it."""
     progress("scene", 0, 1)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     return load_result(folder, bpy.context.scene, "Head")

@@ -1,5 +1,6 @@
 """Rendering: the overlay lies where the core's camera says, and the sheet is complete or absent."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,13 +80,15 @@ def test_render_head_for_evaluation(result_folder, tmp_path):
     assert np.ptp(pixels[SIZE // 2, SIZE // 2] - pixels[0, 0]) > 0.05  # skin is not the grey behind it
 
 
-def call_batch(*arguments) -> subprocess.CompletedProcess:
+def call_batch(*arguments, folder: Path = ROOT) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "addon.batch", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_command_line(result_folder):
-    done = call_batch(result_folder, "--renders", "studio", "--samples", 1, "--size", SIZE, "--json")
+    relative, options = result_folder.name, ("--renders", "studio", "--samples", 1, "--size", SIZE, "--json")
+    done = call_batch(relative, *options, folder=result_folder.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == '{"event": "progress", "stage": "scene", "done": 0, "total": 1}'
     assert all(line.startswith('{"event"') for line in done.stdout.splitlines())
