@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 HEAD_FOLDER = ROOT / "id2r_core" / "head"
 HEAD_FILE = HEAD_FOLDER / "data" / "head.npz"
+# The code that decides what is in the head file.
+HEAD_SOURCES = ("build.py", "landmark_map.py", "region_map.py", "tile.py")
 STAGED = ROOT / "build" / "id2r"
 EXIT_FAILED, EXIT_CANCELLED = 2, 130
 # The version for which Blender's wheel (bpy 5.0) and mediapipe's bundled landmark models exist.
@@ -178,8 +180,7 @@ def head_is_current() -> bool:
     """The head file exists and is younger than the code that builds it."""
     if not HEAD_FILE.is_file():
         return False
-    sources = (path for path in HEAD_FOLDER.glob("*.py") if path.name != "fit.py")
-    return HEAD_FILE.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
+    return HEAD_FILE.stat().st_mtime >= max((HEAD_FOLDER / name).stat().st_mtime for name in HEAD_SOURCES)
 
 
 def sample_photo() -> Path:

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from . import __version__
@@ -24,31 +25,21 @@ USAGE = """usage: python -m id2r_core COMMAND ...
 `python -m id2r_core COMMAND --help` explains one command."""
 
 
-class StageBars:
-    """A progress callback that draws one bar a stage on standard error."""
+class ProgressBar:
+    """A progress callback that draws a bar on standard error, named after the stage that runs."""
 
     def __init__(self):
-        self._bar = None
-        self._stage = ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self.close()
-            self._stage, self._bar = stage, self._new_bar(stage, total)
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    @staticmethod
-    def _new_bar(stage: str, total: int):
         from tqdm import tqdm
 
-        layout = "{desc:<10} |{bar:24}| {n_fmt}/{total_fmt} {elapsed}"
-        return tqdm(total=total, desc=stage, bar_format=layout, file=sys.stderr)
+        layout = "{desc:<10} |{bar:32}| {n_fmt}/{total_fmt} {elapsed}"
+        self._bar = tqdm(total=0, bar_format=layout, file=sys.stderr)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_description_str(stage)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.refresh()
-            self._bar.close()
+        self._bar.close()
 
 
 def reconstruct(arguments: Sequence[str]) -> int:
@@ -66,23 +57,15 @@ def reconstruct(arguments: Sequence[str]) -> int:
     )
     from .pipeline import reconstruct as run_pipeline
 
-    bars = None if options.json else StageBars()
-    try:
-        result = run_pipeline(request, bars or _silent)
-    finally:
-        if bars:
-            bars.close()
     if options.json:
-        print(json.dumps(result.report, indent=2))
-    else:
-        for text in result.report["warnings"]:
-            print(f"Note: {text}", file=sys.stderr)
-        print(f"The head and its maps are in {result.out}.")
+        print(json.dumps(run_pipeline(request).report, indent=2))
+        return 0
+    with closing(ProgressBar()) as bar:
+        result = run_pipeline(request, bar)
+    for text in result.report["warnings"]:
+        print(f"Note: {text}", file=sys.stderr)
+    print(f"The head and its maps are in {result.out}.")
     return 0
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """The progress callback of --json, whose reader wants one object and nothing else."""
 
 
 def _reconstruct_parser() -> argparse.ArgumentParser:

@@ -83,7 +83,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` steps of a stage are finished; see conventions.STAGES."""
+    """`stage` runs (see conventions.STAGES), and `done` of the `total` steps of the whole job are finished."""
 
     stage: str
     done: int

@@ -93,14 +93,18 @@ def test_another_python_is_one_clear_sentence(project, monkeypatch, capsys):
 
 def test_the_head_is_built_again_only_when_its_code_is_younger(project):
     build.HEAD_FILE.parent.mkdir(parents=True)
-    source = build.HEAD_FOLDER / "build.py"
-    source.touch()
+    for name in build.HEAD_SOURCES:
+        (build.HEAD_FOLDER / name).touch()
+        os.utime(build.HEAD_FOLDER / name, (1000, 1000))
     assert not build.head_is_current()
     build.HEAD_FILE.touch()
-    os.utime(source, (1000, 1000))
     assert build.head_is_current()
     os.utime(build.HEAD_FILE, (500, 500))
     assert not build.head_is_current()
+
+
+def test_the_sources_of_the_head_are_there():
+    assert all((build.HEAD_FOLDER / name).is_file() for name in build.HEAD_SOURCES)
 
 
 def test_run_without_a_photo_uses_the_sample_and_hands_on_options(project, monkeypatch, capsys):

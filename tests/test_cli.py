@@ -30,11 +30,11 @@ def requests(stand_in):
     """The requests that reach the pipeline, which does them all at once."""
     received = []
 
-    def reconstruct(request, progress):
+    def reconstruct(request, progress=lambda stage, done, total: None):
         received.append(request)
-        for stage in ("photo", "swap"):
-            progress(stage, 0, 2)
-            progress(stage, 2, 2)
+        progress("photo", 0, 2)
+        progress("swap", 1, 2)
+        progress("swap", 2, 2)
         return types.SimpleNamespace(out=request.out, report={"warnings": ["2 faces were found."], "seconds": {}})
 
     stand_in("pipeline", reconstruct=reconstruct)
@@ -52,7 +52,7 @@ def test_the_default_folder_is_named_after_the_photo(requests, capsys):
     assert requests[0] == Request("pictures/ada.jpg", "out/ada")
 
 
-def test_a_person_sees_bars_warnings_and_the_place(requests, capsys):
+def test_a_person_sees_a_bar_warnings_and_the_place(requests, capsys):
     cli.main(["reconstruct", "a.jpg", "--out", "o"])
     captured = capsys.readouterr()
     assert captured.out == "The head and its maps are in o.\n"
@@ -77,7 +77,7 @@ def test_a_program_sees_one_json_object(requests, capsys):
     ids=["bad input", "ctrl-c", "cancelled", "bug"],
 )
 def test_exit_codes(stand_in, capsys, failure, code, text):
-    def reconstruct(request, progress):
+    def reconstruct(request):
         raise failure
 
     stand_in("pipeline", reconstruct=reconstruct)
