@@ -62,6 +62,7 @@ class LossWeights:
 
     l1: float = 1.0
     perceptual: float = 1.0
+    perceptual_taps: int = 4  # layers of the perceptual net that are compared, 1 to 4
     adversarial_most: float = 1e4  # bound of VQGAN's adaptive weight
     adversarial_share: float = 0.8
     identity: float = 15.0
@@ -109,6 +110,7 @@ class Preset:
     losses: LossWeights = field(default_factory=LossWeights)
     residual_blocks: int = 2
     attention_at: int = 16
+    patch: int = 1  # pixels a side that the first and last layer fold into channels; spares the costly finest level
     swap_blocks: int = 3
     commitment: float = 0.25
     discriminator_width: int = 64
@@ -117,7 +119,7 @@ class Preset:
     @property
     def latent(self) -> int:
         """Side of the latent image, pixels."""
-        return self.size >> (len(self.multipliers) - 1)
+        return self.size // self.patch >> (len(self.multipliers) - 1)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -188,8 +190,10 @@ PRESETS = {
         name="tiny",
         size=128,
         width=16,
-        multipliers=(1, 2, 4, 4),
+        multipliers=(2, 3, 4),
+        patch=2,
         residual_blocks=1,
+        swap_blocks=2,
         norm_groups=4,
         codes=512,
         code_width=64,
@@ -197,7 +201,7 @@ PRESETS = {
         swap_levels=(16, 32, 64),
         identity=IdentityNet(widths=(24, 48, 96, 192), blocks=1, tone_size=32, tone_width=24),
         templates=96,
-        pool=PoolSizes(subjects=2000, photographs=3, validation_subjects=48, chunk=4, start=48),
+        pool=PoolSizes(subjects=1200, photographs=3, validation_subjects=48, chunk=4, start=48),
         training={
             "identity": StageTraining(32, 128, 2e-3, 2e-5, 0.2, steps=4000),
             "codebook": StageTraining(8, 64, 1e-3, 4e-4, 0.2, steps=6000),
@@ -206,7 +210,7 @@ PRESETS = {
             "swapper": StageTraining(8, 64, 8e-4, 3e-5, 0.33, steps=8000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
         },
-        losses=LossWeights(identity=2.0),
+        losses=LossWeights(perceptual_taps=3, identity=2.0),
         discriminator_width=16,
         discriminator_layers=3,
     ),

@@ -20,6 +20,7 @@ MICRO = replace(
     size=32,
     width=8,
     multipliers=(1, 2),
+    patch=1,
     norm_groups=2,
     codes=16,
     code_width=8,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,18 @@ def test_autoencoder_shapes_and_injection_points():
 
     assert decoder(latent, inject).shape == (2, 3, 32, 32)
     assert seen == {"16": (2, 16, 16, 16), "32": (2, 8, 32, 32)}
+
+
+def test_folded_pixels_come_back_in_place():
+    preset = replace(MICRO, patch=2, size=64)
+    encoder, decoder = Encoder(preset), Decoder(preset)
+    assert preset.levels == (16, 32)
+    latent = encoder(torch.zeros(1, 3, 64, 64))
+    assert latent.shape[2:] == (16, 16) and decoder(latent).shape == (1, 3, 64, 64)
+    corner = torch.zeros(1, 3, 64, 64)
+    corner[:, :, :2, :2] = 1.0
+    assert encoder.layers[0](corner)[0, :, 0, 0].min() == 1.0
+    assert torch.equal(decoder.unfold(encoder.layers[0](corner)), corner)
 
 
 def test_group_norm_keeps_the_mean_colour():

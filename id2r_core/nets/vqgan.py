@@ -19,8 +19,8 @@ class Encoder(nn.Module):
 
     def __init__(self, preset: Preset):
         super().__init__()
-        groups, channels = preset.norm_groups, preset.width
-        layers = [nn.Conv2d(3, channels, 3, padding=1)]
+        groups, channels = preset.norm_groups, preset.width * preset.multipliers[0]
+        layers = [nn.PixelUnshuffle(preset.patch), nn.Conv2d(3 * preset.patch**2, channels, 3, padding=1)]
         for side, multiplier in zip(reversed(preset.levels), preset.multipliers):
             for _ in range(preset.residual_blocks):
                 layers.append(ResidualBlock(channels, preset.width * multiplier, groups))
@@ -67,11 +67,12 @@ class Decoder(nn.Module):
                 groups,
                 preset.residual_blocks,
                 attends=side == preset.attention_at,
-                grows=side != preset.size,
+                grows=side != preset.levels[-1],
             )
             channels = preset.width * multiplier
         self.norm = group_norm(channels, groups)
-        self.last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.last = nn.Conv2d(channels, 3 * preset.patch**2, 3, padding=1)
+        self.unfold = nn.PixelShuffle(preset.patch)
 
     def forward(
         self, latent: torch.Tensor, inject: Callable[[str, torch.Tensor], torch.Tensor] | None = None
@@ -83,7 +84,7 @@ class Decoder(nn.Module):
             if inject is not None:
                 features = inject(side, features)
             features = level.rest(features)
-        return self.last(F.silu(self.norm(features)))
+        return self.unfold(self.last(F.silu(self.norm(features))))
 
 
 def level_channels(preset: Preset) -> dict[int, int]:

@@ -83,7 +83,7 @@ def _train(
     preset, weights = task.preset, task.preset.losses
     encoder, decoder = trained["encoder"], trained["decoder"]
     discriminator = to_device(PatchDiscriminator(preset), task.device)
-    perceptual = load_perceptual(task.data, task.device)
+    perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
     portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
     held_out = validation_pool(preset, task.data, task.out, task.seed, task.device)
     with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:

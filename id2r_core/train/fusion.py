@@ -16,7 +16,7 @@ def train_fusion(task: Task) -> Loop:
     preset, weights = task.preset, task.preset.losses
     encoder, decoder, books = trained_autoencoder(task)
     fusion = to_device(Fusion(preset), task.device)
-    perceptual = load_perceptual(task.data, task.device)
+    perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
     portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
     with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
         loop = Loop(task, "fusion", {"fusion": fusion})

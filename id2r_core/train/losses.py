@@ -21,12 +21,18 @@ _VGG_TAPS = ("conv11", "conv21", "conv31", "conv41")
 
 
 class Perceptual(nn.Module):
-    """Distance of two images in the features of a small VGG-19, each feature scaled to unit length as in LPIPS."""
+    """Distance of two images in the features of a small VGG-19, each feature scaled to unit length as in LPIPS.
 
-    def __init__(self):
+    taps: how many of the layers relu1_1, relu2_1, relu3_1, relu4_1 are compared.
+    """
+
+    def __init__(self, taps: int = len(_VGG_TAPS)):
         super().__init__()
+        self.taps = _VGG_TAPS[:taps]
+        last = [layer and layer[0] for layer in _VGG_LAYERS].index(self.taps[-1])
+        self.plan = _VGG_LAYERS[: last + 1]
         self.conv0 = nn.Conv2d(3, 3, 1)
-        for layer in filter(None, _VGG_LAYERS):
+        for layer in filter(None, self.plan):
             name, channels_in, channels_out = layer
             self.add_module(name, nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect"))
         self.requires_grad_(False)
@@ -36,27 +42,33 @@ class Perceptual(nn.Module):
         with torch.no_grad():
             wanted = self._features(target)
         pairs = zip(self._features(image), wanted)
-        return sum((have - want).square().sum(1).mean() for have, want in pairs) / len(_VGG_TAPS)
+        return sum((have - want).square().float().sum(1).mean() for have, want in pairs) / len(self.taps)
 
     def _features(self, image: torch.Tensor) -> list[torch.Tensor]:
         taps, hidden = [], self.conv0(image * 0.5 + 0.5)
-        for layer in _VGG_LAYERS:
+        for layer in self.plan:
             if layer is None:
-                hidden = F.max_pool2d(hidden, 2)
+                hidden = _halve(hidden)
                 continue
             hidden = F.relu(getattr(self, layer[0])(hidden))
-            if layer[0] in _VGG_TAPS:
-                taps.append(F.normalize(hidden.float(), dim=1, eps=1e-3))
+            if layer[0] in self.taps:
+                taps.append(hidden * (hidden.square().sum(1, keepdim=True) + 1e-6).rsqrt())
         return taps
 
 
-def load_perceptual(data_dir: Path, device: torch.device) -> Perceptual:
+def _halve(image: torch.Tensor) -> torch.Tensor:
+    """2 x 2 maximum; written out because the pooling of half-precision images is several times slower on a CPU."""
+    image = torch.maximum(image[..., 0::2], image[..., 1::2])
+    return torch.maximum(image[..., 0::2, :], image[..., 1::2, :])
+
+
+def load_perceptual(data_dir: Path, taps: int, device: torch.device) -> Perceptual:
     """The distilled VGG of the training data. A training input: it is never shipped."""
     path = Path(data_dir) / VGG_FILE
     if not path.is_file():
         raise Id2rError(f"The perceptual loss needs {path}, which is not there.", "Name the training data with --data.")
     stored = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    net = Perceptual()
+    net = Perceptual(taps)
     net.load_state_dict({name: stored[name] for name in net.state_dict()})
     return net.to(device).eval()
 

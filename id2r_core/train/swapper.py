@@ -59,7 +59,7 @@ def train_swapper(task: Task) -> Loop:
     recogniser = trained_encoder(task)
     swapper = to_device(Swapper(preset), task.device)
     discriminator = to_device(PatchDiscriminator(preset), task.device)
-    perceptual = load_perceptual(task.data, task.device)
+    perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
     portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
     held_out = validation_pool(preset, task.data, task.out, task.seed, task.device)
     with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
