@@ -22,6 +22,7 @@ DISTANCES = (0.45, 2.5)  # metres
 GREY_CARD = 0.2
 EXPOSURE = 0.26  # where cameras put what they meter, linear; portraits are bright
 GLASSES_SHARE = 0.15
+FRINGE_SHARE = 0.3
 ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
 PHOTO_EXPRESSIONS = {
     "mouthSmile": 0.8, "browInnerUp": 0.5, "browDown": 0.5, "eyeSquint": 0.5, "cheekSquint": 0.4, "mouthFrown": 0.4,
@@ -62,7 +63,8 @@ def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) ->
         style = random.choice(3, p=STYLES_FEMALE if number < 0.5 else STYLES_MALE)
         frequencies = place.new_tensor(random.normal(0, 60, (3, 3)))
         waves = torch.sin(place @ frequencies + place.new_tensor(random.uniform(0, 6, 3))).sum(1)
-        above = place[:, 1] - _hairline(place[:, 2], random) + 0.002 * waves
+        fringe = random.uniform(0.01, 0.035) if style == LONG and random.random() < FRINGE_SHARE else 0.0
+        above = place[:, 1] - _hairline(place[:, 2], random, fringe) + 0.002 * waves
         if style == LONG:
             # All that lies behind a slanted plane, ears and the back of the neck too.
             behind = random.uniform(-0.055, -0.03) - place[:, 2] + 0.3 * (place[:, 0].abs() - 0.06) + 0.002 * waves
@@ -79,11 +81,14 @@ def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) ->
     return Hair(torch.stack(covers)[..., None], torch.stack(thicknesses)[..., None], linear)
 
 
-def _hairline(depth: Tensor, random: np.random.Generator) -> Tensor:
-    """[N] the height (metres) above which hair grows at z = `depth` [N]: forehead, temples, sideburns, nape."""
+def _hairline(depth: Tensor, random: np.random.Generator, fringe: float) -> Tensor:
+    """[N] the height (metres) above which hair lies at z = `depth` [N]: forehead, temples, sideburns, nape.
+
+    A fringe hangs that many metres below the line over the forehead.
+    """
     z = depth.new_tensor(HAIRLINE_Z)
     receding = random.uniform(-0.004, 0.014)
-    y = depth.new_tensor(HAIRLINE_Y) + depth.new_tensor(random.normal(0, 0.003, len(HAIRLINE_Y))) + receding
+    y = depth.new_tensor(HAIRLINE_Y) + depth.new_tensor(random.normal(0, 0.003, len(HAIRLINE_Y))) + receding - fringe
     place = torch.searchsorted(z, depth.contiguous()).clamp(1, len(z) - 1)
     share = ((depth - z[place - 1]) / (z[place] - z[place - 1])).clamp(0, 1)
     return torch.lerp(y[place - 1], y[place], share)

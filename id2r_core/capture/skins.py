@@ -32,6 +32,7 @@ ATLAS, CROP_LEFT, CROP_TOP, CROP_WIDTH, CROP_HEIGHT = 2048, 1304, 364, 740, 1388
 LOW_BAND = 28  # the low band holds what is larger than a 28th of the tile
 DARKEST = 0.004  # linear albedo
 DAMPING = 0.1
+HIGHLIGHT = 0.14  # density; broad paint may be brighter than the mean skin by about this
 MELANIN, BLOOD, RED, GREEN, BLUE = range(5)  # channels of a field; the last three are the remaining density
 MESO_METRES = 3e-4  # depth of a crease that is one unit of density darker
 PORE_METRES = 1.5e-5
@@ -185,7 +186,11 @@ def skin_maps(subjects: Subjects, bank: SkinBank, tile: HeadTile, pigments: Pigm
     albedo = pigments.albedo(
         (melanin + subjects.melanin[:, None, None]).clamp(0, 1), (blood + subjects.blood[:, None, None]).clamp(0, 1)
     )
-    density = field[:, RED:] * _hair_gain(subjects, regions) + _beard(subjects, tile, noise)
+    density = (
+        field[:, RED:] * _hair_gain(subjects, regions)
+        + _beard(subjects, tile, noise)
+        + _brows(subjects, regions, noise)
+    )
     diffuse = _at_exact_tone(albedo * (-density).exp(), subjects.tone_linear, tile.plain)
     diffuse = torch.where(tile.is_inside, diffuse.new_tensor(INSIDE_LINEAR)[:, None, None], diffuse)
     crease = field_high[:, :BLOOD].sum(1, keepdim=True) * bank.slope[source][:, None, None, None] * (1 - hair)
@@ -256,8 +261,9 @@ def _without_baked_shade(deviation: Tensor, tile: HeadTile) -> Tensor:
     free = deviation - (baked - _weighted_mean(baked, tile.plain)[..., None, None])
     low = low_band(free)
     bright = low.mean(1, keepdim=True).clamp(max=0.0)
-    # Paint brighter than the mean by more than a quarter of a unit is a highlight.
-    return free - (bright + 0.25 * torch.tanh(-bright / 0.25))
+    # Broad paint much brighter than the mean is a highlight; the neck, which the sources lack, takes the mean tone.
+    free = free - (bright + HIGHLIGHT * torch.tanh(-bright / HIGHLIGHT))
+    return free * (1 - 0.8 * tile.smooth_regions["neck"])
 
 
 def _nearest_pigments(mean_density: Tensor, pigments: PigmentTable) -> tuple[Tensor, Tensor]:
@@ -378,6 +384,15 @@ def _beard(subjects: Subjects, tile: HeadTile, noise: Tensor) -> Tensor:
     amount = (grown * hair_darkness(subjects) * (subjects.number("female") >= 0.5))[:, None, None, None]
     place = (tile.smooth_regions["beard"] * 1.3).clamp(0, 1) * (1 - tile.regions["lip"]).clamp(0, 1)
     return amount * place * (1 + 0.3 * noise).clamp(0.2, 2.0)
+
+
+def _brows(subjects: Subjects, regions: dict[str, Tensor], noise: Tensor) -> Tensor:
+    """Density [S, 1, T, T] of hair on the brows beyond what the sources paint, from none to dense."""
+    amount = (1.1 * subjects.between("brow_gain", -0.2, 1.0).clamp(min=0) * hair_darkness(subjects))[
+        :, None, None, None
+    ]
+    place = ((regions["brow"] - 0.25) / 0.3).clamp(0, 1)
+    return amount * place * (1 + 0.35 * noise).clamp(0.2, 2.0)
 
 
 def _at_exact_tone(albedo: Tensor, tone: Tensor, plain: Tensor) -> Tensor:

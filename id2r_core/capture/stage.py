@@ -76,6 +76,7 @@ class CaptureStage:
         self.head = (head or load_head()).to(self.device)
         self._seed = (seed, SPLITS.index(split))
         self._taken = 0
+        self._worn: tuple[Subjects, SkinMaps] | None = None
         self._pigments = build_pigment_table(self.device)
         self.tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
         self._skins = load_skins(Path(data_dir), split, self.tile, self._pigments, seed)
@@ -127,8 +128,10 @@ class CaptureStage:
         return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth & ~is_frame).float())
 
     def skins(self, subjects: Subjects) -> SkinMaps:
-        """The maps of subjects in the head tile."""
-        return skin_maps(subjects, self._skins, self.tile, self._pigments)
+        """The maps of subjects in the head tile; those of the last subjects asked for are kept."""
+        if self._worn is None or self._worn[0] is not subjects:
+            self._worn = (subjects, skin_maps(subjects, self._skins, self.tile, self._pigments))
+        return self._worn[1]
 
     def _dice(self, subjects: Subjects, take: int) -> Dice:
         return Dice([(*self._seed, take, index) for index in subjects.index.tolist()])
