@@ -1,7 +1,11 @@
 """Every bad input, through the command line: one clear sentence with what to do, exit code 2, and no result."""
 
+import os
 import shutil
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -120,3 +124,18 @@ def test_an_unknown_template(astronaut_path, refused):
 
 def test_an_impossible_resolution(astronaut_path, refused):
     assert "resolution of 9" in refused(astronaut_path, "--resolution", "9")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another signal there")
+def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path, astronaut_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "id2r_core", "reconstruct", str(astronaut_path), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        seen = b""
+        while b"identity" not in seen and (more := process.stderr.read1()):
+            seen += more
+        process.send_signal(signal.SIGINT)
+        output, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, seen + rest
+    assert output == b"" and b"Cancelled" in rest and b"Traceback" not in rest
+    assert list(out.iterdir()) == []
