@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,11 +13,14 @@ from id2r_core.capture import CaptureStage
 from id2r_core.capture.light import light_scene, load_environments, reflected_light, sky_pixels, sky_uv
 from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
+from id2r_core.capture.render import Surface, camera_rays
 from id2r_core.capture.skins import CROP_HEIGHT, CROP_WIDTH
 from id2r_core.capture.sources import SPLITS, list_sources, split_of
 from id2r_core.capture.subjects import Casting
+from id2r_core.capture.teeth import with_teeth
 from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_linear
 from id2r_core.errors import Id2rError
+from id2r_core.geometry.camera import capture_cameras
 
 SIZE = 64
 
@@ -217,3 +221,36 @@ def test_preview_writes_a_sheet(data_dir, tmp_path):
     sheet = cv2.imread(str(out))
     assert sheet.shape == (2 * SIZE, 10 * SIZE, 3) and sheet.std() > 20
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
+    size = 128
+    camera = capture_cameras(size)[0]
+    head = stage.head
+    neutral = head.subdivide(head.neutral[None])
+    jaw = torch.zeros(1, len(head.expression_names))
+    jaw[0, head.expression_names.index("jawOpen")] = 1.0
+    posed = head.subdivide(head.shape(torch.zeros(1, len(head.identity_names)), jaw))
+    lips = camera.project(head.landmarks(posed)[:, [13, 14]])[0]
+    everywhere = torch.ones(1, 1, size, size, dtype=torch.bool)
+    nothing = torch.zeros(1, 1, size, size)
+    surface = Surface(
+        mask=everywhere,
+        is_skin=everywhere,
+        is_mouth=everywhere,
+        diffuse_linear=nothing.expand(-1, 3, -1, -1),
+        specular=nothing,
+        roughness=nothing,
+        normal=torch.zeros(1, size, size, 3),
+        openness=nothing,
+        irradiance=torch.ones(1, 3, size, size),
+        to_camera=-camera_rays(camera),
+    )
+    toothed = with_teeth(surface, head, camera, neutral, posed)
+    x, upper = int(lips[0, 0]) + 2, int(lips[0, 1])
+    column = toothed.diffuse_linear[0, 0, :, x]
+    assert column[upper] > 0.1 and column[int(lips[1, 1])] > 0.1
+    middle = int((lips[0, 1] + lips[1, 1]) / 2)
+    assert column[middle] == 0 and lips[1, 1] - lips[0, 1] > 5
+    unchanged = with_teeth(replace(surface, is_mouth=~everywhere), head, camera, neutral, posed)
+    assert torch.equal(unchanged.diffuse_linear, surface.diffuse_linear)

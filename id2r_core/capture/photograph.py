@@ -24,10 +24,12 @@ EXPOSURE = 0.26  # where cameras put what they meter, linear; portraits are brig
 GLASSES_SHARE = 0.15
 FRINGE_SHARE = 0.3
 ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
+# Action -> (how often it is on, its strength at most); most people smile at a camera.
 PHOTO_EXPRESSIONS = {
-    "mouthSmile": 0.8, "browInnerUp": 0.5, "browDown": 0.5, "eyeSquint": 0.5, "cheekSquint": 0.4, "mouthFrown": 0.4,
-    "jawOpen": 0.25, "mouthPress": 0.4, "browOuterUp": 0.5, "mouthStretch": 0.3, "noseSneer": 0.3, "eyeWide": 0.4,
-    "mouthPucker": 0.3, "eyeBlink": 0.35,
+    "mouthSmile": (0.6, 1.0), "browInnerUp": (0.2, 0.5), "browDown": (0.2, 0.5), "eyeSquint": (0.25, 0.5),
+    "cheekSquint": (0.3, 0.5), "mouthFrown": (0.12, 0.4), "jawOpen": (0.3, 0.22), "mouthPress": (0.15, 0.4),
+    "browOuterUp": (0.2, 0.5), "mouthStretch": (0.15, 0.3), "noseSneer": (0.15, 0.3), "eyeWide": (0.15, 0.4),
+    "mouthPucker": (0.1, 0.3), "eyeBlink": (0.2, 0.35), "mouthUpperUp": (0.35, 0.6), "mouthLowerDown": (0.3, 0.5),
 }  # fmt: skip
 # Linear albedos of hair: black, dark brown, brown, blond, red, grey, white.
 HAIR_LINEAR = (

@@ -29,7 +29,7 @@ COARSE_UP_TO = 160  # pixels of an image side
 class Surface:
     """What the camera sees, per pixel of B images; zero where `mask` is.
 
-    mask: [B, 1, H, W] bool, any part of the head; is_skin: [B, 1, H, W] bool, its skin
+    mask: [B, 1, H, W] bool, any part of the head; is_skin, is_mouth: [B, 1, H, W] bool, its skin, inside its mouth
     diffuse_linear: [B, 3, H, W]; specular, roughness: [B, 1, H, W] image values
     normal: [B, H, W, 3] unit, head frame, with meso detail
     openness: [B, 1, H, W] share of the sky that is seen
@@ -38,6 +38,7 @@ class Surface:
 
     mask: Tensor
     is_skin: Tensor
+    is_mouth: Tensor
     diffuse_linear: Tensor
     specular: Tensor
     roughness: Tensor
@@ -172,6 +173,7 @@ def see_surface(
     return Surface(
         mask=mask,
         is_skin=mask & (part == PARTS.index("skin")) & ~is_hair,
+        is_mouth=mask & ((part == PARTS.index("mouth_interior")) | (part == PARTS.index("tongue"))),
         diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, iris_linear), hair_albedo),
         specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), number(HAIR_SPECULAR)),
         roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), number(HAIR_ROUGHNESS)),

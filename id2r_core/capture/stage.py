@@ -39,6 +39,7 @@ from .render import (
 from .skins import SkinMaps, load_skins, make_tile, skin_maps
 from .sources import SPLITS
 from .subjects import Casting, Subjects, draw_expression
+from .teeth import with_teeth
 
 VIEW_COUNT = 3
 SMALLEST_TILE, LARGEST_TILE = 256, 1024
@@ -112,16 +113,18 @@ class CaptureStage:
             take = self._taken
         dice = self._dice(subjects, take)
         names = self.head.expression_names
-        drawn = np.stack([draw_expression(random, names, PHOTO_EXPRESSIONS, share=0.2) for random in dice])
+        drawn = np.stack([draw_expression(random, names, PHOTO_EXPRESSIONS) for random in dice])
         fine = self._posed(subjects.identity, torch.from_numpy(drawn.astype(np.float32)).to(self.device))
         lighting = self._light(dice)
         cameras = draw_cameras(dice, self.head, fine, self.size)
         hair = draw_hair(dice, self._mesh, fine, subjects)
         surface = self._see(cameras, fine, subjects, lighting, hair)
+        at_rest = self._posed(subjects.identity, torch.zeros_like(subjects.expression))
+        with_smile = with_teeth(surface, self.head, cameras, at_rest, fine)
         rays = camera_rays(cameras)
         incident = self._incident(lighting, rays)
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
-        radiance = torch.where(surface.mask, shade(surface, self._environments, lighting), behind)
+        radiance = torch.where(surface.mask, shade(with_smile, self._environments, lighting), behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
         srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))

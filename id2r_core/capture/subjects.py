@@ -34,9 +34,11 @@ ASYMMETRY = 0.12
 # Sideways shifts are asymmetries of the whole face: rarely more than half a millimetre.
 SIDEWAYS = ("nose-trans-out", "mouth-trans-out", "head-trans-out", "neck-trans-out", "head-angle-out")
 SIDEWAYS_METRES = 5e-4
+# Action -> (how often it is on, its strength at most).
 MILD_EXPRESSIONS = {
-    "mouthSmile": 0.3, "browInnerUp": 0.25, "browDown": 0.2, "eyeSquint": 0.25, "mouthPress": 0.3, "mouthFrown": 0.2,
-    "cheekSquint": 0.2, "browOuterUp": 0.2, "jawForward": 0.15, "mouthPucker": 0.1,
+    "mouthSmile": (0.25, 0.3), "browInnerUp": (0.25, 0.25), "browDown": (0.25, 0.2), "eyeSquint": (0.25, 0.25),
+    "mouthPress": (0.25, 0.3), "mouthFrown": (0.25, 0.2), "cheekSquint": (0.25, 0.2), "browOuterUp": (0.25, 0.2),
+    "jawForward": (0.2, 0.15), "mouthPucker": (0.2, 0.1),
 }  # fmt: skip
 
 
@@ -105,7 +107,7 @@ class Casting:
         identity = self._phenotype(random, ita, number) + self._morphs(random)
         return {
             "identity": identity.clip(0, 1),
-            "expression": draw_expression(random, self.expression_names, MILD_EXPRESSIONS, share=0.25),
+            "expression": draw_expression(random, self.expression_names, MILD_EXPRESSIONS),
             "ita": np.float64(ita),
             "params": params,
         }
@@ -137,10 +139,10 @@ class Casting:
         return coefficients
 
 
-def draw_expression(random, names: tuple[str, ...], strengths: dict[str, float], share: float) -> np.ndarray:
-    """Coefficients [E]: each named action is on with probability `share`, nearly alike on both sides."""
+def draw_expression(random, names: tuple[str, ...], actions: dict[str, tuple[float, float]]) -> np.ndarray:
+    """Coefficients [E]: each named action is on as often as it says, nearly alike on both sides."""
     weights = {}
-    for action, strength in strengths.items():
+    for action, (share, strength) in actions.items():
         amount = strength * random.random() * (random.random() < share)
         for name in (action, action + "Left", action + "Right"):
             weights[name] = amount * random.uniform(0.8, 1.0)
