@@ -21,7 +21,8 @@ OPPOSITES = (
     ("incr", "decr"), ("up", "down"), ("forward", "backward"), ("out", "in"), ("convex", "concave"),
     ("uncompress", "compress"), ("round", "square"), ("triangle", "pointed"),
 )  # fmt: skip
-# One standard deviation of a morph, as the metres that it moves the vertex it moves most.
+# One standard deviation of a morph, as the metres that it moves the vertex it moves most. Together they spread rigidly
+# aligned faces by 3.6 mm rms a vertex and 4.3 % in size; the scan-based ICT-FaceKit model gives 4.0 mm and 4.5 %.
 MORPH_METRES = {
     "cheek": 1.6e-3, "chin": 2.6e-3, "ear": 2.2e-3, "eye": 0.9e-3, "eyebrows": 1.3e-3, "forehead": 4.0e-3,
     "head": 3.5e-3, "mouth": 1.2e-3, "neck": 3.0e-3, "measure": 3.0e-3, "nose": 1.5e-3,
