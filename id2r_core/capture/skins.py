@@ -32,7 +32,7 @@ ATLAS, CROP_LEFT, CROP_TOP, CROP_WIDTH, CROP_HEIGHT = 2048, 1304, 364, 740, 1388
 LOW_BAND = 28  # the low band holds what is larger than a 28th of the tile
 DARKEST = 0.004  # linear albedo
 DAMPING = 0.1
-HIGHLIGHT = 0.14  # density; broad paint may be brighter than the mean skin by about this
+BROAD_HIGHLIGHT, HIGHLIGHT = 0.14, 0.22  # density by which broad and any paint may be brighter than the mean skin
 MELANIN, BLOOD, RED, GREEN, BLUE = range(5)  # channels of a field; the last three are the remaining density
 MESO_METRES = 3e-4  # depth of a crease that is one unit of density darker
 PORE_METRES = 1.5e-5
@@ -259,11 +259,16 @@ def _without_baked_shade(deviation: Tensor, tile: HeadTile) -> Tensor:
     solution = torch.linalg.lstsq((features * weight).T, (target * weight)[:, None]).solution[:, 0]
     baked = solution[0].clamp(-1.0, 0.0) * tile.shade[:, :1] + solution[1].clamp(-0.3, 0.3) * tile.shade[:, 1:]
     free = deviation - (baked - _weighted_mean(baked, tile.plain)[..., None, None])
-    low = low_band(free)
-    bright = low.mean(1, keepdim=True).clamp(max=0.0)
-    # Broad paint much brighter than the mean is a highlight; the neck, which the sources lack, takes the mean tone.
-    free = free - (bright + HIGHLIGHT * torch.tanh(-bright / HIGHLIGHT))
+    # Paint much brighter than the mean is a highlight; the neck, which the sources lack, takes the mean tone.
+    free = free - _excess(low_band(free), BROAD_HIGHLIGHT)
+    free = free - _excess(free, HIGHLIGHT)
     return free * (1 - 0.8 * tile.smooth_regions["neck"])
+
+
+def _excess(density: Tensor, limit: float) -> Tensor:
+    """[K, 1, T, T] how far the mean of RGB lies below what a soft limit lets through."""
+    bright = density.mean(1, keepdim=True).clamp(max=0.0)
+    return bright + limit * torch.tanh(-bright / limit)
 
 
 def _nearest_pigments(mean_density: Tensor, pigments: PigmentTable) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,7 @@ from .teeth import with_teeth
 
 VIEW_COUNT = 3
 SMALLEST_TILE, LARGEST_TILE = 256, 1024
+VIEW_FILL = 0.2
 GREY_CARD_VIEWS = 0.75  # what white would be in a view: the views are well exposed and balanced
 
 
@@ -93,13 +94,14 @@ class CaptureStage:
     @torch.no_grad()
     def views(self, subjects: Subjects) -> dict[Domain, Tensor]:
         """Five domains, [S, 3 views, 3, H, W] in [0, 1] each; RGB under a light of the subject's own; 0 behind the head."""
-        lighting = self._light(self._dice(subjects, take=0))
+        lighting = self._light(self._dice(subjects, take=0), least_fill=VIEW_FILL)
         fine = self._posed(subjects.identity, subjects.expression)
         surface = self._see(
             self._cameras, fine, subjects, lighting, no_hair(len(subjects), self._mesh), copies=VIEW_COUNT
         )
         lit = shade(surface, self._environments, _each(lighting, VIEW_COUNT))
-        level = GREY_CARD_VIEWS / (lighting.mean @ lit.new_tensor(LUMINANCE))
+        facing = self._incident(lighting, lighting.mean.new_tensor([[0.0, 0.0, 1.0]]).expand(len(subjects), -1))
+        level = GREY_CARD_VIEWS / (0.5 * (lighting.mean + facing) @ lit.new_tensor(LUMINANCE))
         balance = level[:, None] * lighting.mean.mean(1, keepdim=True) / lighting.mean
         rgb = linear_to_srgb(lit * balance.repeat_interleave(VIEW_COUNT, 0)[..., None, None]).clamp(0, 1)
         images = {Domain.RGB: rgb} | reflectance_images(surface)
@@ -122,7 +124,7 @@ class CaptureStage:
         at_rest = self._posed(subjects.identity, torch.zeros_like(subjects.expression))
         with_smile = with_teeth(surface, self.head, cameras, at_rest, fine)
         rays = camera_rays(cameras)
-        incident = self._incident(lighting, rays)
+        incident = self._incident(lighting, -rays[:, self.size // 2, self.size // 2])
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
         radiance = torch.where(surface.mask, shade(with_smile, self._environments, lighting), behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
@@ -142,14 +144,13 @@ class CaptureStage:
     def _posed(self, identity: Tensor, expression: Tensor) -> Tensor:
         return self.head.subdivide(self.head.shape(identity, expression))
 
-    def _light(self, dice: Dice) -> Lighting:
+    def _light(self, dice: Dice, least_fill: float = 0.0) -> Lighting:
         chosen, turns = choose_environments(dice, self._environments)
-        fill = torch.from_numpy(dice.uniform(-0.5, 0.8).clip(0)).to(self.device)
+        fill = torch.from_numpy(dice.uniform(-0.5, 0.8).clip(least_fill)).to(self.device)
         return light_scene(self._environments, chosen, turns, fill, self.head.light_directions)
 
-    def _incident(self, lighting: Lighting, rays: Tensor) -> Tensor:
-        """Irradiance / pi of a surface that faces the camera, [S, 3]."""
-        towards = -rays[:, self.size // 2, self.size // 2]
+    def _incident(self, lighting: Lighting, towards: Tensor) -> Tensor:
+        """Irradiance / pi of surfaces with normals `towards` [S, 3], [S, 3]."""
         cosine = (towards @ self.head.light_directions.T).clamp(min=0)
         return torch.einsum("sl,slc->sc", cosine, lighting.power) / torch.pi
 
