@@ -245,6 +245,8 @@ def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
         openness=nothing,
         irradiance=torch.ones(1, 3, size, size),
         to_camera=-camera_rays(camera),
+        corners=torch.zeros(1, size, size, 3, dtype=torch.int64),
+        bary=torch.zeros(1, size, size, 3),
     )
     toothed = with_teeth(surface, head, camera, neutral, posed)
     x, upper = int(lips[0, 0]) + 2, int(lips[0, 1])

@@ -12,7 +12,7 @@ from ..geometry.mesh import triangulate, vertex_normals
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
-from .light import Environments, Lighting, reflected_light
+from .light import SKY_HEIGHT, SKY_WIDTH, Environments, Lighting, reflected_light, sky_pixels, sky_uv
 from .skins import SkinMaps
 
 SCLERA_LINEAR = (0.52, 0.45, 0.40)
@@ -34,6 +34,7 @@ class Surface:
     normal: [B, H, W, 3] unit, head frame, with meso detail
     openness: [B, 1, H, W] share of the sky that is seen
     irradiance: [B, 3, H, W]; to_camera: [B, H, W, 3] unit
+    corners: [B, H, W, 3] the vertices of the triangle that is seen; bary: [B, H, W, 3] their weights
     """
 
     mask: Tensor
@@ -46,6 +47,8 @@ class Surface:
     openness: Tensor
     irradiance: Tensor
     to_camera: Tensor
+    corners: Tensor
+    bary: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class RenderMesh:
 
     faces [F, 3]; uv [U, 2] and faces_uv [F, 3] in the head tile; face_part [F]
     visibility: [N, L] in {0, 1}; openness: [N, 1] cosine-weighted share of the sky that the mean head leaves open
+    nearest_light: [32 * 64] the light nearest to each pixel of the sky in the head frame
     around: [N, M] the vertex and its neighbours, padded with itself
     region_masks: name -> [N]
     """
@@ -73,6 +77,7 @@ class RenderMesh:
     face_part: Tensor
     visibility: Tensor
     openness: Tensor
+    nearest_light: Tensor
     around: Tensor
     region_masks: dict[str, Tensor]
 
@@ -97,6 +102,7 @@ def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
         face_part=part,
         visibility=head.visibility[:count].contiguous(),
         openness=openness[:count],
+        nearest_light=(sky_pixels(SKY_HEIGHT)[0].to(faces.device) @ head.light_directions.T).argmax(1),
         around=_neighbours(faces, count),
         region_masks={name: mask[:count] for name, mask in head.regions.items()},
     )
@@ -181,10 +187,12 @@ def see_surface(
         openness=seen[:, 6:7],
         irradiance=seen[:, 3:6],
         to_camera=to_camera,
+        corners=mesh.faces[fragments.face.clamp(min=0)],
+        bary=fragments.bary,
     )
 
 
-def shade(surface: Surface, environments: Environments, lighting: Lighting) -> Tensor:
+def shade(surface: Surface, mesh: RenderMesh, environments: Environments, lighting: Lighting) -> Tensor:
     """Outgoing radiance [B, 3, H, W]: diffuse from the irradiance, GGX from the prefiltered environment (Karis 2013)."""
     facing = (surface.normal * surface.to_camera).sum(-1).clamp(0.02, 1.0)  # [B, H, W]
     roughness = surface.roughness[:, 0]
@@ -192,12 +200,19 @@ def shade(surface: Surface, environments: Environments, lighting: Lighting) -> T
     reflectance = _environment_brdf(f0, roughness, facing)
     mirrored = 2 * facing[..., None] * surface.normal - surface.to_camera
     gloss = reflected_light(environments, lighting, mirrored, roughness)
-    openness = surface.openness[:, 0]
-    # Ambient occlusion of a glossy lobe (Lagarde & de Rousiers, "Moving Frostbite to PBR", 2014).
-    exponent = 2 ** (-16 * roughness - 1)
-    seen = ((facing + openness).clamp(min=1e-4) ** exponent - 1 + openness).clamp(0, 1)
+    # The middle of the lobe is open or shut by what the head hides in that direction, its rim by the average.
+    seen = torch.lerp(_sees_towards(surface, mesh, mirrored), surface.openness[:, 0], roughness.square())
     diffuse = surface.diffuse_linear * surface.irradiance * (1 - reflectance)[:, None]
     return (diffuse + gloss * (reflectance * seen)[:, None]) * surface.mask
+
+
+def _sees_towards(surface: Surface, mesh: RenderMesh, direction: Tensor) -> Tensor:
+    """[B, H, W] in [0, 1]: whether the surface sees past the head in `direction` [B, H, W, 3], smooth over triangles."""
+    column, row = sky_uv(direction)
+    column = (column * SKY_WIDTH).long().clamp(0, SKY_WIDTH - 1)
+    row = (row * SKY_HEIGHT).long().clamp(0, SKY_HEIGHT - 1)
+    light = mesh.nearest_light[row * SKY_WIDTH + column]
+    return (mesh.visibility[surface.corners, light[..., None]] * surface.bary).sum(-1)
 
 
 def reflectance_images(surface: Surface) -> dict[Domain, Tensor]:

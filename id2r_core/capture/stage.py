@@ -99,7 +99,7 @@ class CaptureStage:
         surface = self._see(
             self._cameras, fine, subjects, lighting, no_hair(len(subjects), self._mesh), copies=VIEW_COUNT
         )
-        lit = shade(surface, self._environments, _each(lighting, VIEW_COUNT))
+        lit = shade(surface, self._mesh, self._environments, _each(lighting, VIEW_COUNT))
         facing = self._incident(lighting, lighting.mean.new_tensor([[0.0, 0.0, 1.0]]).expand(len(subjects), -1))
         level = GREY_CARD_VIEWS / (0.5 * (lighting.mean + facing) @ lit.new_tensor(LUMINANCE))
         balance = level[:, None] * lighting.mean.mean(1, keepdim=True) / lighting.mean
@@ -126,7 +126,7 @@ class CaptureStage:
         rays = camera_rays(cameras)
         incident = self._incident(lighting, -rays[:, self.size // 2, self.size // 2])
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
-        radiance = torch.where(surface.mask, shade(with_smile, self._environments, lighting), behind)
+        radiance = torch.where(surface.mask, shade(with_smile, self._mesh, self._environments, lighting), behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
         srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))
