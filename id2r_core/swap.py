@@ -7,11 +7,14 @@ from .identity import Identity
 from .packs import Pack
 from .templates import Template
 
+GREY = (Domain.SPECULAR, Domain.ROUGHNESS)
+
 
 def swap_identity(template: Template, identity: Identity, pack: Pack) -> dict[Domain, torch.Tensor]:
     """Decode the template with the identity injected.
 
-    -> for each reflectance domain [V = 3, 3, H, W] float32 in [0, 1] (front, left, right view).
+    -> for each reflectance domain [V = 3, 3, H, W] float32 in [0, 1] (front, left, right view); the decoder does not
+    know that the three channels of specular and roughness are one, so they are averaged.
     """
     views, domains = template.codes.shape[:2]
     order = torch.tensor([list(Domain).index(domain) for domain in REFLECTANCE], device=pack.device)
@@ -19,7 +22,8 @@ def swap_identity(template: Template, identity: Identity, pack: Pack) -> dict[Do
         latent = pack.nets.codebooks.look_up(template.codes.flatten(0, 1), order.repeat(views))  # [V * D, C, h, w]
         images = torch.cat([_decode(part, identity, pack) for part in latent.split(_batch(pack))])
     images = images.float().mul(0.5).add(0.5).clamp(0.0, 1.0).unflatten(0, (views, domains)).clone()
-    return {domain: images[:, index] for index, domain in enumerate(REFLECTANCE)}
+    swapped = {domain: images[:, index] for index, domain in enumerate(REFLECTANCE)}
+    return swapped | {domain: swapped[domain].mean(1, keepdim=True).expand(-1, 3, -1, -1) for domain in GREY}
 
 
 def _decode(latent: torch.Tensor, identity: Identity, pack: Pack) -> torch.Tensor:

@@ -70,7 +70,7 @@ def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[int, torch.Ten
     strong = augment.jitter_colour(augment.mirror(portraits.pick(person), generator), generator)
     photos = torch.cat((pool.photograph_images(subject, shot), strong))
     photos = augment.degrade(augment.jitter_place(photos, generator), generator)
-    return virtual, photos, torch.cat((subject, len(pool.views) + person)), subject
+    return virtual, photos, torch.cat((subject, loop.task.preset.pool.subjects + person)), subject
 
 
 def tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:
