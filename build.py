@@ -255,7 +255,7 @@ def measure(photo: Path, out: Path) -> dict:
             watcher.join()
             worker.stdin.close()
     if event["event"] != "result":
-        raise BuildError(f"The benchmark's job failed: {event.get('message', event['event'])}")
+        raise BuildError(" ".join(["The job to measure failed:", event.get("message", ""), event.get("hint", "")]))
     return {"seconds": event["report"]["seconds"], "peak_bytes": peaks, "total": total}
 
 
