@@ -175,4 +175,6 @@ def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> N
     scene.cycles.adaptive_threshold = 0.03
     scene.cycles.use_denoising = True
     scene.cycles.denoiser = "OPENIMAGEDENOISE"
+    scene.view_settings.view_transform = "AgX"
+    scene.view_settings.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo
     scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False

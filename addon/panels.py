@@ -8,7 +8,7 @@ from .lookdev import HDRIS, PHOTO_FRAME, PORTRAIT_FRAME
 from .preferences import own_environments
 
 PIXELS_PER_LETTER = 7.0
-LONGEST_WORDS = 200
+LONGEST_TEXT = 400  # letters; the whole text is in the Info editor
 
 
 class ID2R_PT_reconstruct(bpy.types.Panel):
@@ -92,5 +92,5 @@ def draw_text(layout, context, text: str, icon: str) -> None:
     """A sentence, wrapped to the width of the panel."""
     letters = max(20, int(context.region.width / (PIXELS_PER_LETTER * context.preferences.system.ui_scale)) - 6)
     column = layout.column(align=True)
-    for row, line in enumerate(wrap(text[:LONGEST_WORDS], letters)):
+    for row, line in enumerate(wrap(text[:LONGEST_TEXT], letters)):
         column.label(text=line, icon="BLANK1" if row else icon)

@@ -11,6 +11,8 @@ from addon import job, properties
 from addon.core import protocol
 from tests.blender.conftest import write_result
 
+TINY_PACK = job.PACKAGE_ROOT / "id2r_core" / "packs" / "tiny"
+
 
 @pytest.fixture
 def settings(addon, tmp_path):
