@@ -31,20 +31,21 @@ NOT_SKIN = (
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
-FACING = (0.2, 0.55)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
+FACING = (0.12, 0.4)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
 LEARNT_TONE = 0.5  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 TONE_BAND, FEATURE_BAND = 0.06, 0.012  # shares of the atlas: what is slower is tone, what is faster is detail
 TONE_KEPT = 0.7  # share of the slow difference to the prior (beard, blush) that is believed
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.7
 STRANGE_LUMINANCE, STRANGE_CHROMA = 0.4, 0.18  # log-luminance and log-chroma beyond which texels are not this skin
-STRANGE_PALENESS = 0.45  # log(red / blue) below that of the skin
-STRAND_CONTRAST = 0.06  # mean fine log-luminance contrast of hair; smooth skin has less
+LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
+HAIR_UNLIKE_SKIN, SCALP_ABOVE = (1.2, 1.8), (0.075, 0.085)  # standard deviations; metres above the eyes
+LEAST_SHARE = 0.002  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_CONTRAST = 0.25  # log-luminance against the surrounding skin
 # Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
 BRIDGE_CONTRAST = 0.7
-NOSE_BASE, HAIR_REACH = (0.0, -0.045, 0.03), (0.062, 0.078)  # metres on the mean head
+NOSE_BASE, HAIR_REACH = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
 DETAIL_HEIGHT = 0.35  # slope of the bump a unit of log-luminance detail makes
 
 
@@ -200,10 +201,7 @@ def _same_skin(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtla
     chroma = (off - luminance).norm(dim=0)
     beyond = torch.maximum(luminance.abs() / STRANGE_LUMINANCE, chroma / STRANGE_CHROMA)
     outside = _ramp(beyond, 0.8, 1.3)
-    paler = -(off[0] - off[2]) / STRANGE_PALENESS  # shadows make skin more saturated, hair and cloth less
-    strands = blur((luminance - soften(luminance, 0.004)).abs()[None], 0.012)[0] / STRAND_CONTRAST
-    unlike = torch.stack([paler, -luminance / (3 * STRANGE_LUMINANCE), strands]).amax(0)
-    hair = _ramp(unlike, 0.8, 1.2) * _hair_zone(atlas)
+    hair = _hair(off, trust, atlas)
     rims = _rims(luminance, trust, atlas)
     lids = (soften(atlas.region("eyelid"), 0.006) * 2).clamp(max=1)
     strange = (
@@ -212,6 +210,34 @@ def _same_skin(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtla
     )
     strange = strange.clamp(max=1)
     return soften(_erode(1 - strange, 0.003), 0.003)
+
+
+def _hair(off: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on hair that hangs into the face.
+
+    Each texel near the face's border is compared with the skin of the middle of the face and with what covers the
+    scalp, in brightness, hue and fine contrast (hair has strands); on a bald head both are alike and nothing is taken.
+    """
+    luminance = off.mean(0)
+    strands = blur((luminance - soften(luminance, 0.004)).abs()[None], 0.01)[0]
+    looks = torch.stack([luminance, off[0] - off[1], off[0] - off[2], strands])
+    zone, feature = _hair_zone(atlas), _features(atlas)
+    skin = (1 - zone) * (1 - feature) * atlas.region("face") * trust
+    scalp = atlas.region("scalp") * _ramp(_surface(atlas)[1], *SCALP_ABOVE) * (trust > 0.2)
+    if (scalp > 0.5).sum() < LEAST_SHARE * scalp.numel():
+        return torch.zeros_like(luminance)
+    unlike_skin, unlike_hair = _unlikeness(looks, skin), _unlikeness(looks, scalp)
+    found = _ramp(unlike_skin, *HAIR_UNLIKE_SKIN) * (unlike_hair < unlike_skin) * zone
+    return -_erode(-found, 0.006)  # the hairline's soft edge is hair too
+
+
+def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
+    """[T, T] distance of looks [4, T, T] from those under a mask, in (robust, floored) standard deviations."""
+    inside = looks[:, mask > 0.5]
+    middle = inside.median(1).values
+    spread = 1.5 * (inside - middle[:, None]).abs().median(1).values
+    spread = torch.maximum(spread, spread.new_tensor(LOOKS_FLOOR))
+    return ((looks - middle[:, None, None]) / spread[:, None, None]).square().mean(0).sqrt()
 
 
 def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -226,7 +252,7 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
         return torch.zeros_like(luminance)
     coarse = luminance - _masked_blur(luminance[None], trust, 0.03)[0]
     contrast = torch.maximum(fine.abs() / RIM_CONTRAST, -coarse / (1.5 * RIM_CONTRAST))
-    found = _ramp(contrast, 0.8, 1.3) * _ramp(soften(atlas.region("eyelid"), 0.045), 0.012, 0.03)
+    found = _ramp(contrast, 0.8, 1.3) * _ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012)
     return -_erode(-found, 0.002)
 
 
