@@ -208,7 +208,7 @@ PRESETS = {
             "codebook": StageTraining(4, 64, 1e-3, 6e-4, 0.15, ema=0.99, steps=6000),
             "domains": StageTraining(4, 64, 1e-3, 3e-5, 0.25, ema=0.99, steps=12000),
             "fusion": StageTraining(4, 64, 5e-4, 5e-5, 0.03, ema=0.99, steps=1000),
-            "swapper": StageTraining(6, 64, 1e-3, 3e-5, 0.35, ema=0.99, steps=12000),
+            "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.35, ema=0.99, steps=12000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
         },
         losses=LossWeights(perceptual_taps=3, identity=2.0),

@@ -5,18 +5,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..configs import IDENTITY_WIDTH, Preset
-from ..conventions import linear_to_srgb
+from ..conventions import Domain, linear_to_srgb
 from .vqgan import Decoder, level_channels
 
-TONE_WIDTH = 3
+# The condition: the identity, then for each domain the tone, then which domain it is.
+CONDITION_WIDTH = IDENTITY_WIDTH + 3 * len(Domain) + len(Domain)
+# Scales of the parts. One step of Adam moves every weight alike, so that many large inputs would make it leap.
+IDENTITY_SCALE, TONE_SCALE, DOMAIN_SCALE = 4.0, 2.0, 2.0
 
 
 class AdaptiveNorm(nn.Module):
     """Instance norm whose scale and shift come from the condition by one linear layer."""
 
-    def __init__(self, channels: int, condition_width: int, starts_at_zero: bool):
+    def __init__(self, channels: int, starts_at_zero: bool):
         super().__init__()
-        self.linear = nn.Linear(condition_width, 2 * channels)
+        self.linear = nn.Linear(CONDITION_WIDTH, 2 * channels)
         if starts_at_zero:
             nn.init.zeros_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
@@ -34,12 +37,12 @@ class AdaptiveNorm(nn.Module):
 class SwapBlock(nn.Module):
     """conv, adaptive norm, leaky ReLU, conv, adaptive norm, plus the input; starts as the identity function."""
 
-    def __init__(self, channels: int, condition_width: int):
+    def __init__(self, channels: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norm1 = AdaptiveNorm(channels, condition_width, starts_at_zero=False)
+        self.norm1 = AdaptiveNorm(channels, starts_at_zero=False)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norm2 = AdaptiveNorm(channels, condition_width, starts_at_zero=True)
+        self.norm2 = AdaptiveNorm(channels, starts_at_zero=True)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         hidden = F.leaky_relu(self.norm1(self.conv1(features), condition), 0.2)
@@ -50,29 +53,35 @@ class Swapper(nn.Module):
     """The swap blocks of each decoder level that is injected into.
 
     The paper conditions on the identity vector alone. A face recogniser is trained to forget light and with it much of
-    the skin tone, so the tone joins the condition here (three more inputs to each linear layer).
+    the skin tone, so the tone joins the condition here. Instance norm takes the mean of the features away and the shift
+    puts another in its place, so a tone shifts all domains alike unless the condition also says which domain it is:
+    twenty more inputs to each linear layer.
     """
 
     def __init__(self, preset: Preset):
         super().__init__()
         channels = level_channels(preset)
-        width = IDENTITY_WIDTH + TONE_WIDTH
         self.levels = nn.ModuleDict(
             {
-                str(side): nn.ModuleList(SwapBlock(channels[side], width) for _ in range(preset.swap_blocks))
+                str(side): nn.ModuleList(SwapBlock(channels[side]) for _ in range(preset.swap_blocks))
                 for side in preset.swap_levels
             }
         )
 
     def forward(
-        self, decoder: Decoder, latent: torch.Tensor, vector: torch.Tensor, tone_linear: torch.Tensor
+        self,
+        decoder: Decoder,
+        latent: torch.Tensor,
+        vector: torch.Tensor,
+        tone_linear: torch.Tensor,
+        domain: torch.Tensor,
     ) -> torch.Tensor:
         """Decode a template as somebody else.
 
         latent [B, D, h, w] of templates; vector [B, 512] unit identity vectors; tone_linear [B, 3] mean linear diffuse
-        albedo of the facial skin -> image [B, 3, H, W], about [-1, 1].
+        albedo of the facial skin; domain [B] indices in the order of Domain -> image [B, 3, H, W], about [-1, 1].
         """
-        condition = self.condition(vector, tone_linear).to(latent.dtype)
+        condition = make_condition(vector, tone_linear, domain).to(latent.dtype)
 
         def inject(side: str, features: torch.Tensor) -> torch.Tensor:
             if side not in self.levels:
@@ -83,8 +92,10 @@ class Swapper(nn.Module):
 
         return decoder(latent, inject)
 
-    @staticmethod
-    def condition(vector: torch.Tensor, tone_linear: torch.Tensor) -> torch.Tensor:
-        """[B, 515]: both parts scaled to about unit variance, so that one linear layer learns both at one rate."""
-        tone = (linear_to_srgb(tone_linear) - 0.6) / 0.15
-        return torch.cat((vector * IDENTITY_WIDTH**0.5, tone), 1)
+
+def make_condition(vector: torch.Tensor, tone_linear: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
+    """vector [B, 512], tone_linear [B, 3], domain [B] -> what the adaptive norms are told, [B, CONDITION_WIDTH]."""
+    tone = (linear_to_srgb(tone_linear) - 0.6) / 0.15  # about unit variance over people
+    one_hot = F.one_hot(domain, len(Domain)).to(vector.dtype)  # [B, 5]
+    tone_of_domain = (one_hot[:, :, None] * tone[:, None]).flatten(1)  # [B, 5 * 3]
+    return torch.cat((IDENTITY_SCALE * vector, TONE_SCALE * tone_of_domain, DOMAIN_SCALE * one_hot), 1)

@@ -44,5 +44,21 @@ def mirror(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(is_mirrored, image.flip(3), image)
 
 
+def surround(image: torch.Tensor, real: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Half of the images keep their face alone, in a soft oval, within the hair, clothes and background of a real one.
+
+    Both are aligned, so the oval covers the face of the real portrait. Rendered photographs know no clothes and little
+    hair, and what is around a face is evidence for its exposure.
+    """
+    rows, side = image.shape[0], image.shape[-1]
+    axis = (torch.arange(side) + 0.5) / side
+    height = 0.42 * (1.0 + _uniform(rows, 0.15, generator))[:, None, None]
+    width = 0.33 * (1.0 + _uniform(rows, 0.15, generator))[:, None, None]
+    radius = ((axis[None, None] - 0.5) / width).square() + ((axis[None, :, None] - 0.53) / height).square()
+    face = torch.sigmoid((1.0 - radius) * 12.0)[:, None].to(image.device)  # [B, 1, S, S]
+    chosen = (torch.rand(rows, generator=generator) < 0.5).to(image.device)[:, None, None, None]
+    return torch.where(chosen, real + face * (image - real), image)
+
+
 def _uniform(count: int, most: float, generator: torch.Generator) -> torch.Tensor:
     return (torch.rand(count, generator=generator) * 2.0 - 1.0) * most

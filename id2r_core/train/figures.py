@@ -76,7 +76,7 @@ def swap_figures(
             labels = torch.full((VIEWS,), index, device=device)
             for kind, template in (("closest", closest), ("fixed", 0)):
                 latent = nets.codebooks.look_up(library.codes[template, view, row].to(device), labels)
-                scores[domain][kind].add(nets.swapper(nets.decoder, latent, vector, tone).cpu(), images, mask)
+                scores[domain][kind].add(nets.swapper(nets.decoder, latent, vector, tone, labels).cpu(), images, mask)
     figures = {domain: {kind: score.psnr() for kind, score in kinds.items()} for domain, kinds in scores.items()}
     for domain, kinds in scores.items():
         figures[domain]["colour_error"] = kinds["closest"].colour_error()

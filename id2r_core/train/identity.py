@@ -68,7 +68,8 @@ def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[int, torch.Ten
     shot = torch.randint(pool.photographs.shape[1], (virtual,), generator=generator)
     person = torch.randint(len(portraits), (real,), generator=generator)
     strong = augment.jitter_colour(augment.mirror(portraits.pick(person), generator), generator)
-    photos = torch.cat((pool.photograph_images(subject, shot), strong))
+    around = portraits.pick(torch.randint(len(portraits), (virtual,), generator=generator))
+    photos = torch.cat((augment.surround(pool.photograph_images(subject, shot), around, generator), strong))
     photos = augment.degrade(augment.jitter_place(photos, generator), generator)
     return virtual, photos, torch.cat((subject, loop.task.preset.pool.subjects + person)), subject
 

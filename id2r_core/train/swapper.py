@@ -70,7 +70,7 @@ def train_swapper(task: Task) -> Loop:
             swaps = _draw_swaps(loop, pool, portraits, library, recogniser)
             latent = books.look_up(library.codes[swaps.template, swaps.view, swaps.domain], swaps.domain)
             with loop.autocast():
-                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear)
+                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, swaps.domain)
             loss, notes = _swap_loss(loop, made, swaps, perceptual, recogniser)
             if loop.has_adversary:
                 loss = loss - weights.swap_adversarial * discriminator(made.float()).mean()
@@ -202,7 +202,8 @@ def _sheet(
         truth = pool.view_images(subject.expand(len(view)), domain, view)
         latent = books.look_up(library.codes[template, view, domain], domain.to(task.device))
         count = len(view)
-        made = swapper(decoder, latent, found.vector.expand(count, -1), found.tone_linear.expand(count, -1))
+        vector, tone = found.vector.expand(count, -1), found.tone_linear.expand(count, -1)
+        made = swapper(decoder, latent, vector, tone, domain.to(task.device))
         own = books.look_up(library.codes[template, :1, 1], torch.tensor([1], device=task.device))
         rows += [torch.cat((photo.cpu(), truth)), torch.cat((decoder(own).cpu(), made.cpu()))]
     return tile(rows)
