@@ -17,12 +17,13 @@ from .conventions import Domain, decode_normal, encode_normal
 from .errors import Id2rError
 from .geometry.mesh import tangent_frames, vertex_normals
 from .geometry.rasterize import interpolate
+from .geometry.texture import blur_inside
 from .head.atlas import SKIN_PARTS, HeadAtlas
 from .head.fit import FittedHead
 from .head.irises import Irises
 from .head.model import PARTS
 from .photo import Photo
-from .stitch import Maps, blur
+from .stitch import Maps
 
 MESO_BAND = 0.02  # share of the atlas: slower slopes belong to the mesh, faster ones to the normal map
 
@@ -78,14 +79,10 @@ def tangent_normals(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) ->
     along_v = torch.linalg.cross(normal, along_u, dim=0) * tangent[3:].sign()
     wanted = functional.normalize(decode_normal(normal_image), dim=0)
     local = torch.stack([(wanted * axis).sum(0) for axis in (along_u, along_v, normal)])
-    fine = local[:2] - _blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
+    fine = local[:2] - blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
     fine = fine * atlas.mask
     upright = torch.cat([fine, torch.ones_like(fine[:1])])
     return encode_normal(functional.normalize(upright, dim=0))
-
-
-def _blur_inside(image: Tensor, mask: Tensor, share: float) -> Tensor:
-    return blur(image * mask, share) / blur(mask[None], share).clamp(min=1e-4)
 
 
 def _write_png(path: Path, image: Tensor, dtype: type) -> None:

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from .geometry.texture import fill_holes
+from .geometry.texture import blur, blur_inside, fill_holes, soften
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .identity import Identity
 from .landmarks import Face
 from .photo import Photo
 from .relight import Light, diffuse_transfer
-from .stitch import Maps, blur, soften
+from .stitch import Maps
 
 # MediaPipe landmark outlines of what is not skin: the open eyes and the inner mouth.
 NOT_SKIN = (
@@ -98,7 +98,7 @@ def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -
     The encoder has learnt tone from virtual photos under many lights and exposures; the photographer has exposed the
     photo so that a white thing at the face would come out a little above white.
     """
-    plain = observed.trust * atlas.region("face") * (1 - _features(atlas))
+    plain = observed.trust * atlas.region("face") * (1 - atlas.features)
     exposed = _median_under(observed.linear, plain) / EXPOSED_WHITE
     learnt = identity.tone_linear.to(exposed.device)
     mixed = LEARNT_TONE * learnt.clamp(min=0.01).log() + (1 - LEARNT_TONE) * exposed.clamp(min=0.01).log()
@@ -107,7 +107,7 @@ def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -
 
 def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
     """Scale the prior [3, T, T] so that the plain skin of its face has the mean albedo `tone` [3]."""
-    plain = atlas.region("face") * (1 - _features(atlas)) * atlas.mask
+    plain = atlas.region("face") * (1 - atlas.features) * atlas.mask
     mean = (prior * plain).sum((1, 2)) / plain.sum()
     return (prior * (tone / mean)[:, None, None]).clamp(2e-3, 0.95)
 
@@ -183,7 +183,7 @@ def _delight(observed: Observation, shading: Tensor, prior: Tensor, atlas: HeadA
     log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
     trust = trust * _same_skin(log_albedo, prior, trust, atlas)
     off = log_albedo - prior.log()
-    slow = _masked_blur(off, trust, TONE_BAND)
+    slow = blur_inside(off, trust, TONE_BAND)
     log_albedo = log_albedo - (1 - TONE_KEPT) * slow
     return _soften_highlights(log_albedo, trust, atlas).exp().clamp(2e-3, 0.95), trust
 
@@ -194,7 +194,7 @@ def _same_skin(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtla
     Outside the face everything must look like the prior's skin. Inside it the photo is believed, but for hair near its
     border (wrong hue, or far too dark) and, when glasses sit on the nose, their rims.
     """
-    face, feature = atlas.region("face"), _features(atlas)
+    face, feature = atlas.region("face"), atlas.features
     off = log_albedo - prior.log()
     off = off - _masked_median(off, trust * face)
     luminance = off.mean(0)
@@ -221,9 +221,9 @@ def _hair(off: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     luminance = off.mean(0)
     strands = blur((luminance - soften(luminance, 0.004)).abs()[None], 0.01)[0]
     looks = torch.stack([luminance, off[0] - off[1], off[0] - off[2], strands])
-    zone, feature = _hair_zone(atlas), _features(atlas)
+    zone, feature = _hair_zone(atlas), atlas.features
     skin = (1 - zone) * (1 - feature) * atlas.region("face") * trust
-    scalp = atlas.region("scalp") * _ramp(_surface(atlas)[1], *SCALP_ABOVE) * (trust > 0.2)
+    scalp = atlas.region("scalp") * _ramp(atlas.surface[1], *SCALP_ABOVE) * (trust > 0.2)
     if (scalp > 0.5).sum() < LEAST_SHARE * scalp.numel():
         return torch.zeros_like(luminance)
     unlike_skin, unlike_hair = _unlikeness(looks, skin), _unlikeness(looks, scalp)
@@ -242,15 +242,15 @@ def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
 
 def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """[T, T] 1 on the rims of glasses; all 0 when no bridge of glasses crosses the nose between the eyes."""
-    position = _surface(atlas)
+    position = atlas.surface
     bridge = (position[0].abs() < 0.005) & (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
-    fine = luminance - _masked_blur(luminance[None], trust, 0.012)[0]
+    fine = luminance - blur_inside(luminance[None], trust, 0.012)[0]
     columns = torch.where(bridge & (trust > 0.3), fine, fine.new_tensor(float("nan")))
     profile = columns.nanmean(1)  # along the nose, averaged across it
     profile = profile[~profile.isnan()]
     if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
         return torch.zeros_like(luminance)
-    coarse = luminance - _masked_blur(luminance[None], trust, 0.03)[0]
+    coarse = luminance - blur_inside(luminance[None], trust, 0.03)[0]
     contrast = torch.maximum(fine.abs() / RIM_CONTRAST, -coarse / (1.5 * RIM_CONTRAST))
     found = _ramp(contrast, 0.8, 1.3) * _ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012)
     return -_erode(-found, 0.002)
@@ -258,33 +258,22 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
 
 def _hair_zone(atlas: HeadAtlas) -> Tensor:
     """[T, T] 1 towards the border of the face, where hair may hang over it."""
-    position = _surface(atlas)
+    position = atlas.surface
     return _ramp((position - position.new_tensor(NOSE_BASE)[:, None, None]).norm(dim=0), *HAIR_REACH)
-
-
-def _surface(atlas: HeadAtlas) -> Tensor:
-    """The mean head's surface at every texel, [3, T, T] metres."""
-    return atlas.bake(atlas.model.subdivide(atlas.model.neutral[None])[0])
-
-
-def _features(atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 where a face is dark or coloured by nature: brows, lids, lips, nostrils, beard."""
-    named = [soften(atlas.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip", "nose")]
-    return torch.stack([*named, atlas.region("beard")]).amax(0).clamp(0, 1)
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """Press what is brighter than the plain skin around it and leave what is darker: albedo has moles but no gloss."""
     luminance = log_albedo.mean(0, keepdim=True)
-    plain_skin = trust * (1 - _features(atlas)) + 1e-3 * trust
-    around = _masked_blur(luminance, plain_skin, TONE_BAND / 2)
+    plain_skin = trust * (1 - atlas.features) + 1e-3 * trust
+    around = blur_inside(luminance, plain_skin, TONE_BAND / 2)
     above = (luminance - around - HIGHLIGHT_SLACK).clamp(min=0)
     return log_albedo - (1 - HIGHLIGHT_KEPT) * above
 
 
 def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """Photo where it is trusted; elsewhere the prior, its tone carried over from the trusted border (a membrane)."""
-    gain = _masked_blur((albedo / prior).log(), trust, TONE_BAND / 2)
+    gain = blur_inside((albedo / prior).log(), trust, TONE_BAND / 2)
     sure = (soften(trust, TONE_BAND / 2) > 0.25).float()
     gain = fill_holes(gain[None], sure[None, None])[0]
     carried = prior.log() + blur(gain, TONE_BAND / 2)
@@ -309,7 +298,7 @@ def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtl
 
 def tile_frames(atlas: HeadAtlas) -> Tensor:
     """Unit directions of +u and +v on the mean head at every texel, [2, 3, T, T]."""
-    position = _surface(atlas)
+    position = atlas.surface
     along_u = torch.gradient(position, dim=2)[0]
     along_v = -torch.gradient(position, dim=1)[0]
     return torch.stack([functional.normalize(along_u, dim=0), functional.normalize(along_v, dim=0)])
@@ -340,11 +329,6 @@ def _erode(mask: Tensor, share: float) -> Tensor:
     """Minimum over a square of half width `share` of the side."""
     reach = max(1, round(share * mask.shape[-1]))
     return -functional.max_pool2d(-mask[None, None], 2 * reach + 1, 1, reach)[0, 0]
-
-
-def _masked_blur(image: Tensor, mask: Tensor, share: float) -> Tensor:
-    """Blur [C, T, T] that counts only texels under `mask` [T, T] (normalised convolution, Knutsson & Westin 1993)."""
-    return blur(image * mask, share) / blur(mask[None], share).clamp(min=1e-4)
 
 
 def _masked_median(image: Tensor, mask: Tensor) -> Tensor:

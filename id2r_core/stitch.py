@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .geometry.camera import capture_cameras
-from .geometry.texture import fill_holes
+from .geometry.texture import fill_holes, soften
 from .head.atlas import HeadAtlas, look
 from .head.fit import FittedHead
 
@@ -19,7 +18,6 @@ FEATHER_SHARE = 0.006  # of the atlas's side: softness of the visibility edges
 MIRROR_SHARE = 0.5  # of what no view sees: how far a mirrored texel counts against the smooth filling
 NEVER_SEEN = 0.02
 GAIN_LIMIT = 0.35  # natural logarithm
-SIGMA_WORKED = 4.0  # texels: wider blurs work on an image shrunk until the blur is this wide
 
 
 @dataclass(frozen=True)
@@ -61,31 +59,6 @@ def _view_weight(seen, size: int) -> Tensor:
     facing = ((seen.cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(min=0) ** VIEW_SHARPNESS
     margin = torch.minimum(seen.pixel, size - seen.pixel).amin(-1) / (BORDER_SHARE * size)
     return soften(facing * seen.visible, FEATHER_SHARE) * seen.visible * margin.clamp(0, 1)
-
-
-def soften(mask: Tensor, share: float) -> Tensor:
-    """Blur [T, T] by a Gaussian-like kernel of standard deviation `share` of its side."""
-    return blur(mask[None], share)[0]
-
-
-def blur(image: Tensor, share: float) -> Tensor:
-    """Gaussian blur of [C, T, T] with standard deviation `share` of the side; wide ones are done on a smaller image."""
-    sigma, side = share * image.shape[-1], image.shape[-1]
-    shrink = max(1, int(sigma // SIGMA_WORKED))
-    small = (
-        functional.avg_pool2d(image[None], shrink, ceil_mode=True, count_include_pad=False)
-        if shrink > 1
-        else image[None]
-    )
-    reach = max(1, round(3 * sigma / shrink))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) * shrink / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(small.shape[1], 1, -1)
-    padded = functional.pad(small, (reach,) * 4, mode="replicate")
-    rows = functional.conv2d(padded, kernel[:, :, None], groups=small.shape[1])
-    blurred = functional.conv2d(rows, kernel[..., None], groups=small.shape[1])
-    if shrink > 1:
-        blurred = functional.interpolate(blurred, size=(side, side), mode="bilinear", align_corners=False)
-    return blurred[0]
 
 
 def _match_gains(texels: Tensor, weights: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from torch.nn import functional
 from ..conventions import uv_to_pixel
 from .rasterize import Fragments, interpolate, rasterize
 
+SIGMA_WORKED = 2.0  # texels: wider blurs work on an image shrunk until the blur is about this wide
+
 
 def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
     """Bilinear look-up of `texture` [B|1, C, T, T] at `uv` [B, H, W, 2] (v up): [B, C, H, W]; clamped at the border."""
@@ -50,3 +52,31 @@ def resample_atlas(
     uv = interpolate(from_uv, from_faces_uv, fragments).permute(0, 2, 3, 1).expand(len(texture), -1, -1, -1)
     sampled = sample_texture(texture, uv)
     return fill_holes(sampled, fragments.mask.expand(len(texture), -1, -1, -1)), fragments.mask
+
+
+def blur(image: Tensor, share: float) -> Tensor:
+    """Gaussian blur of [C, T, T] with standard deviation `share` of the side; wide ones are done on a smaller image."""
+    side = image.shape[-1]
+    sigma = share * side
+    shrink = max(1, int(sigma // SIGMA_WORKED))
+    small = image[:, None]  # [C, 1, T, T]: every channel is an image of its own
+    if shrink > 1:
+        small = functional.avg_pool2d(small, shrink, ceil_mode=True, count_include_pad=False)
+    reach = max(1, round(3 * sigma / shrink))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) * shrink / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    rows = functional.conv2d(functional.pad(small, (0, 0, reach, reach), mode="replicate"), kernel[..., None])
+    blurred = functional.conv2d(functional.pad(rows, (reach, reach, 0, 0), mode="replicate"), kernel[:, :, None])
+    if shrink > 1:
+        blurred = functional.interpolate(blurred, size=(side, side), mode="bilinear", align_corners=False)
+    return blurred[:, 0]
+
+
+def soften(mask: Tensor, share: float) -> Tensor:
+    """Gaussian blur of one mask [T, T] with standard deviation `share` of its side."""
+    return blur(mask[None], share)[0]
+
+
+def blur_inside(image: Tensor, mask: Tensor, share: float) -> Tensor:
+    """Blur [C, T, T] that counts only texels under `mask` [T, T] (normalised convolution, Knutsson & Westin 1993)."""
+    return blur(image * mask, share) / blur(mask[None], share).clamp(min=1e-4)

@@ -1,6 +1,7 @@
 """The head tile at one size: which point of the surface every texel shows, and what a camera sees of it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,8 +10,8 @@ from torch.nn import functional
 from ..geometry.camera import Camera
 from ..geometry.mesh import vertex_normals
 from ..geometry.rasterize import Fragments, interpolate, rasterize
-from ..geometry.texture import atlas_fragments
-from .model import HeadModel
+from ..geometry.texture import atlas_fragments, soften
+from .model import REGIONS, HeadModel
 
 SKIN_PARTS = ("skin", "mouth_interior", "eye_socket")
 DEPTH_MAP_SIZE = 640
@@ -29,7 +30,7 @@ class HeadAtlas:
     faces: Tensor
     fragments: Fragments
 
-    @property
+    @cached_property
     def mask(self) -> Tensor:
         """[T, T] bool: texels that show the head."""
         return self.fragments.mask[0, 0]
@@ -38,9 +39,24 @@ class HeadAtlas:
         """Attributes of fine vertices [Nf, C] as an image [C, T, T]; zero outside the head."""
         return interpolate(attributes, self.faces, self.fragments)[0]
 
+    @cached_property
+    def surface(self) -> Tensor:
+        """The mean head's surface at every texel, [3, T, T] metres."""
+        return self.bake(self.model.subdivide(self.model.neutral[None])[0])
+
+    @cached_property
+    def _regions(self) -> Tensor:
+        return self.bake(self.model.region_masks.T.float())
+
+    @cached_property
+    def features(self) -> Tensor:
+        """[T, T] 1 where a face is dark or coloured by nature: brows, lids, lips, nostrils, beard."""
+        named = [soften(self.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip", "nose")]
+        return torch.stack([*named, self.region("beard")]).amax(0).clamp(0, 1)
+
     def region(self, name: str) -> Tensor:
         """A region mask of the head model as an image [T, T]."""
-        return self.bake(self.model.regions[name].float()[:, None])[0]
+        return self._regions[REGIONS.index(name)]
 
 
 @dataclass(frozen=True)
