@@ -23,7 +23,7 @@ class Options:
     """renders: environments by name or path; samples a pixel; size: side of one picture of the sheet in pixels."""
 
     renders: tuple[str, ...] = ("studio", "courtyard", "interior", "sunrise")
-    samples: int = 24
+    samples: int = 16
     size: int = 512
 
 

@@ -13,6 +13,9 @@ from .mesh_io import EYE, EYE_ATTRIBUTE, MOUTH, SKIN, UV_LAYER
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
 SUBSURFACE_SCALE = 0.004  # metres on a life-size head
+PORES = 420.0  # over the side of the head tile: about 0.7 mm apart on the cheek
+PORE_DEPTH = 0.0003  # metres
+PORE_STRENGTH = 0.35
 NEUTRAL_SPECULAR = 0.5  # "Specular IOR Level" at which F0 is that of the IOR
 CORNEA_IOR = 1.376
 CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
@@ -50,10 +53,24 @@ def skin_material(images: dict[str, bpy.types.Image]) -> bpy.types.Material:
         tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
         if name in sockets:
             tree.links.new(texture.outputs["Color"], shader.inputs[sockets[name]])
-    normal = _node(tree, "ShaderNodeNormalMap", (-300, -600), space="TANGENT", uv_map=UV_LAYER)
+    normal = _node(tree, "ShaderNodeNormalMap", (-400, -600), space="TANGENT", uv_map=UV_LAYER)
     tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
-    tree.links.new(normal.outputs["Normal"], shader.inputs["Normal"])
+    pores = _pores(tree, uv.outputs["UV"])
+    tree.links.new(normal.outputs["Normal"], pores.inputs["Normal"])
+    tree.links.new(pores.outputs["Normal"], shader.inputs["Normal"])
     return material
+
+
+def _pores(tree, uv):
+    """A bump finer than any map: pits between the cells of the skin. Its "Strength" is the artist's to set."""
+    cells = _node(tree, "ShaderNodeTexVoronoi", (-700, -900), feature="SMOOTH_F1")
+    _set(cells, {"Scale": PORES, "Smoothness": 0.6})
+    tree.links.new(uv, cells.inputs["Vector"])
+    bump = _node(tree, "ShaderNodeBump", (-200, -750))
+    bump.name = bump.label = "Pores"
+    _set(bump, {"Strength": PORE_STRENGTH, "Distance": PORE_DEPTH})
+    tree.links.new(cells.outputs["Distance"], bump.inputs["Height"])
+    return bump
 
 
 def skin_inputs() -> Inputs:

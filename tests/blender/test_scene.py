@@ -150,7 +150,9 @@ def test_the_skin_is_wired_by_name(made):
         node, output = source(shader.inputs[socket])
         assert (node.image.name, output) == (f"{image}.png", "Color")
         assert source(node.inputs["Vector"])[0].uv_map == "HeadTile"
-    normal, output = source(shader.inputs["Normal"])
+    pores, output = source(shader.inputs["Normal"])
+    assert (pores.bl_idname, pores.name, output) == ("ShaderNodeBump", "Pores", "Normal")
+    normal, output = source(pores.inputs["Normal"])
     assert (normal.bl_idname, normal.space, normal.uv_map, output) == (
         "ShaderNodeNormalMap",
         "TANGENT",
