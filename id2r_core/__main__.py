@@ -19,6 +19,7 @@ USAGE = """usage: python -m id2r_core COMMAND ...
   reconstruct PHOTO   one photo in, a fitted head and its reflectance maps out
   capture ...         the virtual capture stage: `capture preview` draws its sheets
   train ...           train a weight pack, stage by stage
+  evaluate ...        measure results: `evaluate likeness`
   pack ...            list, check and describe weight packs
   worker              serve jobs over a pipe (for the add-on)
 
@@ -99,6 +100,16 @@ def train(arguments: Sequence[str]) -> int:
     return train_main(arguments)
 
 
+def evaluate(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] != "likeness":
+        raise Id2rError(
+            "`evaluate` needs the name of a measurement.", "Try: python -m id2r_core evaluate likeness --help"
+        )
+    from .evaluate.likeness import main as likeness_main
+
+    return likeness_main(arguments[1:])
+
+
 def pack(arguments: Sequence[str]) -> int:
     from .packs.cli import main as pack_main
 
@@ -112,7 +123,7 @@ def worker(arguments: Sequence[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
-    command.__name__: command for command in (reconstruct, capture, train, pack, worker)
+    command.__name__: command for command in (reconstruct, capture, train, evaluate, pack, worker)
 }
 
 
