@@ -22,6 +22,13 @@ STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", 
 
 SKIN_IOR = 1.4
 
+# Eyes, nose tip and mouth corners, the subject's right first, in a crop of 128 x 128 units whose window at rows 0..111,
+# columns 8..119 is ArcFace's input (insightface.utils.face_align: template, and its convention for sizes such as 512).
+CROP_UNITS = 128
+CROP_FIVE_POINTS = (
+    (46.2946, 51.6963), (81.5318, 51.5014), (64.0252, 71.7366), (49.5493, 92.3655), (78.7299, 92.2041),
+)  # fmt: skip
+
 
 def ior_to_f0(ior: float) -> float:
     """Reflectance at normal incidence of a dielectric in air, ((n - 1) / (n + 1))^2 (Fresnel)."""

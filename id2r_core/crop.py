@@ -5,15 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .conventions import CROP_FIVE_POINTS, CROP_UNITS
 from .landmarks import Face
 from .photo import Photo
-
-# Eyes, nose tip and mouth corners in a 112 x 112 window, the subject's right first (insightface.utils.face_align).
-ARCFACE_TEMPLATE_112 = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-# In a crop of 128 units the window lies at rows 0..111, columns 8..119: insightface's convention for sizes such as 512.
-CROP_UNITS, WINDOW_COLUMN = 128, 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class FaceCrop:
 
 def template_points(size: int) -> np.ndarray:
     """[5, 2] where the five points lie in a crop of size x size pixels."""
-    return (ARCFACE_TEMPLATE_112 + (WINDOW_COLUMN, 0)) * (size / CROP_UNITS)
+    return np.array(CROP_FIVE_POINTS) * (size / CROP_UNITS)
 
 
 def similarity_to_template(five: np.ndarray, size: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..conventions import CROP_FIVE_POINTS, CROP_UNITS
+
 SIDE_YAW_DEGREES = 50.0
 CAPTURE_DISTANCE = 1.0
 HEAD_AXIS_Z = -0.075  # the vertical axis through the middle of the head, metres behind the eyeball centres
@@ -17,14 +19,6 @@ MEAN_FIVE_POINTS = (
     (0.0000, -0.0336, 0.0412),
     (-0.0224, -0.0682, 0.0204),
     (0.0224, -0.0682, 0.0204),
-)
-# ArcFace's five points for a crop of 112 x 112 (insightface.utils.face_align.arcface_dst).
-ARCFACE_FIVE_POINTS = (
-    (38.2946, 51.6963),
-    (73.5318, 51.5014),
-    (56.0252, 71.7366),
-    (41.5493, 92.3655),
-    (70.7299, 92.2041),
 )
 
 
@@ -142,7 +136,7 @@ def arcface_points(size: int, device="cpu") -> Tensor:
 
     Its template for crops of a multiple of 128 pixels (insightface.utils.face_align.estimate_norm).
     """
-    return (torch.tensor(ARCFACE_FIVE_POINTS, device=device) + torch.tensor([8.0, 0.0], device=device)) * (size / 128)
+    return torch.tensor(CROP_FIVE_POINTS, device=device) * (size / CROP_UNITS)
 
 
 def capture_cameras(size: int, device="cpu") -> Camera:
