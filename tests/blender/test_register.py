@@ -1,7 +1,9 @@
 """Registration: twice, from the project root and staged as an extension, and never halfway."""
 
 import importlib
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -65,3 +67,37 @@ def test_works_as_an_extension(tmp_path, monkeypatch):
     finally:
         for name in [name for name in sys.modules if name.startswith("staged_id2r")]:
             del sys.modules[name]
+
+
+INSTALLED = """
+import sys, bpy
+bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
+name = "bl_ext.user_default.id2r"
+assert bpy.context.preferences.addons[name].preferences.device == "auto"
+assert sys.modules[name + ".addon.preferences"].preferences_of(bpy.context) is not None
+bpy.context.scene.id2r.photo = sys.argv[2]
+try:
+    bpy.ops.id2r.reconstruct()
+except RuntimeError as error:
+    print("SAID", error)
+bpy.ops.preferences.addon_disable(module=name)
+assert not hasattr(bpy.types.Scene, "id2r")
+print("DONE")
+"""
+
+
+def test_works_from_the_zip(tmp_path):
+    """Built by Blender's own tool, installed into an empty profile, and its worker answers in plain words."""
+    import build
+
+    staged, archive = tmp_path / "id2r", tmp_path / "id2r.zip"
+    build.stage_extension(staged)
+    build.extension_tool("build", "--source-dir", staged, "--output-filepath", archive)
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path / "profile")}
+    command = [sys.executable, "-c", INSTALLED, str(archive), str(tmp_path / "nobody.png")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "DONE", done.stdout + done.stderr
+    assert "SAID Error: " in done.stdout and "unforeseen" not in done.stdout
+    installed = tmp_path / "profile" / "extensions" / "user_default" / "id2r"
+    written = {path.name for path in installed.rglob("*") if path.suffix == ".pyc" and "id2r_core" in path.parts}
+    assert not {name for name in written if name.startswith(("worker", "pipeline"))}  # the worker writes no caches
