@@ -11,7 +11,7 @@ from addon import job, properties
 from addon.core import protocol
 from tests.blender.conftest import write_result
 
-TINY_PACK = job.PACKAGE_ROOT / "id2r_core" / "packs" / "tiny"
+TINY_PACK = job.PACKAGE_ROOT / "id2r_core" / "packs" / "tiny" / "manifest.json"
 
 
 @pytest.fixture
@@ -203,9 +203,7 @@ def test_blender_command(addon, fake_python, tmp_path, capsys, monkeypatch):
     assert cli.execute(["reconstruct", "Ada.png", "--out", str(tmp_path / "out")]) == 2
 
 
-@pytest.mark.skipif(
-    not (job.PACKAGE_ROOT / "id2r_core" / "pipeline.py").exists(), reason="the core's main path is not there"
-)
+@pytest.mark.skipif(not TINY_PACK.is_file(), reason="the tiny pack is not there")
 def test_the_real_worker(settings, astronaut_path):
     settings.photo, settings.resolution = str(astronaut_path), 256
     assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
