@@ -18,10 +18,11 @@ class Identity:
 
 
 def embed_identity(crop: FaceCrop, pack: Pack) -> Identity:
-    """Name the person of an aligned crop of any size."""
+    """Name the person of an aligned crop of any size; the mean over the crop and its mirror image, which errs less."""
     image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float()  # [1, 3, S, S]
     side = (pack.preset.size,) * 2
     image = F.interpolate(image, size=side, mode="bilinear", antialias=True, align_corners=False)
-    with torch.inference_mode():
-        found = pack.nets.identity(image.clamp(0.0, 1.0) * 2.0 - 1.0)
-    return Identity(found.vector[0].clone(), found.tone_linear[0].clone())
+    both = torch.cat((image, image.flip(3))).clamp(0.0, 1.0) * 2.0 - 1.0
+    with torch.no_grad():
+        found = pack.nets.identity(both)
+    return Identity(F.normalize(found.vector.mean(0), dim=0), found.tone_linear.mean(0))

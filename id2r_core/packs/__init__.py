@@ -77,7 +77,9 @@ def load_pack(name_or_path: str | Path, device: torch.device | str = "cpu") -> P
     folder, device = pack_folder(name_or_path), torch.device(device)
     manifest, sha256 = read_manifest(folder)
     preset = PRESETS[manifest["preset"]]
-    with torch.device("meta"):
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the weights drawn here are replaced; the caller's randomness is not touched
         nets = build_nets(preset)
     for name, net in nets.named():
         tensors = _checked_tensors(folder, f"{name}.safetensors", manifest)
@@ -138,7 +140,7 @@ def _checked_tensors(folder: Path, file: str, manifest: dict) -> dict[str, torch
 
 
 def _fill(net: torch.nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Give the tensors to a net built without storage. Raises Id2rError when they are not this preset's."""
+    """Give the tensors to a net. Raises Id2rError when they are not this preset's."""
     expected = {name: tensor.shape for name, tensor in net.state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
         raise Id2rError(f"The weights in {folder} are of other sizes than this program's.", "Update the program.")

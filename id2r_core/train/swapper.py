@@ -32,7 +32,7 @@ DOMAIN_SHARES = {
     Domain.NORMAL: 0.2,
 }
 # How the template of a swap is chosen: the subject itself, the closest other one (as at inference), else any.
-SAME_SHARE, CLOSEST_SHARE = 0.15, 0.5
+SAME_SHARE, CLOSEST_SHARE = 0.15, 0.6
 PORTRAIT_SHARE = 0.5  # of the RGB images
 SHEET_SUBJECTS = 4
 ENCODE_BATCH = 16
