@@ -227,6 +227,8 @@ def _hair(off: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     if (scalp > 0.5).sum() < LEAST_SHARE * scalp.numel():
         return torch.zeros_like(luminance)
     unlike_skin, unlike_hair = _unlikeness(looks, skin), _unlikeness(looks, scalp)
+    if unlike_skin[scalp > 0.5].median() < HAIR_UNLIKE_SKIN[0]:
+        return torch.zeros_like(luminance)
     found = _ramp(unlike_skin, *HAIR_UNLIKE_SKIN) * (unlike_hair < unlike_skin) * zone
     return -_erode(-found, 0.006)  # the hairline's soft edge is hair too
 

@@ -1,0 +1,384 @@
+"""Refinement against virtual photos: the albedo and the light are known, so what is recovered can be measured."""
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from synthetic_head import camera_at, face_of, known_head, light_from, photograph
+from torch import Tensor
+from torch.nn import functional
+
+from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from id2r_core.geometry.mesh import vertex_normals
+from id2r_core.head.atlas import look, make_atlas
+from id2r_core.identity import Identity
+from id2r_core.refine import (
+    NOT_SKIN,
+    _carve_normals,
+    _soften_highlights,
+    estimate_tone,
+    observe,
+    refine_from_photo,
+    solve_light,
+    tile_frames,
+)
+from id2r_core.relight import Light, diffuse_transfer
+from id2r_core.stitch import Maps
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TEXELS = 192
+TONE = torch.tensor([0.36, 0.22, 0.16])
+PRIOR_TONE = torch.tensor([0.30, 0.20, 0.15])
+MOLES = {"right cheek": 50, "left cheek": 280, "forehead": 151}
+MOLE_RADIUS, MOLE_DEPTH = 0.0035, 0.6
+WHITE = 1.15  # how bright the photographer exposes a white thing at the face
+FROM_RIGHT = (-1.0, 0.4, 0.7)
+
+
+@pytest.fixture(scope="module")
+def atlas(model):
+    return make_atlas(model, TEXELS)
+
+
+@pytest.fixture(scope="module")
+def head(model):
+    return known_head(model, camera_at(yaw_degrees=8.0, focal=4.0), {"african-male": 0.3})
+
+
+@pytest.fixture(scope="module")
+def places(model):
+    """The 478 landmarks on the mean head."""
+    return model.landmarks(model.subdivide(model.neutral[None]))[0]
+
+
+@pytest.fixture(scope="module")
+def light(model, head):
+    """From the subject's right and above, exposed as a portrait."""
+    light = light_from(model, FROM_RIGHT, ambient=0.35, strength=9.0)
+    shading = diffuse_transfer(model, head.fine_vertices()) @ light.radiance
+    return Light(light.directions, light.radiance * WHITE / shading[model.regions["face"] > 0.5].median())
+
+
+def distance_to(atlas, place) -> Tensor:
+    return (atlas.surface - place[:, None, None]).norm(dim=0)
+
+
+@pytest.fixture(scope="module")
+def albedo(atlas, places):
+    """Skin with slow waves of tone and three dark moles, linear [3, T, T]."""
+    waves = 1 + 0.08 * torch.sin((atlas.surface * torch.tensor([80.0, 50.0, 30.0])[:, None, None]).sum(0))
+    for number in MOLES.values():
+        waves = waves * (1 - MOLE_DEPTH * torch.exp(-((distance_to(atlas, places[number]) / MOLE_RADIUS) ** 4)))
+    return torch.where(atlas.mask, waves, 1.0) * TONE[:, None, None]
+
+
+def surface_normals(model, atlas) -> Tensor:
+    """Unit normals of the mean head, [3, T, T]."""
+    normal = vertex_normals(model.subdivide(model.neutral[None]), model.faces)[0]
+    return functional.normalize(atlas.bake(normal), dim=0)
+
+
+@pytest.fixture(scope="module")
+def prior(model, atlas):
+    """Swapped maps: another tone, no moles, faint stripes that are only theirs."""
+    stripes = 1 + 0.1 * torch.sin(atlas.surface[1] * 400)
+    normal = surface_normals(model, atlas)
+    grey = torch.full((3, TEXELS, TEXELS), 0.5)
+    images = {
+        Domain.DIFFUSE: linear_to_srgb(stripes * PRIOR_TONE[:, None, None]),
+        Domain.SPECULAR: grey,
+        Domain.ROUGHNESS: grey * 0.8,
+        Domain.NORMAL: encode_normal(normal),
+    }
+    return Maps(images, torch.zeros(TEXELS, TEXELS))
+
+
+def person_of(tone: Tensor) -> Identity:
+    return Identity(torch.zeros(512), tone)
+
+
+def refine(prior, head, atlas, albedo_linear, light, tone=TONE, strength=1.0):
+    """Photograph the head with the given skin and refine the prior from the photo."""
+    photo = photograph(head, linear_to_srgb(albedo_linear), light)
+    return refine_from_photo(prior, photo, face_of(head), head, atlas, person_of(tone), strength)
+
+
+@pytest.fixture(scope="module")
+def refined(prior, head, atlas, albedo, light):
+    return refine(prior, head, atlas, albedo, light)
+
+
+@pytest.fixture(scope="module")
+def observed(head, atlas, albedo, light):
+    return observe(photograph(head, linear_to_srgb(albedo), light), face_of(head), head, atlas)
+
+
+@pytest.fixture(scope="module")
+def plain(observed, atlas):
+    """[T, T] bool: plain facial skin that the photo sees well."""
+    return (observed.trust > 0.7) & (atlas.region("face") > 0.9) & (atlas.features < 0.3)
+
+
+@pytest.fixture(scope="module")
+def shading(model, head, atlas, light):
+    return atlas.bake(diffuse_transfer(model, head.fine_vertices()) @ light.radiance).mean(0)
+
+
+def diffuse_of(refined) -> Tensor:
+    return srgb_to_linear(refined.maps.images[Domain.DIFFUSE])
+
+
+def luminance(linear) -> Tensor:
+    return linear.clamp(min=1e-4).log().mean(0)
+
+
+def correlation(a, b, where) -> float:
+    return float(torch.corrcoef(torch.stack([a[where], b[where]]))[0, 1])
+
+
+def contrast_at(image, atlas, place) -> float:
+    """Brightness at a place over that of the ring around it."""
+    distance = distance_to(atlas, place)
+    ring = (distance > 0.008) & (distance < 0.012) & atlas.mask
+    return float(image.mean(0)[distance < 0.002].mean() / image.mean(0)[ring].mean())
+
+
+# ---- light ----
+
+
+def test_the_photo_alone_is_full_of_light(observed, plain, shading):
+    """The scene is worth its tests: plain projection follows the shading."""
+    assert plain.sum() > 1500
+    assert correlation(luminance(observed.linear), shading.log(), plain) > 0.9
+
+
+def test_the_light_is_taken_out(refined, observed, plain, shading, albedo):
+    assert abs(correlation(luminance(diffuse_of(refined)), shading.log(), plain)) < 0.35
+    error = (diffuse_of(refined) / albedo).log()[:, plain].abs().mean()
+    projected = (observed.linear / albedo).log()[:, plain]
+    assert error < 0.12
+    assert error < 0.2 * (projected - projected.median()).abs().mean()
+
+
+def test_the_solved_light_comes_from_where_it_came_from(refined, light):
+    towards = lambda each: functional.normalize(each.radiance.mean(1) @ each.directions, dim=0)
+    assert float(towards(refined.light) @ towards(light)) > math.cos(math.radians(20))
+    assert refined.light.radiance.min() >= 0
+    assert refined.light.radiance.shape == light.radiance.shape
+
+
+def test_white_is_as_bright_as_the_photo_was_exposed(refined):
+    assert torch.allclose(refined.white_linear, torch.full((3,), WHITE), rtol=0.1)
+
+
+def test_the_light_is_solved_again_from_a_perfect_prior(observed, albedo, head, shading, atlas, plain):
+    light = solve_light(observed, albedo, head)
+    found = atlas.bake(diffuse_transfer(head.model, head.fine_vertices()) @ light.radiance).mean(0)
+    assert (found / shading).log()[plain].abs().mean() < 0.06
+
+
+def test_a_coloured_light_is_not_a_skin_colour(prior, head, atlas, albedo, light, refined, plain):
+    """Candle light: the encoder knows the tone, so most of the colour goes into the light."""
+    warm = Light(light.directions, light.radiance * torch.tensor([1.15, 0.95, 0.65]))
+    by_candle = refine(prior, head, atlas, albedo, warm)
+    warmth = lambda linear: float((linear[0] / linear[2])[plain].mean().log())
+    cast = math.log(1.15 / 0.65)
+    assert abs(warmth(diffuse_of(by_candle)) - warmth(diffuse_of(refined))) < 0.6 * cast
+    assert by_candle.white_linear[0] > 1.2 * by_candle.white_linear[2]
+
+
+# ---- the person ----
+
+
+@pytest.mark.parametrize("mole", MOLES)
+def test_moles_are_kept(refined, albedo, atlas, places, mole):
+    place = places[MOLES[mole]]
+    true, found = contrast_at(albedo, atlas, place), contrast_at(diffuse_of(refined), atlas, place)
+    assert true < 0.6
+    assert found < true + 0.25 * (1 - true)
+
+
+def test_a_bare_face_is_trusted_everywhere_it_is_seen(refined, observed, atlas, plain):
+    assert refined.maps.coverage[plain].quantile(0.05) > 0.6
+
+
+def test_the_tone_follows_the_photo(prior, head, atlas, albedo, light, plain):
+    """In one light and exposure and with one opinion of the encoder, only the photo can tell dark from light skin."""
+    tones = {}
+    for name, factor in (("dark", 0.3), ("light", 1.4)):
+        found = refine(prior, head, atlas, albedo * factor, light)
+        tones[name] = float(diffuse_of(found)[:, plain].mean())
+        assert found.tone_linear.mean() == pytest.approx(tones[name], rel=0.25)
+    assert tones["light"] > 1.8 * tones["dark"]
+
+
+def test_the_encoder_has_its_say_in_the_tone(observed, atlas, refined):
+    low, right, high = (estimate_tone(observed, person_of(TONE * factor), atlas) for factor in (0.5, 1.0, 1.5))
+    assert (high > 1.3 * low).all() and torch.allclose(right, TONE, rtol=0.15)
+    assert torch.equal(right, refined.tone_linear)
+
+
+def test_the_unseen_keeps_the_priors_detail_and_gets_the_persons_tone(refined, prior, atlas):
+    unseen = atlas.mask & (atlas.surface[2] < -0.11)
+    found, before = diffuse_of(refined), srgb_to_linear(prior.images[Domain.DIFFUSE])
+    assert unseen.sum() > 1000 and refined.maps.coverage[unseen].max() < 0.05
+    assert correlation(luminance(found), luminance(before), unseen) > 0.9
+    assert torch.allclose(found[:, unseen].mean(1), TONE, rtol=0.25)
+
+
+def test_the_seen_forgets_the_priors_detail(refined, prior, atlas, albedo, plain):
+    found, before = (luminance(image) for image in (diffuse_of(refined), srgb_to_linear(prior.images[Domain.DIFFUSE])))
+    assert abs(correlation(found - luminance(albedo), before, plain)) < 0.4
+
+
+def test_strength_0_keeps_the_swapped_maps_but_for_their_tone(prior, head, atlas, albedo, light, refined):
+    kept = refine(prior, head, atlas, albedo, light, strength=0.0)
+    ratio = diffuse_of(kept) / srgb_to_linear(prior.images[Domain.DIFFUSE])
+    inside = ratio[:, atlas.mask]
+    assert (inside.std(1) / inside.mean(1) < 1e-3).all()
+    assert torch.allclose(kept.tone_linear, refined.tone_linear)
+    assert torch.allclose(kept.maps.images[Domain.NORMAL], prior.images[Domain.NORMAL], atol=1e-5)
+    assert kept.maps.coverage.max() == 0
+
+
+def test_half_the_strength_is_half_the_mole(prior, head, atlas, albedo, light, refined, places):
+    half = refine(prior, head, atlas, albedo, light, strength=0.5)
+    place = places[MOLES["left cheek"]]
+    full, middle = (contrast_at(diffuse_of(each), atlas, place) for each in (refined, half))
+    assert full + 0.1 < middle < 0.95
+
+
+def test_other_domains_are_the_swaps(refined, prior):
+    for domain in (Domain.SPECULAR, Domain.ROUGHNESS):
+        assert torch.equal(refined.maps.images[domain], prior.images[domain])
+
+
+def test_normals_stay_of_unit_length(refined, atlas):
+    length = decode_normal(refined.maps.images[Domain.NORMAL]).norm(dim=0)[atlas.mask]
+    assert torch.allclose(length, torch.ones_like(length), atol=1e-3)
+
+
+# ---- what is not this skin ----
+
+
+def test_open_eyes_and_the_inner_mouth_are_not_trusted(model, atlas, albedo, light):
+    talking = known_head(model, camera_at(focal=4.0), expression={"jawOpen": 0.5})
+    photo, face = photograph(talking, linear_to_srgb(albedo), light), face_of(talking)
+    found = observe(photo, face, talking, atlas)
+    pixel = look(atlas, talking.fine_vertices(), talking.camera).pixel
+    for outline in NOT_SKIN:
+        polygon = face.points[list(outline)]
+        inside = np.array(
+            [cv2.pointPolygonTest(polygon[:, None], point, True) > 0.7 for point in pixel.flatten(0, 1).tolist()]
+        ).reshape(TEXELS, TEXELS)
+        assert inside.any() and found.trust[torch.from_numpy(inside)].max() < 0.1
+    assert found.trust[(atlas.region("cheek") > 0.8)].min() > 0.5
+
+
+def glasses(atlas) -> Tensor:
+    """[T, T] 1 on two round rims and the bridge between them."""
+    x, y, z = atlas.surface
+    ring = ((x.abs() - 0.031) ** 2 + (y + 0.002) ** 2).sqrt()
+    rims = ((ring - 0.025).abs() < 0.0022) & (x.abs() > 0.004)
+    bridge = (x.abs() < 0.011) & ((y - 0.006).abs() < 0.0028)
+    return ((rims | bridge) & (z > -0.02) & atlas.mask).float()
+
+
+def test_glasses_are_taken_off(prior, head, atlas, albedo, light, refined, plain):
+    worn = glasses(atlas)
+    found = refine(prior, head, atlas, albedo * (1 - 0.93 * worn), light)
+    on_cheek = (worn > 0) & (atlas.region("brow") < 0.2) & (atlas.region("eyelid") < 0.2) & plain
+    assert on_cheek.sum() > 60
+    darkness = (diffuse_of(found) / diffuse_of(refined)).log().mean(0)[on_cheek]
+    assert math.log(0.07) < -2.5 and darkness.median() > -0.3
+    assert found.maps.coverage[on_cheek].median() < 0.3
+    away = plain & (functional.max_pool2d(worn[None], 21, 1, 10)[0] == 0)
+    assert found.maps.coverage[away].median() > 0.8
+
+
+def test_without_a_bridge_nothing_is_taken_for_glasses(prior, head, atlas, albedo, light, places):
+    """Make-up or a tattoo round one eye is the person's."""
+    ring = (distance_to(atlas, places[50]) - 0.012).abs() < 0.0025
+    found = refine(prior, head, atlas, albedo * torch.where(ring, 0.35, 1.0), light)
+    plain_ring = ring & (found.maps.coverage > 0)
+    assert found.maps.coverage[plain_ring].median() > 0.8
+    around = (distance_to(atlas, places[50]) < 0.008) & atlas.mask
+    assert diffuse_of(found).mean(0)[ring].median() < 0.7 * diffuse_of(found).mean(0)[around].median()
+
+
+def hair(atlas) -> Tensor:
+    """[T, T] 1 on a fringe over the upper forehead and on all of the scalp."""
+    return ((atlas.surface[1] > 0.045) & atlas.mask).float()
+
+
+def test_hair_over_the_forehead_is_taken_off(prior, head, atlas, albedo, light, refined, observed):
+    fringe = hair(atlas)
+    strands = 0.045 * (1 + 0.5 * torch.sin(atlas.surface[0] * 2500))
+    dark = strands * torch.tensor([1.2, 0.9, 0.6])[:, None, None]
+    found = refine(prior, head, atlas, torch.where(fringe > 0, dark, albedo), light)
+    on_face = (fringe > 0) & (atlas.region("face") > 0.9) & (observed.trust > 0.7)
+    assert on_face.sum() > 100
+    assert found.maps.coverage[on_face].median() < 0.2
+    darkness = (diffuse_of(found) / diffuse_of(refined)).log().mean(0)[on_face]
+    assert darkness.median() > -0.5
+    below = (atlas.surface[1] < 0.02) & (atlas.region("cheek") > 0.5)
+    assert found.maps.coverage[below].median() > 0.8
+
+
+def test_a_background_beside_a_slipping_fit_is_not_skin(prior, head, atlas, albedo, light, refined):
+    """Green cloth up to the jaw: outside the face everything must look like this skin."""
+    neck = (atlas.region("neck") > 0.9) & atlas.mask
+    cloth = torch.where(neck, torch.tensor([0.05, 0.3, 0.05])[:, None, None], albedo)
+    found = refine(prior, head, atlas, cloth, light)
+    seen = neck & (refined.maps.coverage > 0.5)
+    assert seen.sum() > 50
+    assert found.maps.coverage[seen].median() < 0.1
+    greenness = diffuse_of(found)[1] / diffuse_of(found)[0]
+    assert greenness[seen].median() < 1.0
+
+
+# ---- pieces ----
+
+
+def test_gloss_is_pressed_and_darkness_left(atlas, places):
+    flat = torch.full((3, TEXELS, TEXELS), -1.2)
+    spot = distance_to(atlas, places[50]) < 0.004
+    for change, kept in ((0.8, False), (-0.8, True)):
+        spotted = torch.where(spot, flat + change, flat)
+        found = _soften_highlights(spotted, atlas.mask.float(), atlas)
+        moved = (found - spotted)[:, spot]
+        assert torch.allclose(moved, torch.zeros(()), atol=0.05) if kept else (moved < -0.1).all()
+
+
+def test_tile_frames_point_left_and_up_on_the_face(atlas):
+    along_u, along_v = tile_frames(atlas)
+    front = (atlas.region("cheek") > 0.5) | (atlas.region("forehead") > 0.8)
+    assert along_u[0][front].min() > 0.2 and along_v[1][front].min() > 0.2
+    assert torch.allclose(along_u.norm(dim=0)[front], torch.ones(int(front.sum())), atol=1e-4)
+
+
+def test_a_dark_line_becomes_a_groove(model, atlas, places):
+    """Both walls of a groove face its middle: above the line the normal tips down, below it up."""
+    height = atlas.surface[1] - places[151][1]
+    line = torch.exp(-((height / 0.002) ** 2))
+    albedo = (0.3 * (1 - 0.5 * line)).expand(3, -1, -1)
+    normal = surface_normals(model, atlas)
+    carved = decode_normal(_carve_normals(encode_normal(normal), albedo, atlas.mask.float(), atlas))
+    tilt = ((carved - normal) * tile_frames(atlas)[1]).sum(0)
+    forehead = (atlas.region("forehead") > 0.8) & (atlas.region("brow") < 0.05)
+    above, below = (forehead & (side > 0.0005) & (side < 0.003) for side in (height, -height))
+    assert above.sum() > 10 and tilt[above].mean() < -0.005 and tilt[below].mean() > 0.005
+    untouched = _carve_normals(encode_normal(normal), albedo, torch.zeros(TEXELS, TEXELS), atlas)
+    assert torch.allclose(decode_normal(untouched)[:, atlas.mask], normal[:, atlas.mask], atol=1e-3)
+
+
+def test_a_photo_that_shows_less_is_trusted_less(model, atlas, albedo, light, head, observed):
+    """Half profile: the far cheek turns away."""
+    turned = replace(head, camera=camera_at(yaw_degrees=40.0, focal=4.0))
+    found = observe(photograph(turned, linear_to_srgb(albedo), light), face_of(turned), turned, atlas)
+    far = (atlas.region("cheek") > 0.3) & (atlas.surface[0] < -0.03)
+    assert found.trust[far].mean() < 0.5 * observed.trust[far].mean()
