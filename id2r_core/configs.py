@@ -77,6 +77,7 @@ class LossWeights:
     margin_scale: float = 24.0
     parameters: float = 10.0  # regression of the generating parameters
     tone: float = 10.0
+    portrait_tone: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ PRESETS = {
             "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.35, ema=0.99, steps=12000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
         },
-        losses=LossWeights(perceptual_taps=3, identity=2.0),
+        losses=LossWeights(perceptual_taps=3, identity=2.0, supervised_perceptual=10.0),
         discriminator_width=16,
         discriminator_layers=3,
     ),

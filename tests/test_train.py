@@ -14,12 +14,12 @@ from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
 from id2r_core.packs import cli as pack_cli
 from id2r_core.packs import load_pack
-from id2r_core.train import cli
+from id2r_core.train import augment, cli
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
 from id2r_core.train.pool import _only_filler, fill_pool, growing_pool, open_pool, pool_folder
-from id2r_core.train.portraits import is_test
+from id2r_core.train.portraits import Portraits, is_test
 
 
 @pytest.fixture
@@ -178,6 +178,31 @@ def test_portraits_are_split_by_the_hash_of_their_name():
     assert is_test("A000014") == (zlib.crc32(b"A000014") % 5 == 0)
     share = np.mean([is_test(f"P{i:06d}") for i in range(2000)])
     assert 0.17 < share < 0.23
+
+
+def test_cheeks_are_read_where_an_aligned_crop_has_them():
+    image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+    image[:, 0, 145:170, 70:98] = 200
+    image[:, 0, 145:170, 158:186] = 200
+    cheeks = Portraits(image, ("a",)).cheeks(torch.tensor([0]))
+    assert cheeks[0].tolist() == pytest.approx([200 / 255, 0.0, 0.0])
+
+
+def test_surroundings_change_and_the_face_stays():
+    image, real = torch.ones(40, 3, 64, 64), -torch.ones(40, 3, 64, 64)
+    shown = augment.surround(image, real, torch.Generator().manual_seed(0))
+    assert shown[:, :, 30:40, 28:36].min() > 0.9
+    is_changed = shown[:, 0, 0, 0] < -0.9
+    assert 10 < is_changed.sum() < 30
+
+
+def test_developing_keeps_the_range_and_changes_colours():
+    image = torch.rand(8, 3, 16, 16) * 2 - 1
+    shown = augment.develop(image, torch.Generator().manual_seed(0))
+    assert shown.shape == image.shape and shown.min() >= -1 and shown.max() <= 1
+    assert (shown - image).abs().mean((1, 2, 3)).min() > 1e-3
+    black = augment.develop(torch.full((4, 3, 8, 8), -1.0), torch.Generator().manual_seed(0))
+    assert torch.allclose(black, torch.full_like(black, -1.0), atol=1e-5)
 
 
 def test_a_checkpoint_is_never_half_written(tmp_path):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..configs import IDENTITY_WIDTH
-from ..conventions import linear_to_srgb
+from ..conventions import linear_to_srgb, srgb_to_linear
 from ..nets.identity_encoder import AngularMargin, IdentityEncoder
 from . import augment
 from .loop import Loop, Task, load_trained, to_device
@@ -41,14 +41,16 @@ def train_identity(task: Task) -> Loop:
         head = ParameterHead(pool).to(task.device)
         loop = Loop(task, "identity", {"identity": encoder, "margin": margin, "head": head})
         for _ in loop:
-            virtual, photos, label, subject = _batch(loop, pool, portraits)
+            virtual, photos, label, tones_linear, subject = _batch(loop, pool, portraits)
             with loop.autocast():
-                found = encoder(photos.to(task.device))
+                found = encoder(photos)
             recognition = margin(found.vector, label.to(task.device))
             parameters = head(found.vector[:virtual], pool.parameter_rows(subject).to(task.device))
-            tone = tone_error(found.tone_linear[:virtual], pool.tones(subject).to(task.device))
-            loop.descend(recognition + weights.parameters * parameters + weights.tone * tone)
-            loop.note(recognition=recognition, parameters=parameters, tone=tone)
+            tone = tone_error(found.tone_linear[:virtual], tones_linear[:virtual])
+            real_tone = tone_error(found.tone_linear[virtual:], tones_linear[virtual:])
+            told = weights.tone * tone + weights.portrait_tone * real_tone
+            loop.descend(recognition + weights.parameters * parameters + told)
+            loop.note(recognition=recognition, parameters=parameters, tone=tone, real_tone=real_tone)
     return loop
 
 
@@ -59,19 +61,29 @@ def trained_encoder(task: Task) -> IdentityEncoder:
     return encoder
 
 
-def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """-> number of virtual photos, all photos [B, 3, S, S] (those first), labels [B], subjects of the virtual ones."""
+def _batch(
+    loop: Loop, pool: Pool, portraits: Portraits
+) -> tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """-> number of virtual photos, all photos [B, 3, S, S] (those first), labels [B], tones [B, 3], virtual subjects.
+
+    Nobody knows the albedo of a real face. Official portraits are well exposed, though, so the colour of the cheeks
+    before augmentation stands in for it, at a lower weight.
+    """
     generator = loop.generator()
     real = round(loop.batch * PORTRAIT_SHARE)
     virtual = loop.batch - real
     subject = torch.randint(pool.count(), (virtual,), generator=generator)
     shot = torch.randint(pool.photographs.shape[1], (virtual,), generator=generator)
     person = torch.randint(len(portraits), (real,), generator=generator)
-    strong = augment.jitter_colour(augment.mirror(portraits.pick(person), generator), generator)
-    around = portraits.pick(torch.randint(len(portraits), (virtual,), generator=generator))
-    photos = torch.cat((augment.surround(pool.photograph_images(subject, shot), around, generator), strong))
+    device = loop.task.device
+    strong = augment.jitter_colour(augment.mirror(portraits.pick(person).to(device), generator), generator)
+    around = portraits.pick(torch.randint(len(portraits), (virtual,), generator=generator)).to(device)
+    shown = augment.develop(pool.photograph_images(subject, shot).to(device), generator)
+    photos = torch.cat((augment.surround(shown, around, generator), strong))
     photos = augment.degrade(augment.jitter_place(photos, generator), generator)
-    return virtual, photos, torch.cat((subject, loop.task.preset.pool.subjects + person)), subject
+    label = torch.cat((subject, loop.task.preset.pool.subjects + person))
+    tones_linear = torch.cat((pool.tones(subject), srgb_to_linear(portraits.cheeks(person))))
+    return virtual, photos, label, tones_linear.to(device), subject
 
 
 def tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:

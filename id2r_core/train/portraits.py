@@ -15,6 +15,9 @@ from ..errors import Id2rError
 from .checkpoint import load_checkpoint, save_checkpoint
 
 FILE = "portraits.safetensors"
+# Where both cheeks are in an aligned crop of 128 units.
+CROP_UNITS = 128
+CHEEK_ROWS, CHEEK_COLUMNS = (70, 88), ((34, 50), (78, 94))
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Portraits:
     def pick(self, index: torch.Tensor) -> torch.Tensor:
         """[B] -> [B, 3, S, S] float32 in [-1, 1]."""
         return self.images[index].float() / 127.5 - 1.0
+
+    def cheeks(self, index: torch.Tensor) -> torch.Tensor:
+        """[B] -> the median sRGB colour of both cheeks [B, 3] in [0, 1]."""
+        unit = self.images.shape[-1] / CROP_UNITS
+        rows = slice(round(CHEEK_ROWS[0] * unit), round(CHEEK_ROWS[1] * unit))
+        patches = [
+            self.images[index][:, :, rows, round(a * unit) : round(b * unit)].flatten(2) for a, b in CHEEK_COLUMNS
+        ]
+        return torch.cat(patches, 2).median(2).values.float() / 255.0
 
     def split(self, name: str) -> "Portraits":
         """The portraits of the split "train" or "test"."""
