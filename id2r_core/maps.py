@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,38 +30,61 @@ MESO_BAND = 0.02  # share of the atlas: slower slopes belong to the mesh, faster
 
 
 def save_maps(
-    out: Path, maps: Maps, head: FittedHead, atlas: HeadAtlas, photo: Photo, irises: Irises, keep_expression: bool
-) -> list[Path]:
-    """Write the four maps, the coverage map, the upright photo and the mesh into the folder `out`.
+    folder: Path, maps: Maps, head: FittedHead, atlas: HeadAtlas, photo: Photo, irises: Irises, keep_expression: bool
+) -> None:
+    """Write the four maps, the coverage map, the upright photo and the mesh into `folder`.
 
     diffuse.png 8 bit sRGB; specular.png, roughness.png, normal.png 16 bit, Non-Color; coverage.png 8 bit; photo.png;
-    head.obj (head-tile uv) and head.npz (all that the add-on needs). Returns the paths.
-    Raises Id2rError when the folder cannot be written.
+    head.obj (head-tile uv) and head.npz (all that the add-on needs).
     """
-    with _all_or_nothing(out) as folder:
-        _write_png(folder / "diffuse.png", maps.images[Domain.DIFFUSE], np.uint8)
-        _write_png(folder / "specular.png", maps.images[Domain.SPECULAR].mean(0, keepdim=True), np.uint16)
-        _write_png(folder / "roughness.png", maps.images[Domain.ROUGHNESS].mean(0, keepdim=True), np.uint16)
-        _write_png(folder / "normal.png", tangent_normals(maps.images[Domain.NORMAL], head, atlas), np.uint16)
-        _write_png(folder / "coverage.png", maps.coverage[None], np.uint8)
-        _write_png(folder / "photo.png", torch.from_numpy(photo.srgb.copy()).permute(2, 0, 1), np.uint8)
-        shown = head.vertices if keep_expression else head.neutral_vertices
-        _write_obj(folder / "head.obj", head, shown)
-        np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, shown, photo, irises))
-        names = sorted(path.name for path in folder.iterdir())
-    return [out / name for name in names]
+    _write_png(folder / "diffuse.png", maps.images[Domain.DIFFUSE], np.uint8)
+    _write_png(folder / "specular.png", maps.images[Domain.SPECULAR].mean(0, keepdim=True), np.uint16)
+    _write_png(folder / "roughness.png", maps.images[Domain.ROUGHNESS].mean(0, keepdim=True), np.uint16)
+    _write_png(folder / "normal.png", tangent_normals(maps.images[Domain.NORMAL], head, atlas), np.uint16)
+    _write_png(folder / "coverage.png", maps.coverage[None], np.uint8)
+    _write_png(folder / "photo.png", torch.from_numpy(photo.srgb.copy()).permute(2, 0, 1), np.uint8)
+    shown = head.vertices if keep_expression else head.neutral_vertices
+    _write_obj(folder / "head.obj", head, shown)
+    np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, shown, photo, irises))
 
 
-def save_report(out: Path, report: dict) -> None:
-    """Write report.json into `out`, atomically."""
-    with _all_or_nothing(out) as folder:
-        (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def save_report(folder: Path, report: dict) -> None:
+    """Write report.json into `folder`."""
+    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def check_writable(out: Path) -> None:
     """Make the folder, or raise Id2rError: before the work, not after it."""
-    with _all_or_nothing(out):
+    with all_or_nothing(out):
         pass
+
+
+@contextmanager
+def all_or_nothing(out: Path) -> Iterator[Path]:
+    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails.
+
+    Raises Id2rError when `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    try:
+        yield folder
+        for path in sorted(folder.iterdir()):
+            os.replace(path, out / path.name)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unwritable(out: Path, error: OSError) -> Id2rError:
+    return Id2rError(
+        f"The output folder '{out}' cannot be written ({error.strerror or error}).",
+        "Check the free space of the disk, or choose another folder with --out.",
+    )
 
 
 def tangent_normals(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
@@ -133,21 +157,3 @@ def _mesh_arrays(head: FittedHead, shown: Tensor, photo: Photo, irises: Irises) 
     arrays["expression_names"] = np.array(model.expression_names)
     arrays["photo_size"] = np.array([photo.width, photo.height])
     return arrays
-
-
-@contextmanager
-def _all_or_nothing(out: Path):
-    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    except OSError as error:
-        raise Id2rError(
-            f"The output folder '{out}' cannot be written ({error.strerror}).", "Choose another folder with --out."
-        ) from error
-    try:
-        yield folder
-        for path in folder.iterdir():
-            os.replace(path, out / path.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

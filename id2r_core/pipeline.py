@@ -18,8 +18,8 @@ from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import embed_identity
 from .landmarks import detect_face
-from .maps import check_writable, save_maps, save_report
-from .packs import load_pack
+from .maps import all_or_nothing, check_writable, save_maps, save_report
+from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request
 from .refine import refine_from_photo
@@ -61,29 +61,36 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     swapped = watch("stitch", stitch_views, views, head, atlas)
     refined = watch("refine", refine_from_photo, swapped, photo, face, head, atlas, identity, request.refine)
     irises = measure_irises(photo, face, head, refined.white_linear)
-    watch("maps", save_maps, out, refined.maps, head, atlas, photo, irises, request.keep_expression)
+    cosine = likeness(refined, head, crop, irises, pack)
+    with all_or_nothing(out) as folder:
+        watch("maps", save_maps, folder, refined.maps, head, atlas, photo, irises, request.keep_expression)
+        report = made_with(device, pack) | {
+            "photo": photo.name,
+            "template": template.name,
+            "resolution": request.resolution,
+            "identity_cosine": cosine,
+            "tone_linear": [round(value, 4) for value in refined.tone_linear.tolist()],
+            "landmark_error": round(head.error, 4),
+            "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
+            "morphs": head.morphs(),
+            "expressions": head.expressions(),
+            "seconds": watch.seconds,
+            "warnings": [*photo.warnings, *face.warnings],
+        }
+        save_report(folder, report)
+        progress(STAGES[-1], len(STAGES), len(STAGES))
+    return Result(out, report)
 
-    report = {
+
+def made_with(device: torch.device, pack: Pack) -> dict:
+    """The report's first lines: what a result depends on besides the request."""
+    return {
         "id2r": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": str(device),
         "pack": {"name": pack.name, "preset": pack.preset.name, "sha256": pack.sha256},
-        "photo": photo.name,
-        "template": template.name,
-        "resolution": request.resolution,
-        "identity_cosine": likeness(refined, head, crop, irises, pack),
-        "tone_linear": [round(value, 4) for value in refined.tone_linear.tolist()],
-        "landmark_error": round(head.error, 4),
-        "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
-        "morphs": head.morphs(),
-        "expressions": head.expressions(),
-        "seconds": watch.seconds,
-        "warnings": [*photo.warnings, *face.warnings],
     }
-    save_report(out, report)
-    progress(STAGES[-1], len(STAGES), len(STAGES))
-    return Result(out, report)
 
 
 @dataclass
