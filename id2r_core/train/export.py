@@ -11,7 +11,7 @@ from ..nets import Nets, build_nets
 from ..packs import save_pack
 from .checkpoint import load_checkpoint
 from .codebook import code_usage
-from .figures import identity_figures, reconstruction_figures, swap_figures
+from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
 from .loop import CHECKPOINT, Task, load_trained
 from .pool import open_pool, pool_folder
 from .portraits import load_portraits
@@ -36,7 +36,8 @@ def export_pack(run_dir: Path, preset_name: str, folder: Path) -> None:
     pool = open_pool(pool_folder(task.out, "validation"))
     cpu = torch.device("cpu")
     figures = {
-        "identity": identity_figures(nets, pool, cpu),
+        "identity": identity_figures(nets, pool, cpu)
+        | portrait_figures(nets, load_portraits(task.out).split("test"), cpu),
         "reconstruction": reconstruction_figures(nets, pool, cpu),
         "swap": swap_figures(nets, templates, pool, cpu),
     }

@@ -7,6 +7,7 @@ from ..nets import Nets
 from ..templates import TemplateLibrary
 from .identity import tone_error
 from .pool import VIEWS, Pool
+from .portraits import Portraits
 
 FALSE_ACCEPTS = 1e-3
 
@@ -38,6 +39,19 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
         "tone_error": float(tone_error(tone, true_tone)) * 255.0,
         "tone_correlation": float(torch.corrcoef(lightness)[0, 1]),
     }
+
+
+@torch.no_grad()
+def portrait_figures(nets: Nets, portraits: Portraits, device: torch.device) -> dict[str, float]:
+    """portrait_tone_gap: mean absolute difference of the tone to the cheeks of held-out portraits, sRGB 0..255;
+    portrait_likeness: the highest cosine between two of these people."""
+    index = torch.arange(len(portraits))
+    found = [nets.identity(portraits.pick(part).to(device)) for part in index.split(16)]
+    vector = torch.cat([part.vector for part in found]).cpu()
+    tone = torch.cat([part.tone_linear for part in found]).cpu()
+    gap = (linear_to_srgb(tone) - portraits.cheeks(index)).abs().mean()
+    likeness = (vector @ vector.T - 2.0 * torch.eye(len(vector))).max()
+    return {"portrait_tone_gap": float(gap) * 255.0, "portrait_likeness": float(likeness)}
 
 
 @torch.no_grad()
