@@ -5,7 +5,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .core import errors
+from .core import conventions, errors
 
 COLOUR_SPACES = {
     "diffuse": "sRGB",
@@ -32,6 +32,13 @@ def load_image(path: Path, colour_space: str) -> bpy.types.Image:
     image.pack()
     image.filepath_raw = f"//{path.name}"
     return image
+
+
+def median_linear(image: bpy.types.Image) -> np.ndarray:
+    """The median colour of an sRGB image, linear [3]."""
+    pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    return conventions.srgb_to_linear(np.median(pixels.reshape(-1, 4)[:, :3], axis=0))
 
 
 def read_pixels(path: Path) -> np.ndarray:

@@ -9,10 +9,12 @@ from math import asin, sin
 import bpy
 
 from .core import conventions
+from .image_io import median_linear
 from .mesh_io import EYE, EYE_ATTRIBUTE, MOUTH, SKIN, UV_LAYER
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
 SUBSURFACE_SCALE = 0.004  # metres on a life-size head
+OPAQUE = (0.2, 0.8)  # of the skin's median red: where scattering begins, and where it is that of skin
 PORES = 420.0  # over the side of the head tile: about 0.7 mm apart on the cheek
 PORE_DEPTH = 0.0003  # metres
 PORE_STRENGTH = 0.35
@@ -20,8 +22,8 @@ NEUTRAL_SPECULAR = 0.5  # "Specular IOR Level" at which F0 is that of the IOR
 CORNEA_IOR = 1.376
 CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
-SCLERA = (0.62, 0.55, 0.51, 1.0)
-SCLERA_CORNER = (0.50, 0.33, 0.29, 1.0)
+SCLERA = (0.55, 0.49, 0.45, 1.0)
+SCLERA_CORNER = (0.45, 0.27, 0.23, 1.0)
 PUPIL = 0.34  # of the iris radius, in room light
 
 Inputs = dict[str, float | tuple[float, ...]]
@@ -53,12 +55,30 @@ def skin_material(images: dict[str, bpy.types.Image]) -> bpy.types.Material:
         tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
         if name in sockets:
             tree.links.new(texture.outputs["Color"], shader.inputs[sockets[name]])
+        if name == "diffuse":
+            scatter = _scatter(tree, texture.outputs["Color"], float(median_linear(images[name])[0]))
+            tree.links.new(scatter, shader.inputs["Subsurface Scale"])
     normal = _node(tree, "ShaderNodeNormalMap", (-400, -600), space="TANGENT", uv_map=UV_LAYER)
     tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
     pores = _pores(tree, uv.outputs["UV"])
     tree.links.new(normal.outputs["Normal"], pores.inputs["Normal"])
     tree.links.new(pores.outputs["Normal"], shader.inputs["Normal"])
     return material
+
+
+def _scatter(tree, colour, red: float):
+    """How far light walks in metres: less where the skin is much darker than the person's own (median red albedo).
+
+    Lashes, brows and the edges of lids let no light through; with the walk of skin they would glow orange.
+    """
+    channels = _node(tree, "ShaderNodeSeparateColor", (-400, 150))
+    tree.links.new(colour, channels.inputs["Color"])
+    node = _node(tree, "ShaderNodeMapRange", (-200, 150), interpolation_type="SMOOTHSTEP")
+    node.name = node.label = "Scatter"
+    darkest, lightest = OPAQUE
+    _set(node, {"From Min": darkest * red, "From Max": lightest * red, "To Min": 0.0, "To Max": SUBSURFACE_SCALE})
+    tree.links.new(channels.outputs["Red"], node.inputs["Value"])
+    return node.outputs["Result"]
 
 
 def _pores(tree, uv):
@@ -123,7 +143,7 @@ def eye_inputs() -> Inputs:
         "Metallic": 0.0,
         "IOR": conventions.SKIN_IOR,
         "Roughness": 0.5,
-        "Specular IOR Level": 0.2,
+        "Specular IOR Level": 0.0,  # the wet film reflects, what lies under it does not
         "Subsurface Radius": SUBSURFACE_RADIUS,
         "Subsurface Scale": 0.25 * SUBSURFACE_SCALE,
         "Subsurface IOR": conventions.SKIN_IOR,
@@ -160,7 +180,7 @@ def _iris(tree, around, distance, colour: tuple[float, float, float]):
 
 def _sclera(tree, distance):
     """Off-white that reddens towards the corners."""
-    return _mix(tree, (-300, 150), _ramp(tree, (-700, 150), distance, ((1.2, 0.0), (2.4, 1.0))), SCLERA, SCLERA_CORNER)
+    return _mix(tree, (-300, 150), _ramp(tree, (-700, 150), distance, ((1.15, 0.0), (2.2, 1.0))), SCLERA, SCLERA_CORNER)
 
 
 def _principled(name: str, inputs: Inputs):

@@ -171,6 +171,18 @@ def test_the_skin_scatters_like_skin(made):
     assert shader.inputs["Subsurface IOR"].default_value == pytest.approx(1.4)
 
 
+def test_what_is_much_darker_than_the_skin_scatters_less(made):
+    shader = bpy.data.materials["ID2R Skin"].node_tree.nodes["Principled BSDF"]
+    scatter, _ = source(shader.inputs["Subsurface Scale"])
+    red = conventions.srgb_to_linear(np.array([0.75]))[0]
+    limits = {name: scatter.inputs[name].default_value for name in ("From Min", "From Max", "To Min", "To Max")}
+    assert limits == pytest.approx(
+        {"From Min": 0.2 * red, "From Max": 0.8 * red, "To Min": 0.0, "To Max": 0.004}, rel=0.01
+    )
+    channels, output = source(scatter.inputs["Value"])
+    assert output == "Red" and source(channels.inputs["Color"])[0].image.name == "diffuse.png"
+
+
 def test_the_eyes_have_a_wet_coat_and_a_painted_base(made):
     shader = bpy.data.materials["ID2R Eye"].node_tree.nodes["Principled BSDF"]
     assert shader.inputs["Coat Weight"].default_value == 1.0
