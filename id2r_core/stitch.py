@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .geometry.camera import capture_cameras
 from .geometry.texture import fill_holes, soften
-from .head.atlas import HeadAtlas, look
+from .head.atlas import HeadAtlas, Seen, look
 from .head.fit import FittedHead
 
 VIEW_SHARPNESS = 4.0  # exponent of the cosine: how quickly a view gives way to one that looks more straight
@@ -17,6 +18,8 @@ BORDER_SHARE = 0.03  # of the view's side: pixels that fade out at its border
 FEATHER_SHARE = 0.006  # of the atlas's side: softness of the visibility edges
 MIRROR_SHARE = 0.5  # of what no view sees: how far a mirrored texel counts against the smooth filling
 NEVER_SEEN = 0.02
+LEAST_ROUGHNESS, OUTLINE_SHARE = 0.15, 0.02  # below it is background; of the view's side
+EYE_MARGIN = 0.008  # of the atlas's side: the painted eyes of the views stay off the lids
 GAIN_LIMIT = 0.35  # natural logarithm
 
 
@@ -41,20 +44,43 @@ def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas
     vertices = head.fine_neutral_vertices()
     size = views[Domain.DIFFUSE].shape[-1]
     cameras = capture_cameras(size, vertices.device)
-    seen = [look(atlas, vertices, cameras[view]) for view in range(3)]
-    weights = torch.stack([_view_weight(one, size) for one in seen])  # [V, T, T]
-    coverage = (weights.amax(0) / 0.5).clamp(0, 1)
+    is_head = _head_in_views(views[Domain.ROUGHNESS])
+    away_from_eyes = 1 - _ramp_up(soften(atlas.region("eyelid"), EYE_MARGIN))
+    texels, weights = [], []
+    for view in range(3):
+        seen = look(atlas, vertices, cameras[view])
+        stack = torch.cat([*(views[domain][view] for domain in REFLECTANCE), is_head[view]])  # one look-up for all
+        found = seen.sample(stack).clamp(0, 1)
+        texels.append(found[:-1].unflatten(0, (len(REFLECTANCE), 3)))
+        weights.append(_view_weight(seen, size) * (found[-1] > 0.99) * away_from_eyes)
+    weight = torch.stack(weights)  # [V, T, T]
+    coverage = (weight.amax(0) / 0.5).clamp(0, 1)
     images = {}
-    for domain in REFLECTANCE:
-        texels = torch.stack([one.sample(view) for one, view in zip(seen, views[domain], strict=True)])  # [V, 3, T, T]
+    for index, domain in enumerate(REFLECTANCE):
+        of_domain = torch.stack([texel[index] for texel in texels])  # [V, 3, T, T]
         if domain is Domain.DIFFUSE:
-            texels = _match_gains(texels.clamp(0, 1), weights)
-        blended = (texels * weights[:, None]).sum(0) / weights.sum(0).clamp(min=1e-4)
-        images[domain] = _complete(blended.clamp(0, 1), coverage, domain)
+            of_domain = _match_gains(of_domain, weight)
+        blended = (of_domain * weight[:, None]).sum(0) / weight.sum(0).clamp(min=1e-4)
+        images[domain] = _complete(blended, coverage, domain)
     return Maps(images, coverage)
 
 
-def _view_weight(seen, size: int) -> Tensor:
+def _head_in_views(roughness: Tensor) -> Tensor:
+    """[V, 1, H, W] 1 inside the head of the swapped views, away from its outline.
+
+    The background is 0 in every domain and no skin is smooth as a mirror; the outline of the networks' head and that of
+    the fitted one differ by some pixels, and none of the background may get onto the skin.
+    """
+    background = (roughness.mean(1, keepdim=True) < LEAST_ROUGHNESS).float()
+    reach = max(1, round(OUTLINE_SHARE * roughness.shape[-1]))
+    return 1 - functional.max_pool2d(background, 2 * reach + 1, 1, reach)
+
+
+def _ramp_up(mask: Tensor) -> Tensor:
+    return (mask * 4).clamp(max=1)
+
+
+def _view_weight(seen: Seen, size: int) -> Tensor:
     """[T, T] how much a texel trusts one view."""
     facing = ((seen.cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(min=0) ** VIEW_SHARPNESS
     margin = torch.minimum(seen.pixel, size - seen.pixel).amin(-1) / (BORDER_SHARE * size)

@@ -37,7 +37,10 @@ PRIOR_BY_NAME = {
 TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portraits are taken
 EXIF_SPREAD = 0.05
 WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
-EXPRESSION_TAKES_ALL = 0.007  # metres of expression from which on the residual warp stays out of the neutral face
+EXPRESSION_TAKES_ALL = 0.015  # metres of expression from which on the residual warp stays out of the neutral face
+# How brows, lids and nose are held at rest is part of a face (neutralising them cost 0.03 in likeness on eight training
+# portraits): up to half of full strength it stays in the neutral head.
+RESTING, RESTING_LIMIT = ("eyeBlink", "eyeSquint", "eyeWide", "brow", "noseSneer", "cheekSquint"), 0.5
 EYELID_CLEARANCE = 0.0006
 ITERATIONS = 400
 
@@ -47,7 +50,8 @@ class FittedHead:
     """A head that lies over its photo.
 
     camera: one pinhole camera in pixels of the photo.
-    vertices [N, 3]: the head as photographed, expression included; neutral_vertices [N, 3]: without expression.
+    vertices [N, 3]: the head as photographed, expression included; neutral_vertices [N, 3]: without expression,
+    but with brows, lids and nose as the person holds them.
     identity [K], expression [E]: coefficients in [0, 1], in the order of the model's names.
     error: mean landmark distance before the residual warp, as a share of the distance between the outer eye corners.
     """
@@ -89,7 +93,7 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
     problem = _Problem(model, photo, target)
     camera, identity, expression = problem.solve()
     vertices = model.shape(identity[None], expression[None])[0]
-    neutral = model.shape(identity[None], torch.zeros_like(expression)[None])[0]
+    neutral = model.shape(identity[None], _resting(model, expression)[None])[0]
     on_surface = model.landmarks(model.subdivide(vertices[None]))[0]
     projected = camera.project(on_surface)[0]
     missing = _across_outline(target, target - projected[:, :2])
@@ -109,6 +113,12 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
         expression=expression,
         error=float(pixels / problem.eye_distance),
     )
+
+
+def _resting(model: HeadModel, expression: Tensor) -> Tensor:
+    """The part of an expression [E] that the neutral head keeps."""
+    at_rest = torch.tensor([name.startswith(RESTING) for name in model.expression_names], device=expression.device)
+    return expression.clamp(max=RESTING_LIMIT) * at_rest
 
 
 class _Problem:
