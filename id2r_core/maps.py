@@ -18,7 +18,7 @@ from .conventions import Domain, decode_normal, encode_normal
 from .errors import Id2rError
 from .geometry.mesh import tangent_frames, vertex_normals
 from .geometry.rasterize import interpolate
-from .geometry.texture import blur_inside
+from .geometry.texture import blur_inside, soften
 from .head.atlas import SKIN_PARTS, HeadAtlas
 from .head.fit import FittedHead
 from .head.irises import Irises
@@ -26,6 +26,7 @@ from .head.model import PARTS
 from .photo import Photo
 from .stitch import Maps
 
+STEEPEST = 0.35  # of the normal map's slopes: pores and wrinkles, not form
 MESO_BAND = 0.02  # share of the atlas: slower slopes belong to the mesh, faster ones to the normal map
 
 
@@ -104,7 +105,9 @@ def tangent_normals(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) ->
     wanted = functional.normalize(decode_normal(normal_image), dim=0)
     local = torch.stack([(wanted * axis).sum(0) for axis in (along_u, along_v, normal)])
     fine = local[:2] - blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
-    fine = fine * atlas.mask
+    # Lids, lips and ears fold within a few texels: the views' pixels there show a neighbour's slope.
+    folded = torch.stack([atlas.region(name) for name in ("eyelid", "lip", "ear")]).amax(0)
+    fine = (fine * (1 - soften(folded, 0.006)) * atlas.mask).clamp(-STEEPEST, STEEPEST)
     upright = torch.cat([fine, torch.ones_like(fine[:1])])
     return encode_normal(functional.normalize(upright, dim=0))
 
