@@ -10,7 +10,15 @@ import torch
 from synthetic_head import camera_at, coefficients, face_of, known_head, landmarks_in_photo
 from torch import Tensor
 
-from id2r_core.head.fit import SURFACE_LANDMARKS, FittedHead, _across_outline, _clear_eyes, _smooth_warp, fit_head
+from id2r_core.head.fit import (
+    SURFACE_LANDMARKS,
+    FittedHead,
+    _across_outline,
+    _clear_eyes,
+    _resting,
+    _smooth_warp,
+    fit_head,
+)
 from id2r_core.photo import Photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -208,6 +216,12 @@ def test_outline_landmarks_only_count_across_the_outline(model):
     assert abs(float(kept[152, 0])) < 1.0 and float(kept[152, 1]) > 1.5
     assert abs(float(kept[234, 1])) < 1.2 and float(kept[234, 0]) > 1.5
     assert torch.equal(kept[4], torch.tensor([3.0, 2.0]))
+
+
+def test_a_resting_face_keeps_its_brows_and_opens_half_closed_eyes(model):
+    held = {"browDownLeft": 0.3, "eyeBlinkRight": 0.9, "mouthSmileLeft": 0.7, "jawOpen": 0.4}
+    kept = _resting(model, coefficients(model.expression_names, held))
+    assert torch.equal(kept, coefficients(model.expression_names, {"browDownLeft": 0.3, "eyeBlinkRight": 0.5}))
 
 
 def test_named_coefficients_land_in_the_right_place(model):

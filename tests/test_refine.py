@@ -15,6 +15,7 @@ from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_t
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
+from id2r_core.landmarks import Face
 from id2r_core.refine import (
     NOT_SKIN,
     _carve_normals,
@@ -266,8 +267,13 @@ def test_normals_stay_of_unit_length(refined, atlas):
 
 
 def test_open_eyes_and_the_inner_mouth_are_not_trusted(model, atlas, albedo, light):
-    talking = known_head(model, camera_at(focal=4.0), expression={"jawOpen": 0.5})
-    photo, face = photograph(talking, linear_to_srgb(albedo), light), face_of(talking)
+    """Eyes and mouth are wider open in the photo than on the head: what they show there would land on skin."""
+    talking = known_head(model, camera_at(focal=4.0))
+    photo, points = photograph(talking, linear_to_srgb(albedo), light), face_of(talking).points
+    for outline in NOT_SKIN:
+        middle = points[list(outline)].mean(0)
+        points[list(outline)] = middle + 1.6 * (points[list(outline)] - middle) + (0.0, 3.0)
+    face = Face(points)
     found = observe(photo, face, talking, atlas)
     pixel = look(atlas, talking.fine_vertices(), talking.camera).pixel
     for outline in NOT_SKIN:
