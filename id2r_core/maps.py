@@ -73,12 +73,29 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         raise _unwritable(out, error) from error
     try:
         yield folder
-        for path in sorted(folder.iterdir()):
-            os.replace(path, out / path.name)
+        _move_all(folder, out)
     except OSError as error:
         raise _unwritable(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move_all(folder: Path, out: Path) -> None:
+    """Move the files of `folder` into `out`; when one cannot be moved, none is and what was there before stays."""
+    with tempfile.TemporaryDirectory(prefix=".replaced-", dir=out) as aside:
+        replaced, moved = Path(aside), []
+        try:
+            for path in sorted(folder.iterdir()):
+                if (out / path.name).is_file():
+                    os.replace(out / path.name, replaced / path.name)
+                os.replace(path, out / path.name)
+                moved.append(out / path.name)
+        except OSError:
+            for path in moved:
+                path.unlink()
+            for path in replaced.iterdir():
+                os.replace(path, out / path.name)
+            raise
 
 
 def _unwritable(out: Path, error: OSError) -> Id2rError:

@@ -305,6 +305,17 @@ def test_a_full_disk_is_an_error_with_advice_and_leaves_nothing(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_something_in_the_way_is_an_error_and_leaves_the_earlier_result(tmp_path):
+    """A folder called roughness.png: what sorts before it must not be mixed with older files."""
+    (tmp_path / "roughness.png").mkdir()
+    (tmp_path / "diffuse.png").write_text("old")
+    with pytest.raises(Id2rError, match="cannot be written"), all_or_nothing(tmp_path) as folder:
+        for name in ("coverage.png", "diffuse.png", "roughness.png"):
+            (folder / name).write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diffuse.png", "roughness.png"]
+    assert (tmp_path / "diffuse.png").read_text() == "old"
+
+
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(Id2rError, match="diffuse.png"):
         maps_module._write_png(tmp_path / "missing" / "diffuse.png", torch.zeros(3, 4, 4), np.uint8)
