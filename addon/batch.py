@@ -5,7 +5,10 @@ Both files appear complete or not at all.
 
 import argparse
 import os
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from . import contact_sheet, image_io, lookdev
 from .contact_sheet import Progress
 from .core import errors, protocol
 from .result import Result, load_result
+
+EXIT_CANCELLED = 130
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     options = parser.parse_args(arguments)
     events = _take_standard_output()
+    _end_at_interrupt(options.out_dir)
     try:
         renders = tuple(filter(None, options.renders.split(",")))
         for name in renders:
@@ -95,12 +101,31 @@ def main(arguments: Sequence[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nCancelled.", file=sys.stderr)
-        return 130
+        return EXIT_CANCELLED
     finally:
-        for partial in options.out_dir.glob(".*.partial.*"):
-            partial.unlink()
+        _remove_partials(options.out_dir)
     return 0
+
+
+def _end_at_interrupt(folder: Path) -> None:
+    """End the process at once at Ctrl-C: Cycles does not come back to Python before the picture is done."""
+    receiving, sending = socket.socketpair()
+    sending.setblocking(False)
+    signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+
+    def watch(keep_open: socket.socket) -> None:
+        while receiving.recv(1) != bytes([signal.SIGINT]):
+            pass
+        _remove_partials(folder)
+        print("\nCancelled; nothing half-written was left.", file=sys.stderr, flush=True)
+        os._exit(EXIT_CANCELLED)
+
+    threading.Thread(target=watch, args=(sending,), daemon=True).start()
+
+
+def _remove_partials(folder: Path) -> None:
+    for partial in folder.glob(".*.partial.*"):
+        partial.unlink(missing_ok=True)
 
 
 def _take_standard_output():

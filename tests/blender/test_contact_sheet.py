@@ -1,8 +1,10 @@
 """Rendering: the overlay lies where the core's camera says, and the sheet is complete or absent."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import bpy
@@ -99,3 +101,25 @@ def test_command_line(result_folder):
 def test_command_line_names_what_is_wrong(arguments, said):
     done = call_batch(*arguments)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may have ignored it
+runpy.run_module("addon.batch", run_name="__main__")
+"""
+
+
+def test_ctrl_c_ends_a_render_at_once(result_folder):
+    command = [sys.executable, "-c", INTERRUPTIBLE, result_folder, "--samples", "4096", "--size", "512"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while "render 0" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
+        assert "Cancelled" in process.stderr.read()
+    assert not (result_folder / "contact_sheet.png").exists() and not list(result_folder.glob(".*"))
