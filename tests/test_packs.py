@@ -5,10 +5,13 @@ import torch
 from fake_capture import MICRO
 
 from id2r_core.configs import PRESETS
+from id2r_core.conventions import Domain, linear_to_srgb
 from id2r_core.errors import Id2rError
+from id2r_core.identity import Identity
 from id2r_core.nets import build_nets
-from id2r_core.packs import cli, load_pack, pack_names, save_pack, verify_pack
-from id2r_core.templates import TemplateLibrary
+from id2r_core.packs import cli, load_pack, pack_folder, pack_names, save_pack, verify_pack
+from id2r_core.swap import swap_identity
+from id2r_core.templates import TemplateLibrary, choose_template
 
 
 @pytest.fixture
@@ -91,6 +94,31 @@ def test_an_unknown_pack_names_those_that_exist():
         load_pack("giant")
     assert "giant" in caught.value.message
     assert all(name in caught.value.hint for name in pack_names())
+
+
+def test_the_shipped_pack_is_whole_and_small():
+    folder = pack_folder("tiny")
+    manifest = verify_pack(folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12 * 2**20
+    assert {path.name for path in folder.iterdir()} == {*manifest["files"], "manifest.json"}
+
+
+def test_the_shipped_pack_carries_tone_and_sane_reflectance():
+    pack = load_pack("tiny")
+    tones = torch.tensor([[0.60, 0.42, 0.32], [0.25, 0.14, 0.08], [0.06, 0.03, 0.02]])
+    for tone in tones:
+        like = (pack.templates.tones_linear - tone).norm(dim=1).argmin()
+        identity = Identity(pack.templates.vectors[like], tone)
+        images = swap_identity(choose_template(pack, identity), identity, pack)
+        cheeks = {domain: image[0, :, 70:88, 40:88].mean((1, 2)) for domain, image in images.items()}
+        assert (cheeks[Domain.DIFFUSE] - linear_to_srgb(tone)).abs().max() < 0.12
+        assert 0.2 < cheeks[Domain.SPECULAR].mean() < 0.9
+        assert 0.2 < cheeks[Domain.ROUGHNESS].mean() < 0.9
+        normal = images[Domain.NORMAL][0, :, 50:90, 44:84] * 2 - 1
+        assert normal[2].mean() > 0.5  # the middle of the front view faces the camera
+        assert 0.8 < normal.norm(dim=0).mean() < 1.1
+        left, right = (images[Domain.NORMAL][view, 0, 40:90, 44:84].mean() for view in (1, 2))
+        assert abs(left - right) > 0.3  # the side views look from opposite sides
 
 
 def test_pack_commands(folder, capsys):
