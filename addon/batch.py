@@ -21,6 +21,7 @@ from .core import errors, protocol
 from .result import Result, load_result
 
 EXIT_CANCELLED = 130
+BAR = 24  # letters
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 def print_progress(stage: str, done: int, total: int) -> None:
-    print(f"{stage} {done}/{total}", file=sys.stderr, flush=True)
+    """A bar on standard error, like the ones of `python -m id2r_core`."""
+    bar = "█" * round(BAR * done / total)
+    end = "\n" if done == total else ""
+    print(f"\r{stage:<10} |{bar:<{BAR}}| {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -82,6 +82,13 @@ def test_render_head_for_evaluation(result_folder, tmp_path):
     assert np.ptp(pixels[SIZE // 2, SIZE // 2] - pixels[0, 0]) > 0.05  # skin is not the grey behind it
 
 
+def test_the_bar_fills(capsys):
+    for done in range(3):
+        batch.print_progress("render", done, 2)
+    empty, half, full = capsys.readouterr().err.lstrip("\r").split("\r")
+    assert (empty.count("█"), half.count("█"), full.count("█")) == (0, 12, 24) and full.endswith("2/2\n")
+
+
 def call_batch(*arguments, folder: Path = ROOT) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "addon.batch", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -111,9 +118,10 @@ runpy.run_module("addon.batch", run_name="__main__")
 
 
 def test_ctrl_c_ends_a_render_at_once(result_folder):
-    command = [sys.executable, "-c", INTERRUPTIBLE, result_folder, "--samples", "4096", "--size", "512"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        while "render 0" not in process.stderr.readline():
+    command = [sys.executable, "-c", INTERRUPTIBLE, result_folder, "--samples", "4096", "--size", "512", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        while '"render"' not in process.stdout.readline():
             assert process.poll() is None
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
