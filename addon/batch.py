@@ -37,6 +37,7 @@ def build(folder: Path, options: Options, progress: Progress) -> None:
     """Write head.blend and contact_sheet.png into a result folder. Starts from an empty scene."""
     folder = folder.absolute()  # Blender reads relative paths in its own way
     made = open_result(folder, progress)
+    lookdev.show_through_camera()
     save_blend(folder / "head.blend")
     progress("scene", 1, 1)
     scene = bpy.context.scene

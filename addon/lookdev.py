@@ -164,6 +164,15 @@ def _curves(keys: bpy.types.Key):
     return action.fcurves
 
 
+def show_through_camera() -> None:
+    """In a file of our own: the Layout workspace opens on the head, textured and lit, as the camera sees it."""
+    for area in bpy.data.screens["Layout"].areas:
+        if area.type == "VIEW_3D":
+            area.spaces.active.region_3d.view_perspective = "CAMERA"
+            area.spaces.active.shading.type = "MATERIAL"
+            area.spaces.active.shading.use_scene_world = True
+
+
 def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> None:
     """Cycles with a denoiser, so that few samples do; size: (width, height) in pixels."""
     scene.render.engine = "CYCLES"

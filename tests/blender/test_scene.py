@@ -297,6 +297,7 @@ def test_the_head_file_has_no_unread_names():
 
 def test_head_blend_opens_anywhere(result_folder, tmp_path):
     batch.open_result(result_folder, batch.silent)
+    lookdev.show_through_camera()
     moved = tmp_path / "elsewhere" / "head.blend"
     moved.parent.mkdir()
     batch.save_blend(result_folder / "head.blend")
@@ -309,6 +310,8 @@ def test_head_blend_opens_anywhere(result_folder, tmp_path):
     for image in bpy.data.images:
         if image.type == "IMAGE":
             assert image.packed_file and image.filepath == f"//{image.name}"
+    views = [area.spaces.active for area in bpy.data.screens["Layout"].areas if area.type == "VIEW_3D"]
+    assert [view.region_3d.view_perspective for view in views] == ["CAMERA"]
     pixel = bpy.data.images["diffuse.png"].pixels[:3]
     assert pixel == pytest.approx((0.75, 0.6, 0.45), abs=0.003)
 
