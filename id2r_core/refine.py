@@ -42,7 +42,7 @@ STRANGE_LUMINANCE, STRANGE_CHROMA = 0.4, 0.18  # log-luminance and log-chroma be
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
 HAIR_UNLIKE_SKIN, SCALP_ABOVE = (1.2, 1.8), (0.075, 0.085)  # standard deviations; metres above the eyes
 LEAST_SHARE = 0.002  # of the atlas: less scalp than this in the photo tells nothing about the hair
-RIM_CONTRAST = 0.25  # log-luminance against the surrounding skin
+RIM_CONTRAST = 0.17  # log-luminance against the surrounding skin
 # Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
 BRIDGE_CONTRAST = 0.7
 NOSE_BASE, HAIR_REACH = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
@@ -252,10 +252,10 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     profile = profile[~profile.isnan()]
     if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
         return torch.zeros_like(luminance)
-    coarse = luminance - blur_inside(luminance[None], trust, 0.03)[0]
-    contrast = torch.maximum(fine.abs() / RIM_CONTRAST, -coarse / (1.5 * RIM_CONTRAST))
-    found = _ramp(contrast, 0.8, 1.3) * _ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012)
-    return -_erode(-found, 0.002)
+    found = _ramp(fine.abs(), RIM_CONTRAST, 2 * RIM_CONTRAST) * _ramp(
+        soften(atlas.region("eyelid"), 0.05), 0.004, 0.012
+    )
+    return -_erode(-found, 0.003)
 
 
 def _hair_zone(atlas: HeadAtlas) -> Tensor:
