@@ -12,10 +12,11 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from . import image_io, lookdev
-from .result import DEFAULT_HDRI, Result
+from .result import Result
 
 COLUMNS = 5
 ORBITS = (0.0, 35.0, 0.0, -35.0)  # degrees: front, three-quarter, front, the other three-quarter
+PHOTO_LIGHT = "forest"  # soft and white, as in most portraits
 MAPS = ("diffuse", "specular", "roughness", "normal")
 BACKDROP = 0.32  # grey behind the renders, sRGB
 PAPER = 0.12  # grey between the pictures, sRGB
@@ -67,7 +68,7 @@ def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray
     photo = image_io.read_pixels(folder / "photo.png")[..., :3]
     height, width, _ = photo.shape
     scene.frame_set(lookdev.PHOTO_FRAME)
-    lookdev.set_hdri(scene, DEFAULT_HDRI)
+    lookdev.set_hdri(scene, PHOTO_LIGHT)
     left, top, side = _cut_out(made, scene, width, height)
     scene.render.resolution_x, scene.render.resolution_y = width, height
     scene.render.resolution_percentage = min(100, max(1, round(100 * size / side)))

@@ -29,8 +29,8 @@ class Light:
 
 
 HDRIS = {
-    "studio": Light(radians(225), 1.0),
-    "courtyard": Light(radians(150), 1.0),
+    "studio": Light(radians(225), 1.1),
+    "courtyard": Light(radians(110), 1.2),
     "interior": Light(radians(135), 1.1),
     "forest": Light(radians(90), 1.1),
     "city": Light(radians(90), 0.75),
