@@ -14,11 +14,11 @@ from .head.fit import FittedHead
 
 VIEW_SHARPNESS = 4.0  # exponent of the cosine: how quickly a view gives way to one that looks more straight
 GRAZING_COSINE = 0.15
-BORDER_SHARE = 0.03  # of the view's side: pixels that fade out at its border
+BORDER = (0.035, 0.09)  # shares of the view's side from its border: nothing is used, everything is used
 FEATHER_SHARE = 0.006  # of the atlas's side: softness of the visibility edges
 MIRROR_SHARE = 0.5  # of what no view sees: how far a mirrored texel counts against the smooth filling
 NEVER_SEEN = 0.02
-LEAST_ROUGHNESS, OUTLINE_SHARE = 0.15, 0.02  # below it is background; of the view's side
+LEAST_ROUGHNESS, OUTLINE_SHARE = 0.15, 0.03  # below it is background; of the view's side
 EYE_MARGIN = 0.008  # of the atlas's side: the painted eyes of the views stay off the lids
 GAIN_LIMIT = 0.35  # natural logarithm
 
@@ -83,7 +83,8 @@ def _ramp_up(mask: Tensor) -> Tensor:
 def _view_weight(seen: Seen, size: int) -> Tensor:
     """[T, T] how much a texel trusts one view."""
     facing = ((seen.cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(min=0) ** VIEW_SHARPNESS
-    margin = torch.minimum(seen.pixel, size - seen.pixel).amin(-1) / (BORDER_SHARE * size)
+    inside = torch.minimum(seen.pixel, size - seen.pixel).amin(-1) / size
+    margin = (inside - BORDER[0]) / (BORDER[1] - BORDER[0])
     return soften(facing * seen.visible, FEATHER_SHARE) * seen.visible * margin.clamp(0, 1)
 
 
