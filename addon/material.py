@@ -22,8 +22,8 @@ NEUTRAL_SPECULAR = 0.5  # "Specular IOR Level" at which F0 is that of the IOR
 CORNEA_IOR = 1.376
 CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
-SCLERA = (0.55, 0.49, 0.45, 1.0)
-SCLERA_CORNER = (0.45, 0.27, 0.23, 1.0)
+SCLERA = (0.48, 0.43, 0.395, 1.0)
+SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
 PUPIL = 0.34  # of the iris radius, in room light
 
 Inputs = dict[str, float | tuple[float, ...]]

@@ -24,12 +24,10 @@ class ID2R_OT_reconstruct(bpy.types.Operator):
     def poll(cls, context):
         return not context.window_manager.id2r.running
 
-    def execute(self, context):
-        """Wait for the result: in background, and from scripts."""
+    def execute(self, context):  # in background and from scripts: waits for the result
         return finish(self, context, wait_for_worker(context))
 
-    def invoke(self, context, event):
-        """Leave the interface free while the worker works."""
+    def invoke(self, context, event):  # from the panel: leaves the interface free
         if bpy.app.background:
             return self.execute(context)
         try:
@@ -41,8 +39,7 @@ class ID2R_OT_reconstruct(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
-        if event.type == "ESC":
-            context.window_manager.id2r.cancelling = True
+        context.window_manager.id2r.cancelling |= event.type == "ESC"
         last = look_at(self._job, context) if event.type == "TIMER" else None
         if last is None:
             return {"PASS_THROUGH"}
@@ -51,6 +48,7 @@ class ID2R_OT_reconstruct(bpy.types.Operator):
 
     def cancel(self, context):
         """End the worker; Blender also calls this when it closes the window under a running job."""
+        context.window_manager.id2r.running = False
         context.window_manager.event_timer_remove(self._timer)
         self._job.close(patience=0.2)
 
