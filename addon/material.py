@@ -24,6 +24,8 @@ CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
 SCLERA = (0.48, 0.43, 0.395, 1.0)
 SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
+SCLERA_RIM = (0.14, 0.07, 0.055, 1.0)
+LID_SHADE = 0.004  # metres from the lids
 PUPIL = 0.34  # of the iris radius, in room light
 
 Inputs = dict[str, float | tuple[float, ...]]
@@ -179,8 +181,12 @@ def _iris(tree, around, distance, colour: tuple[float, float, float]):
 
 
 def _sclera(tree, distance):
-    """Off-white that reddens towards the corners."""
-    return _mix(tree, (-300, 150), _ramp(tree, (-700, 150), distance, ((1.15, 0.0), (2.2, 1.0))), SCLERA, SCLERA_CORNER)
+    """Off-white that reddens towards the corners, in the shade of lashes and lids at its rim."""
+    reddened = _ramp(tree, (-700, 150), distance, ((1.15, 0.0), (2.2, 1.0)))
+    colour = _mix(tree, (-300, 150), reddened, SCLERA, SCLERA_CORNER)
+    rim = _node(tree, "ShaderNodeAmbientOcclusion", (-500, 0), samples=8)
+    _set(rim, {"Distance": LID_SHADE})
+    return _mix(tree, (-150, 150), rim.outputs["AO"], SCLERA_RIM, colour)
 
 
 def _principled(name: str, inputs: Inputs):
