@@ -157,6 +157,7 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    # A terminated job cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminated job cleans up like an interrupted one; one started in the background by a shell can be interrupted too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
