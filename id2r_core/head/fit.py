@@ -1,5 +1,6 @@
 """Fit the head to the landmarks of one photo: camera, identity and expression first, then a smooth residual warp."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,8 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
     device = model.neutral.device
     target = torch.from_numpy(face.points).to(device)
     problem = _Problem(model, photo, target)
-    camera, identity, expression = problem.solve()
+    with _one_thread():
+        camera, identity, expression = problem.solve()
     vertices = model.shape(identity[None], expression[None])[0]
     neutral = model.shape(identity[None], _resting(model, expression)[None])[0]
     on_surface = model.landmarks(model.subdivide(vertices[None]))[0]
@@ -113,6 +115,17 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
         expression=expression,
         error=float(pixels / problem.eye_distance),
     )
+
+
+@contextmanager
+def _one_thread():
+    """The solve is thousands of tiny operations: handing them to a second thread costs four times their own time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _resting(model: HeadModel, expression: Tensor) -> Tensor:
