@@ -39,7 +39,7 @@ TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portr
 EXIF_SPREAD = 0.05
 WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
 EXPRESSION_TAKES_ALL = 0.015  # metres of expression from which on the residual warp stays out of the neutral face
-# How brows, lids and nose are held at rest is part of a face (neutralising them cost 0.03 in likeness on eight training
+# How brows, lids and nose are held at rest is part of a face (neutralising them cost 0.03 in likeness on eight
 # portraits): up to half of full strength it stays in the neutral head.
 RESTING, RESTING_LIMIT = ("eyeBlink", "eyeSquint", "eyeWide", "brow", "noseSneer", "cheekSquint"), 0.5
 EYELID_CLEARANCE = 0.0006
