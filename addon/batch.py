@@ -60,6 +60,14 @@ def render_head(out_dir, hdri: str, png_path, size: int = 512, samples: int = 32
     image_io.write_png(Path(png_path).absolute(), contact_sheet.portrait(made, scene, hdri, size, orbit))
 
 
+def portraits(folder: Path, options: Options, progress: Progress) -> None:
+    """Render the head alone under each environment to `<environment>.png` in the result folder (for evaluation)."""
+    for index, hdri in enumerate(options.renders):
+        progress("render", index, len(options.renders))
+        render_head(folder, hdri, folder / f"{Path(hdri).stem}.png", options.size, options.samples)
+    progress("render", len(options.renders), len(options.renders))
+
+
 def open_result(folder: Path, progress: Progress) -> Result:
     """An empty file with the head of a result folder (an absolute path) in it."""
     progress("scene", 0, 1)
@@ -92,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--renders", default=",".join(defaults.renders), metavar="HDRI,HDRI,...")
     parser.add_argument("--samples", type=int, default=defaults.samples, metavar="N")
     parser.add_argument("--size", type=int, default=defaults.size, metavar="PX")
+    parser.add_argument("--portraits", action="store_true", help="only render the head, to DIR/<hdri>.png each")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     options = parser.parse_args(arguments)
     events = _take_standard_output()
@@ -101,7 +110,8 @@ def main(arguments: Sequence[str]) -> int:
         for name in renders:
             lookdev.hdri_path(name)
         progress = _json_progress(events) if options.json else print_progress
-        build(options.out_dir, Options(renders, options.samples, options.size), progress)
+        make = portraits if options.portraits else build
+        make(options.out_dir, Options(renders, options.samples, options.size), progress)
     except errors.Id2rError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

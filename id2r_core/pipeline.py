@@ -11,7 +11,7 @@ import torch
 from . import __version__
 from .conventions import STAGES
 from .crop import crop_face
-from .errors import Id2rError
+from .device import choose_device
 from .head.atlas import make_atlas
 from .head.fit import fit_head
 from .head.irises import measure_irises
@@ -106,13 +106,3 @@ class StopWatch:
         result = work(*arguments)
         self.seconds[stage] = round(time.perf_counter() - start, 3)
         return result
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA, then MPS, then the CPU. Raises Id2rError when the named one is not there."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, found in available.items() if found)
-    if not available[name]:
-        raise Id2rError(f"PyTorch finds no {name} device on this machine.", "Use --device auto or --device cpu.")
-    return torch.device(name)

@@ -13,21 +13,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from .errors import Id2rError
+from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .geometry.texture import blur, blur_inside, fill_holes, soften
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
+from .head.model import HeadModel
 from .identity import Identity
 from .landmarks import Face
 from .photo import Photo
 from .relight import Light, diffuse_transfer
 from .stitch import Maps
 
-# MediaPipe landmark outlines of what is not skin: the open eyes and the inner mouth.
-NOT_SKIN = (
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
-)
+NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
@@ -35,7 +33,7 @@ FACING = (0.12, 0.4)  # cosine of the viewing angle from which the photo counts,
 LEARNT_TONE = 0.5  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
-TONE_BAND, FEATURE_BAND = 0.06, 0.012  # shares of the atlas: what is slower is tone, what is faster is detail
+TONE_BAND, DETAIL_BAND = 0.06, 0.004  # shares of the atlas: what is slower is tone, what is faster is detail
 TONE_KEPT = 0.7  # share of the slow difference to the prior (beard, blush) that is believed
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.7
 STRANGE_LUMINANCE, STRANGE_CHROMA = 0.4, 0.18  # log-luminance and log-chroma beyond which texels are not this skin
@@ -46,7 +44,8 @@ RIM_CONTRAST = 0.17  # log-luminance against the surrounding skin
 # Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
 BRIDGE_CONTRAST = 0.7
 NOSE_BASE, HAIR_REACH = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
-DETAIL_HEIGHT = 0.35  # slope of the bump a unit of log-luminance detail makes
+DETAIL_HEIGHT = 0.35 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
+LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,9 @@ def refine_from_photo(
     prior = srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3)
     tone = estimate_tone(observed, identity, atlas)
     prior = _with_tone(prior, tone, atlas)
-    light = solve_light(observed, prior, head)
-    shading = atlas.bake(diffuse_transfer(head.model, head.fine_vertices()) @ light.radiance).clamp(min=1e-4)
+    transfer = diffuse_transfer(head.model, head.fine_vertices())
+    light = solve_light(observed, prior, head.model, transfer)
+    shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
     albedo, trust = _delight(observed, shading, prior, atlas)
     trust = trust * strength
     diffuse = _merge(albedo, prior, trust, atlas)
@@ -113,7 +113,7 @@ def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
 
 
 def _median_under(image: Tensor, mask: Tensor) -> Tensor:
-    """[3] median of the texels of [3, T, T] under the upper half of a mask, however little there is of it."""
+    """[C] median of the texels of [C, T, T] under the upper half of a mask, however little there is of it."""
     return image[:, mask >= 0.5 * mask.max()].median(1).values
 
 
@@ -125,24 +125,31 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
     linear = srgb_to_linear(seen.sample(srgb).clamp(0, 1))
     facing = _ramp(seen.cosine, *FACING)
     trust = facing * seen.visible * _outside_eyes_and_mouth(seen, face) * (atlas.region("skin") > 0.99)
-    return Observation(linear, soften(_erode(trust, 0.002), 0.002) * trust)
+    trust = soften(_erode(trust, 0.002), 0.002) * trust
+    if (trust * atlas.region("face") > 0.5).float().mean() < LEAST_SEEN:
+        raise Id2rError(
+            f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
+        )
+    return Observation(linear, trust)
 
 
-def solve_light(observed: Observation, prior: Tensor, head: FittedHead) -> Light:
+def solve_light(observed: Observation, prior: Tensor, model: HeadModel, transfer: Tensor) -> Light:
     """Radiance of every light direction such that prior albedo times self-shadowed shading explains the photo.
+
+    transfer [Nf, L]: what each direction gives to the fine vertices as photographed (`relight.diffuse_transfer`).
 
     Non-negative least squares by multiplicative updates (Lee & Seung 2001), smooth over the sphere, and reweighted so
     that highlights, hair and whatever is not this skin drop out.
     """
-    small = make_atlas(head.model, LIGHT_SIZE)
+    small = make_atlas(model, LIGHT_SIZE)
     shrink = lambda image: functional.interpolate(image[None], size=LIGHT_SIZE, mode="area")[0]
     of_face = small.region("face") * (1 - small.region("lip")) * (1 - small.region("brow")) * small.mask
     weight = (shrink(observed.trust[None])[0] * of_face).flatten()
     use = weight > 0.3
-    transfer = small.bake(diffuse_transfer(head.model, head.fine_vertices())).flatten(1).T[use]  # [P, L]
+    transfer = small.bake(transfer).flatten(1).T[use]  # [P, L]
     albedo, seen = (shrink(image).flatten(1).T[use] for image in (prior, observed.linear))  # [P, 3]
     weight = weight[use][:, None].expand(-1, 3)
-    directions = head.model.light_directions
+    directions = model.light_directions
     closeness = (directions @ directions.T).clamp(min=0) ** 24
     closeness = closeness / closeness.sum(1, keepdim=True)
     radiance = (seen / albedo).mean(0).expand(len(directions), 3) / transfer.sum(1).mean()
@@ -196,7 +203,7 @@ def _same_skin(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtla
     """
     face, feature = atlas.region("face"), atlas.features
     off = log_albedo - prior.log()
-    off = off - _masked_median(off, trust * face)
+    off = off - _median_under(off, trust * face)[:, None, None]
     luminance = off.mean(0)
     chroma = (off - luminance).norm(dim=0)
     beyond = torch.maximum(luminance.abs() / STRANGE_LUMINANCE, chroma / STRANGE_CHROMA)
@@ -286,13 +293,13 @@ def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Te
 def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """Let fine dark lines of the photo drive the normals a little: a crease is dark because it is a crease."""
     luminance = albedo.log().mean(0, keepdim=True)
-    detail = (luminance - blur(luminance, FEATURE_BAND / 3)).clamp(-0.3, 0.3) * trust
+    detail = (luminance - blur(luminance, DETAIL_BAND)).clamp(-0.3, 0.3) * trust
     quiet = 1 - torch.stack([atlas.region(name) for name in ("brow", "lip", "eyelid")]).amax(0)
     height = (detail[0] * quiet)[None, None]
     right = functional.pad(height, (1, 1, 0, 0), mode="replicate")
     up = functional.pad(height, (0, 0, 1, 1), mode="replicate")
-    slope_u = (right[..., 2:] - right[..., :-2])[0, 0] / 2
-    slope_v = (up[..., :-2, :] - up[..., 2:, :])[0, 0] / 2
+    slope_u = (right[..., 2:] - right[..., :-2])[0, 0] / 2 * atlas.size  # a side of the atlas, whatever its texels
+    slope_v = (up[..., :-2, :] - up[..., 2:, :])[0, 0] / 2 * atlas.size
     frame = tile_frames(atlas)
     carved = decode_normal(normal) - DETAIL_HEIGHT * (slope_u * frame[0] + slope_v * frame[1])
     return encode_normal(functional.normalize(carved, dim=0))
@@ -331,8 +338,3 @@ def _erode(mask: Tensor, share: float) -> Tensor:
     """Minimum over a square of half width `share` of the side."""
     reach = max(1, round(share * mask.shape[-1]))
     return -functional.max_pool2d(-mask[None, None], 2 * reach + 1, 1, reach)[0, 0]
-
-
-def _masked_median(image: Tensor, mask: Tensor) -> Tensor:
-    """[C, 1, 1] median of the texels with mask above a half."""
-    return image[:, mask > 0.5].median(1).values[:, None, None]

@@ -45,7 +45,7 @@ def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas
     size = views[Domain.DIFFUSE].shape[-1]
     cameras = capture_cameras(size, vertices.device)
     is_head = _head_in_views(views[Domain.ROUGHNESS])
-    away_from_eyes = 1 - _ramp_up(soften(atlas.region("eyelid"), EYE_MARGIN))
+    away_from_eyes = 1 - (4 * soften(atlas.region("eyelid"), EYE_MARGIN)).clamp(max=1)
     texels, weights = [], []
     for view in range(3):
         seen = look(atlas, vertices, cameras[view])
@@ -74,10 +74,6 @@ def _head_in_views(roughness: Tensor) -> Tensor:
     background = (roughness.mean(1, keepdim=True) < LEAST_ROUGHNESS).float()
     reach = max(1, round(OUTLINE_SHARE * roughness.shape[-1]))
     return 1 - functional.max_pool2d(background, 2 * reach + 1, 1, reach)
-
-
-def _ramp_up(mask: Tensor) -> Tensor:
-    return (mask * 4).clamp(max=1)
 
 
 def _view_weight(seen: Seen, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from synthetic_head import camera_at, coefficients, face_of, known_head, landmar
 from torch import Tensor
 
 from id2r_core.head.fit import (
-    SURFACE_LANDMARKS,
+    SURFACE_COUNT,
     FittedHead,
     _across_outline,
     _clear_eyes,
@@ -41,7 +41,7 @@ class Trial:
     def missed(self) -> np.ndarray:
         """[468] pixels between the true landmarks (without noise) and those of the fitted surface."""
         apart = landmarks_in_photo(self.found) - landmarks_in_photo(self.truth)
-        return np.linalg.norm(apart, axis=1)[:SURFACE_LANDMARKS]
+        return np.linalg.norm(apart, axis=1)[:SURFACE_COUNT]
 
     @cached_property
     def turn_degrees(self) -> float:
@@ -101,8 +101,8 @@ def test_the_camera_has_the_true_turn(trial):
 
 def test_the_neutral_face_is_the_persons(trial):
     mean_head = known_head(trial.truth.model, trial.truth.camera)
-    ignorant = Trial(trial.truth, mean_head).neutral_off_mm[:SURFACE_LANDMARKS].mean()
-    assert trial.neutral_off_mm[:SURFACE_LANDMARKS].mean() < min(1.2, 0.5 * ignorant)
+    ignorant = Trial(trial.truth, mean_head).neutral_off_mm[:SURFACE_COUNT].mean()
+    assert trial.neutral_off_mm[:SURFACE_COUNT].mean() < min(1.2, 0.5 * ignorant)
 
 
 def test_the_reported_error_is_the_share_left_over_before_the_warp(trial):

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from id2r_core.errors import Id2rError
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
+from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
     _carve_normals,
@@ -177,7 +179,7 @@ def test_white_is_as_bright_as_the_photo_was_exposed(refined):
 
 
 def test_the_light_is_solved_again_from_a_perfect_prior(observed, albedo, head, shading, atlas, plain):
-    light = solve_light(observed, albedo, head)
+    light = solve_light(observed, albedo, head.model, diffuse_transfer(head.model, head.fine_vertices()))
     found = atlas.bake(diffuse_transfer(head.model, head.fine_vertices()) @ light.radiance).mean(0)
     assert (found / shading).log()[plain].abs().mean() < 0.06
 
@@ -388,3 +390,24 @@ def test_a_photo_that_shows_less_is_trusted_less(model, atlas, albedo, light, he
     found = observe(photograph(turned, linear_to_srgb(albedo), light), face_of(turned), turned, atlas)
     far = (atlas.region("cheek") > 0.3) & (atlas.surface[0] < -0.03)
     assert found.trust[far].mean() < 0.5 * observed.trust[far].mean()
+
+
+def test_a_photo_that_shows_no_face_skin_is_refused(head, atlas):
+    behind = replace(head, camera=camera_at(yaw_degrees=180.0, focal=4.0))
+    photo = Photo(np.full((behind.camera.height, behind.camera.width, 3), 0.5, np.float32), "nape.png")
+    with pytest.raises(Id2rError, match=r"nape\.png.*too little"):
+        observe(photo, face_of(behind), behind, atlas)
+
+
+def test_a_crease_tilts_the_normals_alike_at_every_resolution(model):
+    """The tilt is a matter of the skin, not of how many texels show it."""
+    tilts = []
+    for size in (512, 1024):
+        atlas = make_atlas(model, size)
+        u = torch.linspace(0, 1, size)[None, :].expand(size, -1)
+        albedo = (0.3 * torch.exp(-0.8 * torch.exp(-(((u - 0.45) / 0.008) ** 2)))).expand(3, -1, -1).contiguous()
+        flat = torch.full((3, size, size), 0.5)
+        flat[2] = 1.0
+        carved = _carve_normals(flat, albedo, atlas.mask.float(), atlas)
+        tilts.append(float((carved - flat).abs().amax()))
+    assert tilts[0] > 0.0005 and tilts[1] == pytest.approx(tilts[0], rel=0.25), tilts

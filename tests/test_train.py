@@ -14,7 +14,7 @@ from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
 from id2r_core.packs import cli as pack_cli
 from id2r_core.packs import load_pack
-from id2r_core.train import augment, cli
+from id2r_core.train import augment, cli, losses
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setitem(PRESETS, "micro", MICRO)
     data, out = tmp_path / "data", tmp_path / "out"
-    fake_run(data, out)
+    monkeypatch.setattr(losses, "VGG_SHA256", fake_run(data, out))
     return data, out
 
 
@@ -252,3 +252,22 @@ def test_sheets_tile_images_row_by_row():
     picture = tile([red, -red])
     assert picture.shape == (8, 10, 3)
     assert picture[0, 0].tolist() == [255, 0, 0] and picture[7, 9].tolist() == [0, 255, 255]
+
+
+def test_no_other_file_passes_for_the_perceptual_network(run, monkeypatch):
+    path = run[0] / losses.VGG_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    monkeypatch.setattr(losses.torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(Id2rError, match="not the published file"):
+        losses.load_perceptual(run[0], 1, torch.device("cpu"))
+
+
+def test_an_overflow_is_skipped_and_said(run):
+    task = Task(MICRO, *run, steps=2, seed=3)
+    layer = torch.nn.Linear(1, 1)
+    loop = Loop(task, "fusion", {"layer": layer})
+    before = layer.weight.detach().clone()
+    for step in loop:
+        loop.descend(layer.weight.sum() * (float("inf") if step == 0 else 0.0))
+    entry = json.loads((loop.folder / "log.jsonl").read_text().splitlines()[-1])
+    assert entry["overflowed"] == 0.5 and torch.isfinite(layer.weight).all() and torch.allclose(layer.weight, before)

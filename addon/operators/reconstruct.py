@@ -6,7 +6,7 @@ from typing import ClassVar
 import bpy
 
 from .. import job, result
-from ..core import conventions, errors, protocol
+from ..core import errors, protocol
 from ..preferences import python_and_device
 from ..properties import request_of
 
@@ -104,9 +104,8 @@ def show(context, event: protocol.Event) -> None:
     """Bring one event to the panel."""
     status = context.window_manager.id2r
     if isinstance(event, protocol.Progress):
-        before = conventions.STAGES.index(event.stage) if event.stage in conventions.STAGES else 0
         status.stage = event.stage
-        status.fraction = (before + event.done / max(event.total, 1)) / len(conventions.STAGES)
+        status.fraction = event.done / event.total
     elif isinstance(event, protocol.Warned):
         status.warnings = "\n".join(filter(None, (status.warnings, event.text)))
     for area in context.screen.areas if context.screen else ():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..conventions import Domain
+from ..device import choose_device
 from ..errors import Id2rError
 from .sources import SPLITS
 from .stage import CaptureStage
@@ -55,6 +56,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(argv)
-    stage = CaptureStage(given.data, given.size, given.device, given.seed, given.split)
+    stage = CaptureStage(given.data, given.size, choose_device(given.device), given.seed, given.split)
     write_preview(stage, given.count, given.out)
     return 0

@@ -3,7 +3,7 @@
     python -m id2r_core evaluate likeness --portraits DIR --results DIR --judge FILE.onnx
 
 RESULTS holds a folder per person and variant, `<name>/<variant>/`, each written by `reconstruct` and with the renders
-`studio.png`, `courtyard.png` ... that `python -m addon.batch --portraits` leaves there.
+`studio.png`, `courtyard.png` ... that `python -m addon.batch DIR --portraits --renders studio,courtyard` leaves there.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from ..photo import Photo, load_photo
 
 # The judge's alignment (MobileFaceNet): where the five points lie in its 112 x 112 input, and its normalisation.
 JUDGE_POINTS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
+# The PNGs of a result folder that are not renders.
+NOT_RENDERS = {"diffuse", "specular", "roughness", "normal", "coverage", "photo", "contact_sheet"}
 JUDGE_MEAN, JUDGE_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -56,7 +58,7 @@ def score(results: Path, portraits: Path, judge: Judge) -> dict:
     table: dict = {}
     for render in sorted(results.glob("*/*/*.png")):
         name, variant, hdri = render.parts[-3], render.parts[-2], render.stem
-        if render.stem not in _environments(render.parent):
+        if hdri in NOT_RENDERS:
             continue
         cosines = stacked @ judge.embed(load_photo(render))
         cell = table.setdefault(variant, {}).setdefault(hdri, {"each": {}, "first": 0})
@@ -66,12 +68,6 @@ def score(results: Path, portraits: Path, judge: Judge) -> dict:
         cell["mean"] = round(float(np.mean(list(cell["each"].values()))), 4)
         cell["rank_1"] = round(cell.pop("first") / len(cell["each"]), 4)
     return table
-
-
-def _environments(folder: Path) -> set[str]:
-    """Renders are the PNGs that `reconstruct` did not write."""
-    own = {"diffuse", "specular", "roughness", "normal", "coverage", "photo", "contact_sheet"}
-    return {path.stem for path in folder.glob("*.png")} - own
 
 
 def _photo_of(portraits: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from ..conventions import zup_to_yup
 from ..geometry.mesh import catmull_clark, linear_subdivision, triangulate
 from ..geometry.rasterize import rasterize
 from .landmark_map import find_landmarks
-from .model import HEAD_FILE, PARTS
+from .model import HEAD_FILE, PARTS, fine_vertices
 from .region_map import make_regions
 from .tile import make_chart
 
@@ -271,13 +271,6 @@ def _subdivide(mesh) -> dict:
         fine[f"fine_{prefix}"] = (matrix @ mesh[coarse]).astype(np.float32)
         fine[f"faces_{prefix}"] = triangulate(quads_uv).astype(np.int32)
     return fine
-
-
-def fine_vertices(arrays: dict, vertices: np.ndarray) -> np.ndarray:
-    """Coarse vertices [N, 3] -> fine vertices [Nf, 3] with the arrays of a head file under construction."""
-    row, column = arrays["subdivision_index"]
-    matrix = sparse.coo_matrix((arrays["subdivision_value"], (row, column))).tocsr()
-    return (matrix @ vertices).astype(np.float32)
 
 
 def fibonacci_sphere(count: int) -> np.ndarray:

@@ -8,21 +8,14 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from ..facemesh import BROWS, EYE_CORNERS, IRIS_LANDMARKS, OVAL, SURFACE_COUNT
 from ..geometry.camera import Camera
 from ..landmarks import Face
 from ..photo import Photo
 from .model import HeadModel
 
-# MediaPipe landmark numbers.
-BROW_LANDMARKS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
-OVAL_LANDMARKS = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
-IRIS_CENTRES = (468, 473)
-SURFACE_LANDMARKS = 468
-EYE_CORNERS = (33, 263)
-EYE_RINGS = {"left": (263, 362, 386, 374), "right": (33, 133, 159, 145)}
+# Both corners, upper and lower lid of each eye, the subject's left first.
+EYE_RINGS = ((263, 362, 386, 374), (33, 133, 159, 145))
 
 # Weights: where hair or the outline decides what a landmark means, it counts less.
 BROW_WEIGHT, OVAL_WEIGHT, IRIS_WEIGHT = 0.35, 0.6, 0.5
@@ -105,7 +98,7 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
     warp = _smooth_warp(vertices, on_surface, moves, model)
     # Where the expression moves the surface, what is left over belongs to it and not to the neutral face.
     own = (1 - (vertices - neutral).norm(dim=1, keepdim=True) / EXPRESSION_TAKES_ALL).clamp(min=0)
-    pixels = (target - projected[:, :2])[:SURFACE_LANDMARKS].norm(dim=1).mean()
+    pixels = (target - projected[:, :2])[:SURFACE_COUNT].norm(dim=1).mean()
     return FittedHead(
         model=model,
         camera=camera,
@@ -212,7 +205,7 @@ class _Problem:
 
 def _across_outline(target: Tensor, missing: Tensor) -> Tensor:
     """Landmarks of the face's outline slide along it as the head turns: keep what they miss across it, [478, 2]."""
-    oval = list(OVAL_LANDMARKS)
+    oval = list(OVAL)
     along = target[oval[1:] + oval[:1]] - target[oval[-1:] + oval[:-1]]
     along = along / along.norm(dim=1, keepdim=True)
     kept = missing.clone()
@@ -241,10 +234,10 @@ def _landmark_basis(model: HeadModel) -> tuple[Tensor, Tensor]:
 
 def _landmark_weights(target: Tensor) -> Tensor:
     weight = torch.ones(len(target), device=target.device)
-    weight[list(BROW_LANDMARKS)] = BROW_WEIGHT
-    weight[list(OVAL_LANDMARKS)] = OVAL_WEIGHT
-    weight[SURFACE_LANDMARKS:] = 0.0
-    weight[list(IRIS_CENTRES)] = IRIS_WEIGHT
+    weight[list(sum(BROWS, ()))] = BROW_WEIGHT
+    weight[list(OVAL)] = OVAL_WEIGHT
+    weight[SURFACE_COUNT:] = 0.0
+    weight[[landmarks[0] for landmarks in IRIS_LANDMARKS]] = IRIS_WEIGHT
     return weight
 
 
@@ -270,12 +263,12 @@ def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadMo
 
     Compactly supported radial basis functions (Wendland 1995, C2); an eyeball moves as one piece with its lids.
     """
-    surface = slice(0, SURFACE_LANDMARKS)
+    surface = slice(0, SURFACE_COUNT)
     centres, moves = centres[surface], moves[surface]
     kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
     weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
     warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
-    for eye, ring in zip(model.eye_vertices, EYE_RINGS.values(), strict=True):
+    for eye, ring in zip(model.eye_vertices, EYE_RINGS, strict=True):
         lids = _wendland(torch.cdist(centres[list(ring)], centres) / WARP_SUPPORT) @ weights
         warp[eye] = lids.mean(0)
     return warp

@@ -8,16 +8,11 @@ import torch
 from torch import Tensor
 
 from ..conventions import srgb_to_linear
+from ..facemesh import EYE_OUTLINES, IRIS_LANDMARKS
 from ..landmarks import Face
 from ..photo import Photo
 from .fit import FittedHead
 
-# MediaPipe: centre and four points of the rim of each iris, and the lids round it; the subject's left eye first.
-IRIS_LANDMARKS = ((473, 474, 475, 476, 477), (468, 469, 470, 471, 472))
-EYE_OUTLINES = (
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-)
 TYPICAL_RADIUS, RADIUS_RANGE = 0.0059, (0.0052, 0.0066)  # metres; adult irises vary little (Rüfer et al. 2005)
 RING = (0.45, 0.9)  # of the radius: between the pupil and the dark limbus
 BRIGHTEST_SHARE, DARKEST_SHARE = 0.8, 0.2  # catchlights and lashes drop out
@@ -56,13 +51,15 @@ def measure_irises(photo: Photo, face: Face, head: FittedHead, white_linear: Ten
 
 
 def _ring_pixels(srgb, centre, radius, outline) -> np.ndarray:
-    """Linear pixels [P, 3] of the iris's ring inside the lids."""
-    height, width = srgb.shape[:2]
-    visible = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(visible, [outline.round().astype(np.int32)], 1)
-    y, x = np.mgrid[:height, :width] + 0.5
-    distance = np.hypot(x - centre[0], y - centre[1]) / max(radius, 1e-3)
-    return srgb_to_linear(srgb[(visible > 0) & (distance > RING[0]) & (distance < RING[1])])
+    """Linear pixels [P, 3] of the iris's ring inside the lids; only the window round the iris is looked at."""
+    low = np.floor(centre - radius).astype(int).clip(0)
+    high = np.ceil(centre + radius).astype(int) + 1
+    window = srgb[low[1] : high[1], low[0] : high[0]]
+    visible = np.zeros(window.shape[:2], np.uint8)
+    cv2.fillPoly(visible, [(outline - low).round().astype(np.int32)], 1)
+    y, x = np.mgrid[: window.shape[0], : window.shape[1]] + 0.5
+    distance = np.hypot(x + low[0] - centre[0], y + low[1] - centre[1]) / max(radius, 1e-3)
+    return srgb_to_linear(window[(visible > 0) & (distance > RING[0]) & (distance < RING[1])])
 
 
 def _middle_colour(pixels: np.ndarray) -> np.ndarray | None:

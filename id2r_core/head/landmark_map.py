@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from ..facemesh import COUNT, SURFACE_COUNT
 from ..geometry.camera import Camera, look_at_head
 from ..geometry.mesh import vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..landmarks import detect_face
 from ..photo import Photo
-from .model import PARTS
+from .model import PARTS, fine_vertices
 from .region_map import painted_masks
 
 SIZE = 640
@@ -17,7 +18,6 @@ YAWS_DEGREES = (-35, -22, -10, 0, 10, 22, 35)
 SHAPES_PER_YAW = 6
 ALBEDO = {"mouth_interior": 0.15, "tongue": 0.2, "eye_socket": 0.45, "eyeball_left": 0.9, "eyeball_right": 0.9}
 SKIN_ALBEDO, LIP_ALBEDO, IRIS_ALBEDO, IRIS_COSINE = 0.6, 0.3, 0.12, 0.88
-LANDMARKS = 478
 # Lips touch on the neutral head, so that where one ends is seen only with the mouth open.
 LIP_LANDMARKS = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 78, 95, 88, 178, 87,
@@ -27,7 +27,6 @@ LIP_LANDMARKS = (
 )  # fmt: skip
 OPEN_MOUTH = {"jawOpen": (0.12, 0.35), "mouthUpperUpLeft": (0.2, 0.6), "mouthUpperUpRight": (0.2, 0.6)}
 OPEN_MOUTH |= {"mouthSmileLeft": (0.0, 0.5), "mouthSmileRight": (0.0, 0.5)}
-FIRST_IRIS_LANDMARK = 468
 
 
 def find_landmarks(arrays: dict) -> dict:
@@ -36,8 +35,6 @@ def find_landmarks(arrays: dict) -> dict:
     Each landmark is looked up in renders of several shapes and angles; its places on the neutral head are averaged
     (by median, grazing hits drop out) and put back onto the surface.
     """
-    from .build import fine_vertices
-
     faces = torch.from_numpy(arrays["faces"]).long()
     neutral = fine_vertices(arrays, arrays["neutral"])
     albedo = _albedo(arrays, neutral)
@@ -118,8 +115,8 @@ def _snap(places, neutral, faces, face_part):
     """The nearest points of the surface: skin for the face's landmarks, eyeballs for the irises'."""
     is_skin = face_part == PARTS.index("skin")
     is_eye = np.isin(face_part, [PARTS.index("eyeball_left"), PARTS.index("eyeball_right")])
-    found, bary = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
-    for allowed, chosen in ((is_skin, range(FIRST_IRIS_LANDMARK)), (is_eye, range(FIRST_IRIS_LANDMARK, LANDMARKS))):
+    found, bary = np.zeros(COUNT, np.int64), np.zeros((COUNT, 3), np.float32)
+    for allowed, chosen in ((is_skin, range(SURFACE_COUNT)), (is_eye, range(SURFACE_COUNT, COUNT))):
         candidates = np.flatnonzero(allowed)
         corners = neutral[faces[candidates]]
         tree = cKDTree(corners.mean(1))

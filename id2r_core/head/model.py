@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -110,3 +111,10 @@ def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(
         np.float32 if array.dtype.kind == "f" or array.ndim == 2 and array.dtype == np.uint8 else np.int64
     )
+
+
+def fine_vertices(arrays: dict, vertices: np.ndarray) -> np.ndarray:
+    """Coarse vertices [N, 3] -> fine vertices [Nf, 3] with the arrays of a head file under construction."""
+    row, column = arrays["subdivision_index"]
+    matrix = scipy.sparse.coo_matrix((arrays["subdivision_value"], (row, column))).tocsr()
+    return (matrix @ vertices).astype(np.float32)

@@ -5,12 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .model import PARTS, REGIONS
+from ..facemesh import BROWS
+from .model import PARTS, REGIONS, fine_vertices
 
 TILE = 1024
 PAINTED = {"face": "face", "lip": "lips", "ear": "ears", "eyelid": "eyelids"}
 # MediaPipe FaceMesh landmark numbers, each outline in order.
-BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 NOSE = ((168, 193, 122, 174, 198, 209, 49, 64, 98, 97, 2, 326, 327, 294, 279, 429, 420, 399, 351, 417),)
 FOREHEAD = ((21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 301, 293, 334, 296, 336, 9, 107, 66, 105, 63, 71),)
 BEARD = (
@@ -62,8 +62,6 @@ def painted_masks(arrays: dict) -> dict[str, np.ndarray]:
 
 def make_regions(arrays: dict) -> np.ndarray:
     """region_masks [R, Nf] in the order of REGIONS for the arrays of a head file with landmarks."""
-    from .build import fine_vertices
-
     points = fine_vertices(arrays, arrays["neutral"])
     corners = arrays["faces"][arrays["landmark_faces"]]
     landmarks = (points[corners] * arrays["landmark_bary"][..., None]).sum(1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..configs import PRESETS, TRAIN_STAGES, get_preset
+from ..device import choose_device
 from ..errors import Id2rError
 from .codebook import train_codebook, train_domains
 from .fusion import train_fusion
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         out=options.out,
         minutes=options.minutes,
         steps=options.steps,
-        device=_device(options.device),
+        device=choose_device(options.device),
         seed=options.seed,
         resume=options.resume,
         report=lambda line: print(line, flush=True),
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="end after so many minutes (`all`: divided among the stages)")
     parser.add_argument("--steps", type=int, help="end after so many steps")
     parser.add_argument("--resume", action="store_true", help="go on with what the run folder holds")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     return parser
@@ -106,12 +107,3 @@ def _existing(data: Path) -> Path:
     if not data.is_dir():
         raise Id2rError(f"There is no training data in {data}.", "Name its folder with --data.")
     return data
-
-
-def _device(name: str) -> torch.device:
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name not in present:
-        raise Id2rError(f"There is no device called '{name}'.", f"Choose one of: {', '.join(present)}.")
-    if not present[name]:
-        raise Id2rError(f"This machine offers no {name} device.", "Use --device cpu.")
-    return torch.device(name)

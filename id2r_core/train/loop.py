@@ -128,14 +128,24 @@ class Loop:
 
     def descend(self, loss: torch.Tensor) -> None:
         """One step of the trained modules and of their moving averages."""
-        _descend(self._adam, loss, [p for module in self.trained.values() for p in module.parameters()])
+        self._descend(self._adam, loss, self.trained)
         decay = min(self.row.ema, (1.0 + self.step) / (10.0 + self.step))
         for name, module in self.trained.items():
             _average_into(self._average[name], module, decay)
 
     def descend_rival(self, loss: torch.Tensor) -> None:
         """One step of the discriminators."""
-        _descend(self._rival_adam, loss, [p for module in self.rivals.values() for p in module.parameters()])
+        self._descend(self._rival_adam, loss, self.rivals)
+
+    def _descend(self, adam: torch.optim.Adam, loss: torch.Tensor, modules: dict[str, nn.Module]) -> None:
+        """A single overflow must not end a night of training, but the log says what share of the steps it cost."""
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_([p for module in modules.values() for p in module.parameters()], GRADIENT_NORM)
+        is_finite = bool(torch.isfinite(norm))
+        if is_finite:
+            adam.step()
+        self.note(overflowed=float(not is_finite))
 
     def note(self, **values: float | torch.Tensor) -> None:
         """Remember figures of this step; their means go to the log."""
@@ -243,14 +253,6 @@ def to_device(module: nn.Module, device: torch.device) -> nn.Module:
 def _adam(modules: dict[str, nn.Module], rate: float) -> torch.optim.Adam | None:
     parameters = [p for module in modules.values() for p in module.parameters()]
     return torch.optim.Adam(parameters, rate, betas=(0.9, 0.99)) if parameters else None
-
-
-def _descend(adam: torch.optim.Adam, loss: torch.Tensor, parameters: list[torch.Tensor]) -> None:
-    adam.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-    if torch.isfinite(norm):  # a single overflow must not end a night of training
-        adam.step()
 
 
 def _copy(module: nn.Module) -> dict[str, torch.Tensor]:

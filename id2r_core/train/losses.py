@@ -1,5 +1,7 @@
 """Losses that several stages share. Images are [B, 3, H, W] in [-1, 1]."""
 
+import hashlib
+import io
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from ..errors import Id2rError
 
 VGG_FILE = Path("models") / "vgg19_distilled_16x_e5.pth"
+VGG_SHA256 = "9417c34d0d8d621bc6af78be745f1b8d30f5f210efa01e50655c60eb3770816b"
 
 # Convolutions of the distilled VGG-19 up to relu4_1, channels in and out; None halves the image.
 _VGG_LAYERS = (
@@ -63,11 +66,21 @@ def _halve(image: torch.Tensor) -> torch.Tensor:
 
 
 def load_perceptual(data_dir: Path, taps: int, device: torch.device) -> Perceptual:
-    """The distilled VGG of the training data. A training input: it is never shipped."""
+    """The distilled VGG of the training data. A training input: it is never shipped.
+
+    Raises Id2rError when the file is missing or is not the published one.
+    """
     path = Path(data_dir) / VGG_FILE
     if not path.is_file():
         raise Id2rError(f"The perceptual loss needs {path}, which is not there.", "Name the training data with --data.")
-    stored = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != VGG_SHA256:
+        raise Id2rError(
+            f"{path} is not the published file (its hash differs).", "Fetch it again; see the data's README."
+        )
+    # Its publisher stores it in PyTorch's own format, which is a pickle: only these very bytes are opened, and only by
+    # the reader that makes nothing but tensors.
+    stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["model"]
     net = Perceptual(taps)
     net.load_state_dict({name: stored[name] for name in net.state_dict()})
     return net.to(device).eval()

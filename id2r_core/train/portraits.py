@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from ..configs import Preset
+from ..conventions import CROP_UNITS
 from ..errors import Id2rError
 from .checkpoint import load_checkpoint, save_checkpoint
 
 FILE = "portraits.safetensors"
-# Where both cheeks are in an aligned crop of 128 units.
-CROP_UNITS = 128
+# Where both cheeks are in an aligned crop of CROP_UNITS.
 CHEEK_ROWS, CHEEK_COLUMNS = (70, 88), ((34, 50), (78, 94))
 
 

@@ -104,6 +104,15 @@ def test_command_line(result_folder):
     assert (result_folder / "contact_sheet.png").is_file()
 
 
+def test_portraits_alone(result_folder):
+    names = ("--portraits", "--renders", "studio,courtyard", "--samples", 1, "--size", SIZE)
+    done = call_batch(result_folder, *names)
+    assert done.returncode == 0, done.stderr
+    studio, courtyard = (image_io.read_pixels(result_folder / f"{name}.png") for name in ("studio", "courtyard"))
+    assert studio.shape[:2] == (SIZE, SIZE) and np.abs(studio - courtyard).max() > 0.05
+    assert not (result_folder / "head.blend").exists() and not (result_folder / "contact_sheet.png").exists()
+
+
 @pytest.mark.parametrize("arguments, said", [(("nowhere",), "nowhere"), (("nowhere", "--renders", "moon"), "moon")])
 def test_command_line_names_what_is_wrong(arguments, said):
     done = call_batch(*arguments)

@@ -159,7 +159,7 @@ def test_a_worker_that_does_not_listen_is_ended(fake_python, monkeypatch):
 def test_the_panel_s_cancel_asks_the_job_to_stop(status, fake_python):
     from addon.operators.reconstruct import look_at
 
-    fake_python("say('progress', stage='swap', done=1, total=2); sys.stdin.readline(); say('cancelled')")
+    fake_python("say('progress', stage='swap', done=11, total=20); sys.stdin.readline(); say('cancelled')")
     assert not bpy.ops.id2r.cancel.poll()
     status.running = True
     running = job.Job(job.find_python(), request())
