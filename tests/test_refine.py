@@ -409,5 +409,6 @@ def test_a_crease_tilts_the_normals_alike_at_every_resolution(model):
         flat = torch.full((3, size, size), 0.5)
         flat[2] = 1.0
         carved = _carve_normals(flat, albedo, atlas.mask.float(), atlas)
-        tilts.append(float((carved - flat).abs().amax()))
+        on_cheek = slice(round(0.52 * size), round(0.56 * size)), slice(round(0.42 * size), round(0.48 * size))
+        tilts.append(float((carved - flat)[:, *on_cheek].abs().amax()))
     assert tilts[0] > 0.0005 and tilts[1] == pytest.approx(tilts[0], rel=0.25), tilts
