@@ -5,6 +5,8 @@ Numbers as in mediapipe's face_mesh_connections; the irises follow the 468 landm
 
 COUNT = 478
 SURFACE_COUNT = 468
+# Iris centres, nose tip, mouth corners; the subject's right first, as in the ArcFace template.
+FIVE_POINTS = (468, 473, 4, 61, 291)
 # The open eye, along the lids; the subject's left eye first.
 EYE_OUTLINES = (
     (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),

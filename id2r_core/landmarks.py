@@ -17,13 +17,12 @@ import cv2
 import numpy as np
 
 from .errors import Id2rError
+from .facemesh import FIVE_POINTS
 from .photo import Photo
 
 Finder = Callable[[np.ndarray], list[np.ndarray]]
 
 LANDMARK_COUNT = 478
-# Iris centres, nose tip, mouth corners; the subject's right first, as in the ArcFace template.
-FIVE_POINTS = (468, 473, 4, 61, 291)
 EYE_OUTER_CORNERS = (33, 263)
 FOREHEAD_CHIN = (10, 152)
 

@@ -16,15 +16,9 @@ from id2r_core.geometry.camera import (
     fit_similarity,
     look_at_head,
 )
-from id2r_core.geometry.mesh import (
-    catmull_clark,
-    face_normals,
-    linear_subdivision,
-    tangent_frames,
-    triangulate,
-    vertex_normals,
-)
+from id2r_core.geometry.mesh import face_normals, tangent_frames, triangulate, vertex_normals
 from id2r_core.geometry.rasterize import interpolate, rasterize
+from id2r_core.geometry.subdivide import catmull_clark, linear_subdivision
 from id2r_core.geometry.texture import atlas_fragments, fill_holes, resample_atlas, sample_texture
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..conventions import linear_to_srgb
+from ..facemesh import FIVE_POINTS
 from ..geometry.camera import Camera, arcface_points, fit_similarity, look_at_head
 from ..head.model import HeadModel
-from ..landmarks import FIVE_POINTS
 from .dice import Dice
 from .light import LUMINANCE
 from .render import Hair, RenderMesh

@@ -9,6 +9,9 @@ import numpy as np
 
 from ..errors import Id2rError
 
+# All that the capture stage reads. `capture bundle` packs exactly this, and `list_sources` refuses anything else.
+PATTERNS = ("makehuman/skins*/*.jpg", "hdri/*.exr")
+PLAIN = ".npy"  # in a capture bundle the environments are arrays: not every OpenCV reads EXR
 SPLITS = ("train", "validation")
 VALIDATION_SHARE = 5  # one name in five
 
@@ -20,13 +23,21 @@ def split_of(name: str) -> str:
 
 def list_sources(data_dir: Path, pattern: str, split: str) -> list[Path]:
     """The files of one split that match, sorted by name. Raises Id2rError when there are none."""
-    found = [path for path in sorted(Path(data_dir).glob(pattern)) if split_of(path.stem) == split]
+    if pattern not in PATTERNS:
+        raise ValueError(f"'{pattern}' is not among PATTERNS, so capture bundles would lack it")
+    found = [path for path in source_files(data_dir, pattern) if split_of(path.stem) == split]
     if not found:
         raise Id2rError(
             f"The data directory '{Path(data_dir).name}' holds no '{pattern}' of the {split} split.",
             "Give the directory that holds makehuman/, hdri/ and the other training data.",
         )
     return found
+
+
+def source_files(data_dir: Path, pattern: str) -> list[Path]:
+    """The files of both splits that match, sorted by name; none where there are none."""
+    folder = Path(data_dir)
+    return sorted([*folder.glob(pattern), *folder.glob(str(Path(pattern).with_suffix(PLAIN)))])
 
 
 def read_srgb(path: Path) -> np.ndarray:
@@ -37,6 +48,8 @@ def read_srgb(path: Path) -> np.ndarray:
 
 def read_environment(path: Path) -> np.ndarray:
     """An equirectangular EXR as float32 linear RGB [H, W, 3], row 0 up. Raises Id2rError when it cannot be read."""
+    if path.suffix == PLAIN:
+        return np.load(path).astype(np.float32)
     # OpenCV asks this switch when it meets its first EXR.
     os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

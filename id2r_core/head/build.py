@@ -15,8 +15,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..conventions import zup_to_yup
-from ..geometry.mesh import catmull_clark, linear_subdivision, triangulate
+from ..geometry.mesh import triangulate
 from ..geometry.rasterize import rasterize
+from ..geometry.subdivide import catmull_clark, linear_subdivision
 from .landmark_map import find_landmarks
 from .model import HEAD_FILE, PARTS, fine_vertices
 from .region_map import make_regions

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -115,6 +114,8 @@ def _wide(array: np.ndarray) -> np.ndarray:
 
 def fine_vertices(arrays: dict, vertices: np.ndarray) -> np.ndarray:
     """Coarse vertices [N, 3] -> fine vertices [Nf, 3] with the arrays of a head file under construction."""
+    import scipy.sparse  # here, because only building the file needs it
+
     row, column = arrays["subdivision_index"]
     matrix = scipy.sparse.coo_matrix((arrays["subdivision_value"], (row, column))).tocsr()
     return (matrix @ vertices).astype(np.float32)

@@ -62,7 +62,7 @@ def test_parts_become_groups_and_slots(made):
 
 def test_subdivision_is_the_core_s(made):
     """Positions by Catmull-Clark and uv by straight halves, or the texture would swim over the skin."""
-    from id2r_core.geometry.mesh import catmull_clark, linear_subdivision
+    from id2r_core.geometry.subdivide import catmull_clark, linear_subdivision
 
     arrays = head_arrays()
     skin = arrays["part"] < 4
