@@ -103,8 +103,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--portraits", action="store_true", help="only render the head, to DIR/<hdri>.png each")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     options = parser.parse_args(arguments)
-    events = _take_standard_output()
-    _end_at_interrupt(options.out_dir)
+    events = take_standard_output()
+    end_at_interrupt(options.out_dir)
     try:
         renders = tuple(filter(None, options.renders.split(",")))
         for name in renders:
@@ -118,11 +118,11 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_CANCELLED
     finally:
-        _remove_partials(options.out_dir)
+        remove_partials(options.out_dir)
     return 0
 
 
-def _end_at_interrupt(folder: Path) -> None:
+def end_at_interrupt(folder: Path) -> None:
     """End the process at once at Ctrl-C: Cycles does not come back to Python before the picture is done."""
     receiving, sending = socket.socketpair()
     sending.setblocking(False)
@@ -131,19 +131,19 @@ def _end_at_interrupt(folder: Path) -> None:
     def watch(keep_open: socket.socket) -> None:
         while receiving.recv(1) != bytes([signal.SIGINT]):
             pass
-        _remove_partials(folder)
+        remove_partials(folder)
         print("\nCancelled; nothing half-written was left.", file=sys.stderr, flush=True)
         os._exit(EXIT_CANCELLED)
 
     threading.Thread(target=watch, args=(sending,), daemon=True).start()
 
 
-def _remove_partials(folder: Path) -> None:
+def remove_partials(folder: Path) -> None:
     for partial in folder.glob(".*.partial.*"):
         partial.unlink(missing_ok=True)
 
 
-def _take_standard_output():
+def take_standard_output():
     """Keep standard output for ourselves; what Blender writes there goes nowhere."""
     own = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -17,9 +17,9 @@ EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
 USAGE = """usage: python -m id2r_core COMMAND ...
 
   reconstruct PHOTO   one photo in, a fitted head and its reflectance maps out
-  capture ...         the virtual capture stage: `capture preview` draws its sheets
+  capture ...         the virtual capture stage: `capture preview`, `capture validation`
   train ...           train a weight pack, stage by stage
-  evaluate ...        measure results: `evaluate likeness`
+  evaluate ...        measure results: `evaluate fair`, `evaluate albedo`, `evaluate all` ...
   pack ...            list, check and describe weight packs
   worker              serve jobs over a pipe (for the add-on)
 
@@ -87,11 +87,9 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
 
 
 def capture(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] != "preview":
-        raise Id2rError("The capture command needs to know what to do.", "Use: python -m id2r_core capture preview ...")
-    from .capture.preview import main as preview
+    from .capture.cli import main as capture_main
 
-    return preview(arguments[1:])
+    return capture_main(arguments)
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -101,13 +99,9 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] != "likeness":
-        raise Id2rError(
-            "`evaluate` needs the name of a measurement.", "Try: python -m id2r_core evaluate likeness --help"
-        )
-    from .evaluate.likeness import main as likeness_main
+    from .evaluate.cli import main as evaluate_main
 
-    return likeness_main(arguments[1:])
+    return evaluate_main(arguments)
 
 
 def pack(arguments: Sequence[str]) -> int:

@@ -1,6 +1,5 @@
 """The capture stage on a tiny synthetic data directory: painted skins, flat environments, no files from elsewhere."""
 
-import os
 import zlib
 from dataclasses import replace
 
@@ -14,30 +13,15 @@ from id2r_core.capture.light import light_scene, load_environments, reflected_li
 from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
 from id2r_core.capture.render import Surface, camera_rays
-from id2r_core.capture.skins import CROP_HEIGHT, CROP_WIDTH
 from id2r_core.capture.sources import SPLITS, list_sources, split_of
 from id2r_core.capture.subjects import Casting
 from id2r_core.capture.teeth import with_teeth
 from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_linear
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
+from tests.capture_data import write_data
 
 SIZE = 64
-
-
-def names_of(split: str, stem: str, count: int) -> list[str]:
-    """File names that fall into a split."""
-    return [name for name in (f"{stem}{i}" for i in range(200)) if split_of(name) == split][:count]
-
-
-def paint_skin(seed: int) -> np.ndarray:
-    """A skin with low-frequency blotches and fine grain, [H, W, 3] uint8 BGR."""
-    random = np.random.default_rng(seed)
-    height, width = CROP_WIDTH // 4, CROP_HEIGHT // 4
-    blotches = cv2.resize(random.normal(0, 6, (6, 10, 1)).astype(np.float32), (width, height))[..., None]
-    grain = random.normal(0, 3, (height, width, 1))
-    base = np.array([120.0, 145.0, 190.0]) - 60 * (seed % 2)
-    return (base + blotches + grain).clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,21 +35,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"
-    root = tmp_path_factory.mktemp("data")
-    (root / "makehuman" / "skins").mkdir(parents=True)
-    (root / "hdri").mkdir()
-    for split in SPLITS:
-        for i, name in enumerate(
-            names_of(split, "young_lightskinned_female", 2) + names_of(split, "old_darkskinned_male", 1)
-        ):
-            cv2.imwrite(str(root / "makehuman" / "skins" / f"{name}.jpg"), paint_skin(i))
-        for i, name in enumerate(names_of(split, "sky", 2)):
-            sky = np.full((32, 64, 3), 0.3, np.float32)
-            sky[:16] *= 3
-            sky[8, 20 + 20 * i] = 50.0
-            cv2.imwrite(str(root / "hdri" / f"{name}.exr"), sky)
-    return root
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
     paths = list_sources(data_dir, "hdri/*.exr", split)
     directions, solid_angle = sky_pixels(SKY_HEIGHT)
     skies, backdrops = [], []
-    for image in [_muted(read_environment(path)) for path in paths] + _studios():
+    for image in [muted(read_environment(path)) for path in paths] + _studios():
         sky = cv2.resize(image, (SKY_WIDTH, SKY_HEIGHT), interpolation=cv2.INTER_AREA)
         weight = solid_angle.numpy().reshape(SKY_HEIGHT, SKY_WIDTH, 1) / (4 * math.pi)
         scale = max(float(((sky * weight).sum((0, 1)) * LUMINANCE).sum()), 1e-6)
@@ -82,7 +82,7 @@ def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
     )
 
 
-def _muted(image: np.ndarray) -> np.ndarray:
+def muted(image: np.ndarray) -> np.ndarray:
     """An environment whose mean colour is at most MOST_COLOUR from grey: nobody is photographed in violet light."""
     mean = image.mean((0, 1))
     far = mean.max() / max(float(mean @ LUMINANCE), 1e-6)
@@ -182,11 +182,11 @@ def choose_environments(dice: Dice, environments: Environments) -> tuple[Tensor,
     chosen = np.where(in_studio, outside + dice.integers(STUDIOS), dice.integers(outside))
     heading = dice.uniform(-math.pi, math.pi) * np.where(in_studio, 0.1, 1.0)
     tilt = dice.normal(math.radians(TILT_DEGREES), 2)
-    turns = [_about(0, a) @ _about(2, b) @ _about(1, h) for h, (a, b) in zip(heading, tilt, strict=True)]
+    turns = [about(0, a) @ about(2, b) @ about(1, h) for h, (a, b) in zip(heading, tilt, strict=True)]
     return torch.from_numpy(chosen).to(environments.sky.device), torch.stack(turns).to(environments.sky.device)
 
 
-def _about(axis: int, angle: float) -> Tensor:
+def about(axis: int, angle: float) -> Tensor:
     """The rotation [3, 3] by `angle` radians about x, y or z."""
     i, j = (axis + 1) % 3, (axis + 2) % 3
     turn = torch.eye(3)

@@ -166,7 +166,7 @@ def see_surface(
     smooth = functional.normalize(seen[:, :3].permute(0, 2, 3, 1), dim=-1, eps=1e-6)
     slope = sampled[:, 5:7] * ~is_eye
     to_camera = -camera_rays(cameras)
-    normal = _with_meso_detail(smooth, slope, fragments, vertices, mesh)
+    normal = tilt_by_height(smooth, slope, fragments, vertices, mesh.faces, mesh.uv, mesh.faces_uv)
     mask = fragments.mask
     strands = (sampled[:, 5:6] * 1e3).tanh()  # the meso slope of the skin below gives hair a grain
     is_hair = ((seen[:, 7:8] + 0.1 * strands) > 0.5) & mask & ~is_eye
@@ -240,21 +240,23 @@ def camera_rays(cameras: Camera) -> Tensor:
     return torch.einsum("bij,bhwi->bhwj", cameras.view_from_world[:, :3, :3], view)
 
 
-def _with_meso_detail(
-    smooth: Tensor, slope: Tensor, fragments: Fragments, vertices: Tensor, mesh: RenderMesh
+def tilt_by_height(
+    smooth: Tensor, slope: Tensor, fragments: Fragments, vertices: Tensor, faces: Tensor, uv: Tensor, faces_uv: Tensor
 ) -> Tensor:
-    """Tilt the smooth normals against the surface gradient of the meso height (Mikkelsen 2010), [B, H, W, 3].
+    """Tilt smooth normals [B, H, W, 3] against the surface gradient of a height (Mikkelsen 2010); same shape, unit.
+
+    slope [B, 2, H, W] is the growth of the height along u and v; vertices [B, N, 3], uv [U, 2] with their triangles.
 
     The gradient of u and v on a flat triangle with unit normal n and area A is the sum of the corners' values times
     n x (opposite edge) / 2A.
     """
     image, row, column = (fragments.face >= 0).nonzero(as_tuple=True)
     face = fragments.face[image, row, column]
-    corner = vertices[image[:, None], mesh.faces[face]]  # [P, 3, 3]
-    uv = mesh.uv[mesh.faces_uv[face]]  # [P, 3, 2]
+    corner = vertices[image[:, None], faces[face]]  # [P, 3, 3]
+    corner_uv = uv[faces_uv[face]]  # [P, 3, 2]
     edge_1, edge_2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     normal = torch.linalg.cross(edge_1, edge_2)
-    du, dv = uv[:, 1:, 0] - uv[:, :1, 0], uv[:, 1:, 1] - uv[:, :1, 1]  # [P, 2]
+    du, dv = (corner_uv[:, 1:, k] - corner_uv[:, :1, k] for k in range(2))  # [P, 2]
     growth = slope[image, :, row, column]  # [P, 2]
     along_1 = growth[:, 0] * du[:, 0] + growth[:, 1] * dv[:, 0]
     along_2 = growth[:, 0] * du[:, 1] + growth[:, 1] * dv[:, 1]

@@ -1,0 +1,137 @@
+"""`python -m addon.photograph DIR`: the photographs of a validation set, path-traced (Blender as a module).
+
+DIR is what `python -m id2r_core capture validation` has written. A photograph that exists is kept, so that the command
+can be interrupted and called again; none appears half-written.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import batch, image_io, lookdev, mesh_io
+from .core import conventions, errors
+from .result import Result
+
+SAMPLES = 24
+SHOULDER = 0.8  # linear value from which on the camera rolls highlights off
+CORNER_SHADE = 0.1  # how much darker than their middle the corners of a photograph are
+
+
+def photograph(folder: Path, samples: int, progress) -> int:
+    """Render what is missing of the set's photographs; returns how many were made. Raises Id2rError for a foreign folder."""
+    index = read_index(folder)
+    missing = [
+        (scene, photo)
+        for scene in index["scenes"]
+        for photo in scene["photos"]
+        if not (folder / photo["file"]).is_file()
+    ]
+    missing.sort(key=lambda pair: pair[1]["subject"])  # each head is opened once
+    opened = None
+    for number, (scene, photo) in enumerate(missing):
+        progress("photograph", number, len(missing))
+        if photo["subject"] != opened:
+            subject = folder / "subjects" / photo["subject"]
+            made, data = batch.open_result(subject, batch.silent), mesh_io.read_head(subject / "head.npz")
+            opened = photo["subject"]
+        pose(made, data, photo, index["size"])
+        lookdev.set_render(bpy.context.scene, (index["size"],) * 2, samples)
+        lookdev.set_hdri(bpy.context.scene, str(folder / scene["light"]))
+        write_photo(folder / photo["file"], develop(render_linear(bpy.context.scene), scene["gain"]))
+    if missing:
+        progress("photograph", len(missing), len(missing))
+    return len(missing)
+
+
+def read_index(folder: Path) -> dict:
+    """validation.json of a set. Raises Id2rError when it is missing or not one."""
+    path = folder / "validation.json"
+    if not path.is_file():
+        raise errors.Id2rError(
+            f"There is no validation.json in '{folder}'.", "Run: python -m id2r_core capture validation"
+        )
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise errors.Id2rError(f"'{path}' is not JSON ({error}).", "Write the set again.") from error
+    if not {"size", "subjects", "scenes"} <= set(index):
+        raise errors.Id2rError(f"'{path}' lists no scenes.", "Write the set again with this version of ID2R.")
+    return index
+
+
+def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
+    """Give the head the photograph's expression and look through the photograph's camera."""
+    scene = bpy.context.scene
+    scene.frame_set(lookdev.PORTRAIT_FRAME)
+    for key in made.objects.head.data.shape_keys.key_blocks[1:]:
+        if key.name != mesh_io.PHOTO_KEY:
+            key.value = photo["expression"].get(key.name, 0.0)
+    scene.timeline_markers.clear()  # they would bring their own cameras back
+    at = replace(
+        data,
+        camera_view_from_world=np.array(photo["view_from_world"]),
+        camera_focal=photo["focal"],
+        camera_principal=np.array(photo["principal"]),
+        photo_size=(size, size),
+    )
+    scene.camera = lookdev.add_photo_camera(made.collection, at, made.photo.data.background_images[0].image)
+
+
+def render_linear(scene: bpy.types.Scene) -> np.ndarray:
+    """Scene-linear radiance [H, W, 3], first row at the top."""
+    scene.render.image_settings.file_format = "OPEN_EXR"
+    scene.render.image_settings.color_mode = "RGB"
+    with tempfile.TemporaryDirectory() as folder:
+        scene.render.filepath = str(Path(folder) / "render.exr")
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+        return image_io.read_pixels(Path(scene.render.filepath))[..., :3]
+
+
+def develop(linear: np.ndarray, gain: Sequence[float]) -> np.ndarray:
+    """What the camera stores, sRGB [H, W, 3]: exposure and white balance, a soft shoulder, darker corners."""
+    size = linear.shape[0]
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
+    corners = 1 - CORNER_SHADE / 2 * (axis[:, None] ** 2 + axis[None] ** 2)
+    exposed = linear * np.float32(gain) * corners[..., None]
+    over = (exposed - SHOULDER).clip(0) / (1 - SHOULDER)
+    return conventions.linear_to_srgb(exposed.clip(0, SHOULDER) + (1 - SHOULDER) * np.tanh(over))
+
+
+def write_photo(path: Path, srgb: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial.png")
+    image_io.write_png(partial, srgb)
+    os.replace(partial, path)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m addon.photograph", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what `id2r_core capture validation` has written")
+    parser.add_argument("--samples", type=int, default=SAMPLES, metavar="N", help="a pixel (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    folder = options.folder.absolute()  # Blender reads relative paths in its own way
+    batch.end_at_interrupt(folder / "photos")
+    try:
+        with batch.take_standard_output() as own:
+            made = photograph(folder, options.samples, batch.print_progress)
+            print(f"{made} photographs made in {folder / 'photos'}.", file=own)
+    except errors.Id2rError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return batch.EXIT_CANCELLED
+    finally:
+        batch.remove_partials(folder / "photos")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
