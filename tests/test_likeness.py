@@ -1,5 +1,3 @@
-import json
-
 import cv2
 import numpy as np
 import onnx
@@ -7,7 +5,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from id2r_core.errors import Id2rError
-from id2r_core.evaluate.likeness import Judge, main
+from id2r_core.evaluate.judge import Judge
+from id2r_core.evaluate.likeness import score
 from id2r_core.photo import Photo
 
 
@@ -43,9 +42,7 @@ def write(path, srgb):
 
 
 def likeness(people, judge_file):
-    folders = ["--portraits", str(people / "portraits"), "--results", str(people / "results")]
-    assert main([*folders, "--judge", str(judge_file)]) == 0
-    return json.loads((people / "results" / "likeness.json").read_text())["variants"]
+    return score(people / "results", people / "portraits", Judge(judge_file))
 
 
 def test_the_same_face_is_alike_and_found_first(people, judge_file):

@@ -1,1 +1,1 @@
-"""Measuring results: likeness so far. Nothing here takes part in training or at run time."""
+"""Measuring results (`cli` is the door). Nothing here takes part in training or at run time."""

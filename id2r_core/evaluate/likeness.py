@@ -1,50 +1,90 @@
-"""Likeness of rendered heads to their photos, by a face recogniser that takes no part in making them.
+"""Likeness of rendered heads to real portraits that training never saw, by a recogniser that takes no part in making them.
 
-    python -m id2r_core evaluate likeness --portraits DIR --results DIR --judge FILE.onnx
-
-RESULTS holds a folder per person and variant, `<name>/<variant>/`, each written by `reconstruct` and with the renders
-`studio.png`, `courtyard.png` ... that `python -m addon.batch DIR --portraits --renders studio,courtyard` leaves there.
+The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles; the reported
+figures are the cosine to the photograph and whether the right person comes first. No picture of them is written elsewhere.
 """
 
-import argparse
-import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ..capture.sources import split_of
 from ..errors import Id2rError
-from ..landmarks import detect_face
-from ..photo import Photo, load_photo
+from ..photo import load_photo
+from ..pipeline import reconstruct
+from ..protocol import Request
+from .blender import render_portraits
+from .context import Context
+from .judge import Judge
+from .report import Report, Table
 
-# The judge's alignment (MobileFaceNet): where the five points lie in its 112 x 112 input, and its normalisation.
-JUDGE_POINTS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
 # The PNGs of a result folder that are not renders.
 NOT_RENDERS = {"diffuse", "specular", "roughness", "normal", "coverage", "photo", "contact_sheet"}
-JUDGE_MEAN, JUDGE_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VARIANTS = {"refined": 1.0, "swapped maps alone": 0.0}
+HDRIS = ("studio", "courtyard")
+EVERY, QUICK_EVERY = 9, 36  # of the portraits that training did not see, sorted by name
+SIZE, SAMPLES = 512, 32
 
 
-class Judge:
-    """A recognition network in ONNX: input 1x3x112x112 RGB, output an embedding."""
+def evaluate_likeness(context: Context) -> Report:
+    """Cosine and rank over some portraits of the test split. Raises Id2rError without portraits or a recogniser."""
+    judge = context.estimator.judge
+    if context.portraits is None or judge is None:
+        raise Id2rError(
+            "Likeness needs real portraits and a recogniser.", "Give --portraits DIR and --judge FILE.onnx."
+        )
+    unseen = [path for path in sorted(context.portraits.glob("*.jpg")) if split_of(path.stem) == "validation"]
+    chosen = unseen[:: QUICK_EVERY if context.quick else EVERY]
+    if not chosen:
+        raise Id2rError(f"'{context.portraits}' holds no portrait of the test split.", "Give the folder of portraits.")
+    results, failures = context.out / "likeness", {}
+    for number, portrait in enumerate(chosen):
+        for variant, strength in VARIANTS.items():
+            context.progress("likeness", number, len(chosen))
+            try:
+                _make(context, portrait, results / portrait.stem / variant, strength)
+            except Id2rError as error:
+                failures[f"portrait {number + 1}"] = error.message
+    table = score(results, context.portraits, judge)
+    rows = [
+        [
+            variant,
+            hdri,
+            len(cell["each"]),
+            cell["mean"],
+            min(cell["each"].values()),
+            max(cell["each"].values()),
+            cell["rank_1"],
+        ]
+        for variant, row in table.items()
+        for hdri, cell in row.items()
+    ]
+    columns = (
+        ("maps", None), ("HDRI", None), ("portraits", 0), ("cosine", 3), ("lowest", 3), ("highest", 3), ("right one first", 2),
+    )  # fmt: skip
+    note = f"Gallery: the photographs of the {len(chosen)} people. Recogniser with sha256 {judge.sha256}."
+    data = f"{len(chosen)} unseen official portraits (every {QUICK_EVERY if context.quick else EVERY}th), Cycles."
+    return Report(
+        "likeness",
+        "Likeness of real people",
+        data,
+        [Table("Cosine of render and photograph", columns, rows, note)],
+        failures=failures,
+    )
 
-    def __init__(self, path: Path):
-        if not path.is_file():
-            raise Id2rError(f"There is no recognition network at '{path}'.", "Give its ONNX file with --judge.")
-        self._net = cv2.dnn.readNetFromONNX(str(path))
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def embed(self, photo: Photo) -> np.ndarray:
-        """Unit vector [D] of the largest face of a picture. Raises Id2rError when there is none."""
-        from skimage.transform import SimilarityTransform
-
-        align = SimilarityTransform.from_estimate(detect_face(photo).five, np.array(JUDGE_POINTS)).params[:2]
-        face = cv2.warpAffine(photo.srgb, align, (112, 112), flags=cv2.INTER_AREA)
-        normalised = (face - np.float32(JUDGE_MEAN)) / np.float32(JUDGE_SPREAD)
-        self._net.setInput(np.ascontiguousarray(normalised.transpose(2, 0, 1)[None]))
-        vector = self._net.forward()[0].copy()
-        return vector / np.linalg.norm(vector)
+def _make(context: Context, portrait: Path, folder: Path, strength: float) -> None:
+    """Maps and renders of one portrait, kept when they are there and of this pack and size."""
+    estimator = context.estimator
+    stamp, wanted = folder / "of.txt", f"{estimator.pack.sha256} {estimator.code} {estimator.size} {strength}"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    device = estimator.pack.device.type
+    reconstruct(
+        Request(str(portrait), str(folder), estimator.pack_name, estimator.size, device=device, refine=strength)
+    )
+    render_portraits(folder, HDRIS, SIZE, SAMPLES)
+    stamp.write_text(wanted)
 
 
 def score(results: Path, portraits: Path, judge: Judge) -> dict:
@@ -75,19 +115,3 @@ def _photo_of(portraits: Path, name: str) -> Path:
     if not found:
         raise Id2rError(f"There is no photo of '{name}' in {portraits}.", "Give the folder the results were made from.")
     return found[0]
-
-
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="id2r_core evaluate likeness", description=__doc__.splitlines()[0])
-    parser.add_argument("--portraits", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--judge", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    judge = Judge(options.judge)
-    table = score(options.results, options.portraits, judge)
-    for variant, row in table.items():
-        cells = ", ".join(f"{hdri} {cell['mean']:.3f} (first {cell['rank_1']:.0%})" for hdri, cell in row.items())
-        print(f"{variant}: {cells}")
-    written = options.results / "likeness.json"
-    written.write_text(json.dumps({"judge_sha256": judge.sha256, "variants": table}, indent=1) + "\n")
-    return 0

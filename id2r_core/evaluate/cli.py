@@ -1,0 +1,154 @@
+"""`python -m id2r_core evaluate NAME ...`: measure, and write tables and figures."""
+
+import argparse
+import datetime
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from ..errors import Id2rError
+from ..protocol import DEVICES
+from .albedo import evaluate_albedo
+from .context import Context
+from .estimate import make_estimator
+from .fair import evaluate_fair
+from .likeness import evaluate_likeness
+from .relight import evaluate_relight
+from .report import Report, save_report
+from .results import write_results
+from .robustness import evaluate_robustness
+from .shape import evaluate_shape
+from .speed import evaluate_speed
+from .swap import evaluate_swap
+
+EVALUATIONS: dict[str, Callable[[Context], Report]] = {
+    "fair": evaluate_fair,
+    "albedo": evaluate_albedo,
+    "relight": evaluate_relight,
+    "shape": evaluate_shape,
+    "swap": evaluate_swap,
+    "robustness": evaluate_robustness,
+    "speed": evaluate_speed,
+    "likeness": evaluate_likeness,
+}
+SIZE, QUICK_SIZE = 1024, 512
+QUICK_PER_TYPE = 2
+DESCRIPTION = """Measure ID2R, its parts and simple rivals.
+
+fair        typology angle by skin type: virtual FAIR, or the real one
+albedo      all maps against the truth; colour, light left in, likeness under the fitted light
+relight     the maps under other environments, against the truth, by Cycles
+shape       the fitted head against the true one; NoW and REALY for those who have them
+swap        ID-Retrieval and pose of the swapped images
+robustness  yaw, resolution, blur, JPEG, occlusion, light, expression
+speed       seconds and memory
+likeness    rendered heads of real portraits against their photographs (needs --portraits and --judge)
+all         everything but likeness, and that too when --portraits and --judge are given
+results     docs/results.md from the committed reports
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one evaluation or all of them. What is done already is read from OUT, so that a stopped run goes on."""
+    options = _parser().parse_args(arguments)
+    if options.name == "results":
+        print(f"Written: {write_results()}")
+        return 0
+    if options.out is None or (options.data is None and options.name != "likeness"):
+        raise Id2rError("--data and --out are needed.", "Give the validation set and a folder for the results.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with closing(Progress()) as progress:
+        size = options.size or (QUICK_SIZE if options.quick else SIZE)
+        estimator = make_estimator(options.pack, size, options.out, options.device, options.judge)
+        context = Context(
+            estimator,
+            options.data or Path(),
+            options.out,
+            progress,
+            quick=options.quick,
+            per_type=options.per_type or (QUICK_PER_TYPE if options.quick else None),
+            hdris=tuple(filter(None, options.hdris.split(","))),
+            portraits=options.portraits,
+        )
+        for name in _names(options):
+            started = time.monotonic()
+            report = EVALUATIONS[name](context)
+            save_report(report, _made_with(context, arguments, name, started), options.out)
+    for name in _names(options):
+        print((options.out / f"{name}.md").read_text(encoding="utf-8"))
+    return 0
+
+
+class Progress:
+    """A bar on standard error that starts anew with every stage."""
+
+    def __init__(self):
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=0, bar_format="{desc:<12} |{bar:32}| {n_fmt}/{total_fmt} {elapsed}", file=sys.stderr)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_description_str(stage)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    if options.name != "all":
+        return [options.name]
+    return [name for name in EVALUATIONS if name != "likeness" or (options.portraits and options.judge)]
+
+
+def _made_with(context: Context, arguments: Sequence[str], name: str, started: float) -> dict:
+    """What a table hangs on besides the code; folders of this machine are named by what they are."""
+    pack = context.estimator.pack
+    return {
+        "command": f"python -m id2r_core evaluate {' '.join(_public(arguments))}",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "pack": {"name": pack.name, "sha256": pack.sha256},
+        "size": context.estimator.size,
+        "quick": context.quick,
+        "judge_sha256": context.estimator.judge.sha256 if context.estimator.judge else None,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _public(arguments: Sequence[str]) -> list[str]:
+    """The arguments with paths replaced by capitals."""
+    shown, previous = [], ""
+    for argument in arguments:
+        is_path = previous in ("--data", "--out", "--judge", "--portraits") or "/" in argument and previous != "--hdris"
+        shown.append(previous.lstrip("-").upper() if is_path else argument)
+        previous = argument
+    return shown
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m id2r_core evaluate",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=[*EVALUATIONS, "all", "results"])
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a validation set (or FAIR, NoW, REALY as published)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where estimates, tables and figures go")
+    parser.add_argument("--pack", default="tiny", metavar="NAME|PATH", help="weight pack (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="few photographs, small maps: five minutes on two cores")
+    parser.add_argument(
+        "--per-type", type=int, metavar="N", help="photographs of each skin type (default: all; quick: 2)"
+    )
+    parser.add_argument("--size", type=int, metavar="N", help="side of the maps (default: 1024; quick: 512)")
+    parser.add_argument("--judge", type=Path, metavar="FILE.onnx", help="a recogniser that took no part in training")
+    parser.add_argument("--portraits", type=Path, metavar="DIR", help="real portraits, for likeness")
+    parser.add_argument("--hdris", default="", metavar="HDRI,HDRI,...", help="environments to relight with")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    return parser

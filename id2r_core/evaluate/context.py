@@ -1,0 +1,60 @@
+"""What every evaluation is given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .estimate import Estimate, Estimator
+from .metrics import Lpips
+from .validation_set import Shot, ValidationSet, read_validation
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """per_type: photographs of each skin type, None for all; hdris: environments to relight with, names or files;
+    portraits: folder of real ones, for likeness."""
+
+    estimator: Estimator
+    data: Path
+    out: Path
+    progress: Progress
+    quick: bool = False
+    per_type: int | None = None
+    hdris: Sequence[str] = ()
+    portraits: Path | None = None
+
+    @cached_property
+    def validation(self) -> ValidationSet:
+        return read_validation(self.data)
+
+    @cached_property
+    def lpips(self) -> Lpips | None:
+        return Lpips() if Lpips.available() else None
+
+    @property
+    def judge_name(self) -> str:
+        judge = self.estimator.judge
+        return f"the recogniser with sha256 {judge.sha256[:12]}" if judge else "the pack's own identity encoder"
+
+    def shots(self) -> tuple[Shot, ...]:
+        """The photographs that are evaluated."""
+        return self.validation.some(self.per_type)
+
+    def estimates(self) -> tuple[list[tuple[Shot, Estimate]], dict[str, str]]:
+        """Every photograph with its estimate, and why others have none."""
+        shots = self.shots()
+        found = self.estimator.all([(shot.name, shot.file) for shot in shots], self.progress)
+        failures = {name: estimate.failed for name, estimate in found.items() if estimate.failed}
+        return [(shot, found[shot.name]) for shot in shots if shot.name not in failures], failures
+
+    def describe(self) -> str:
+        """The data in words."""
+        shots, made = self.shots(), self.validation
+        people = len({shot.subject.name for shot in shots})
+        return (
+            f"{len(shots)} photographs by Cycles of {people} unseen virtual people of all six skin types under "
+            f"{len({shot.hdri for shot in shots})} unseen HDRIs (validation set of {made.date}, seed {made.seed})."
+        )

@@ -1,0 +1,289 @@
+"""The fitted head against scans: distance of the scan's points to the surface after each protocol's alignment.
+
+A data folder in the layout of NoW (Sanyal et al. 2019) or REALY (Chai et al. 2022) is measured by that protocol; the
+validation set by NoW's, its true heads standing in for scans.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from ..errors import Id2rError
+from ..head.atlas import SKIN_PARTS
+from ..head.model import HeadModel
+from .context import Context
+from .report import Report, Table, mean
+
+# Outer and inner corner of the right eye, inner and outer of the left, below the nose, right and left mouth corner:
+# MediaPipe's numbers, and those of the 68-point annotation that REALY's keypoints begin with.
+SEVEN = (33, 133, 362, 263, 2, 61, 291)
+SEVEN_OF_68 = (36, 39, 42, 45, 33, 48, 54)
+CROP_RADIUS, CROP_RISE = 0.7, 0.3  # NoW: (outer eye distance + nose length) / 2 * 1.4; centre up from the nose's base
+REGIONS = ("nose", "mouth", "forehead", "cheek")
+NEIGHBOURS = 16  # triangles that are looked at, by their centres
+ROUNDS, STILL = 60, 1e-7  # of the alignment; relative change that ends it
+MILLIMETRES = 1000.0
+NOW_INDEX = "imagepathsvalidation.txt"
+REALY_SCANS, REALY_KEYPOINTS, REALY_SCALE = "REALY_scan_region", "REALY_HIFI3D_keypoints", "metrical_scale.txt"
+HINT_NOW = "Lay the benchmark out as its evaluation code wants it."
+
+
+@dataclass(frozen=True)
+class Surface:
+    """vertices [N, 3], faces [F, 3] triangles; landmarks [7, 3] in the order of SEVEN."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    landmarks: np.ndarray
+
+    def moved(self, scale: float, rotation: np.ndarray, shift: np.ndarray) -> "Surface":
+        """Every point x becomes scale * rotation @ x + shift."""
+        place = lambda points: scale * points @ rotation.T + shift
+        return Surface(place(self.vertices), self.faces, place(self.landmarks))
+
+
+def evaluate_shape(context: Context) -> Report:
+    """NoW, REALY or the validation set, as the data folder has it."""
+    if (context.data / NOW_INDEX).is_file():
+        return _now(context)
+    if (context.data / REALY_SCANS).is_dir():
+        return _realy(context)
+    return _virtual(context)
+
+
+# ---- geometry ----
+
+
+def closest_points(points: np.ndarray, surface: Surface) -> np.ndarray:
+    """The nearest point of the surface to each of points [P, 3], among the triangles whose centres are nearest."""
+    corners = surface.vertices[surface.faces]  # [F, 3, 3]
+    count = min(NEIGHBOURS, len(corners))
+    _, near = cKDTree(corners.mean(1)).query(points, k=count)
+    candidates = corners[near.reshape(len(points), count)]  # [P, K, 3, 3]
+    found = closest_on_triangles(points[:, None], candidates)
+    best = np.square(found - points[:, None]).sum(-1).argmin(1)
+    return found[np.arange(len(points)), best]
+
+
+def closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Nearest points [..., 3] of triangles [..., 3, 3] to points [..., 3]: in the plane, else on an edge."""
+    a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
+    normal = np.cross(b - a, c - a)
+    size = np.maximum(np.square(normal).sum(-1, keepdims=True), 1e-30)
+    on_plane = point - ((point - a) * normal).sum(-1, keepdims=True) / size * normal
+    inside = np.ones(on_plane.shape[:-1], bool)
+    best, least = on_plane, np.full(inside.shape, np.inf)
+    for start, end in ((a, b), (b, c), (c, a)):
+        along = end - start
+        inside &= (np.cross(along, on_plane - start) * normal).sum(-1) >= 0
+        share = ((point - start) * along).sum(-1) / np.maximum(np.square(along).sum(-1), 1e-30)
+        on_edge = start + share.clip(0, 1)[..., None] * along
+        distance = np.square(on_edge - point).sum(-1)
+        best = np.where((distance < least)[..., None], on_edge, best)
+        least = np.minimum(distance, least)
+    return np.where(inside[..., None], on_plane, best)
+
+
+def similarity(target: np.ndarray, source: np.ndarray, with_scale: bool = True) -> tuple[float, np.ndarray, np.ndarray]:
+    """Scale, rotation [3, 3] and shift [3] that bring source [P, 3] to target, least squares (Umeyama 1991)."""
+    target_mean, source_mean = target.mean(0), source.mean(0)
+    t, s = target - target_mean, source - source_mean
+    u, strength, v = np.linalg.svd(t.T @ s)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
+    rotation = u @ np.diag(sign) @ v
+    scale = float((strength * sign).sum() / np.square(s).sum()) if with_scale else 1.0
+    return scale, rotation, target_mean - scale * rotation @ source_mean
+
+
+def align(surface: Surface, scan: np.ndarray, landmarks: np.ndarray, with_scale: bool) -> Surface:
+    """First by the landmarks, always with scale, then by the scan's points and their nearest points in turn (ICP)."""
+    surface = surface.moved(*similarity(landmarks, surface.landmarks))
+    last = np.inf
+    for _ in range(ROUNDS):
+        nearest = closest_points(scan, surface)
+        error = np.square(nearest - scan).sum(1).mean()
+        if last - error < STILL * error:
+            break
+        last = error
+        surface = surface.moved(*similarity(scan, nearest, with_scale))
+    return surface
+
+
+def distances(surface: Surface, scan: np.ndarray) -> np.ndarray:
+    """Distance of every point of the scan [P, 3] to the surface, [P]."""
+    return np.linalg.norm(closest_points(scan, surface) - scan, axis=1)
+
+
+def now_crop(points: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The scan's points that NoW measures: a ball round the middle of the face."""
+    bridge, base = (landmarks[1] + landmarks[2]) / 2, landmarks[4]
+    centre = base + CROP_RISE * (bridge - base)
+    radius = CROP_RADIUS * (np.linalg.norm(landmarks[0] - landmarks[3]) + np.linalg.norm(bridge - base))
+    return points[np.linalg.norm(points - centre, axis=1) <= radius]
+
+
+def head_surface(model: HeadModel, vertices) -> Surface:
+    """The skin of a head [N, 3] (metres) as a surface of the fine mesh with its seven landmarks."""
+    coarse = torch.as_tensor(np.asarray(vertices), dtype=torch.float32).to(model.neutral)
+    fine = model.subdivide(coarse[None])
+    marks = model.landmarks(fine)[0, list(SEVEN)].double().numpy(force=True)
+    faces = model.faces[model.faces_of(*SKIN_PARTS)].numpy(force=True)
+    return Surface(fine[0].double().numpy(force=True), faces, marks)
+
+
+# ---- the validation set ----
+
+
+def _virtual(context: Context) -> Report:
+    pairs, failures = context.estimates()
+    model = context.estimator.model
+    mean_head = head_surface(model, model.neutral.cpu())
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for number, (shot, estimate) in enumerate(pairs):
+        context.progress("shape", number, len(pairs))
+        truth = head_surface(model, shot.subject.vertices())
+        scan = now_crop(truth.vertices[np.unique(truth.faces)], truth.landmarks)
+        for name, surface in (("ID2R", head_surface(model, estimate.own_vertices())), ("mean head", mean_head)):
+            found[name].append(distances(align(surface, scan, truth.landmarks, with_scale=True), scan))
+    rows = [_summary(name, each) for name, each in found.items()]
+    note = (
+        "NoW's protocol: crop of the face, seven landmarks, then similarity by nearest points; the true head of the "
+        "virtual person takes the place of the scan. One topology on both sides makes it easier than real NoW."
+    )
+    return Report(
+        "shape",
+        "Shape",
+        context.describe(),
+        [Table("Distance to the true head in mm", SUMMARY, rows, note)],
+        failures=failures,
+    )
+
+
+SUMMARY = (("head", None), ("photographs", 0), ("median", 3), ("mean", 3), ("standard deviation", 3))
+
+
+def _summary(name: str, each: Sequence[np.ndarray]) -> list:
+    together = np.concatenate(each) * MILLIMETRES
+    return [name, len(each), float(np.median(together)), float(together.mean()), float(together.std())]
+
+
+# ---- NoW ----
+
+
+@dataclass(frozen=True)
+class NowPhoto:
+    """One line of NoW's list."""
+
+    name: str
+    challenge: str
+    image: Path
+    scan: Path
+    points: Path
+
+
+def read_now(folder: Path) -> list[NowPhoto]:
+    """`imagepathsvalidation.txt`, `iphone_pictures/`, `scans/`, `scans_lmks_onlypp/`, as NoW's evaluation code has them."""
+    photos = []
+    for line in (folder / NOW_INDEX).read_text(encoding="utf-8").split():
+        subject, challenge, file = line.split("/")[-3:]
+        image = _one_of(folder, f"**/iphone_pictures/{subject}/{challenge}/{file}")
+        scan = _one_of(folder, f"scans/{subject}/*.obj")
+        points = _one_of(folder, f"scans_lmks_onlypp/{subject}/*.pp")
+        photos.append(NowPhoto(f"{subject}-{challenge}-{Path(file).stem}", challenge, image, scan, points))
+    return photos
+
+
+def _one_of(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise Id2rError(f"'{folder}' holds no {pattern}.", HINT_NOW)
+    return found[0]
+
+
+def read_picked_points(path: Path) -> np.ndarray:
+    """The seven points of a MeshLab .pp file, [7, 3]."""
+    try:
+        points = [[float(each.get(axis)) for axis in "xyz"] for each in ElementTree.parse(path).iter("point")]
+    except (ElementTree.ParseError, TypeError, ValueError) as error:
+        raise Id2rError(f"'{path}' is not a file of picked points ({error}).", HINT_NOW) from error
+    if len(points) != len(SEVEN):
+        raise Id2rError(f"'{path}' holds {len(points)} points, not {len(SEVEN)}.", HINT_NOW)
+    return np.array(points)
+
+
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [N, 3] and triangles [F, 3] of a Wavefront OBJ; polygons become fans."""
+    vertices, faces = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, *rest = line.split() or [""]
+        if word == "v":
+            vertices.append([float(value) for value in rest[:3]])
+        elif word == "f":
+            corners = [int(value.split("/")[0]) - 1 for value in rest]
+            faces += [[corners[0], *pair] for pair in pairwise(corners[1:])]
+    if not vertices:
+        raise Id2rError(f"'{path}' holds no vertices.", "Give a Wavefront OBJ.")
+    return np.array(vertices), np.array(faces, int).reshape(-1, 3)
+
+
+def _now(context: Context) -> Report:
+    photos = read_now(context.data)
+    estimates = context.estimator.all([(photo.name, photo.image) for photo in photos], context.progress)
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for photo in photos:
+        if estimates[photo.name].failed:
+            continue
+        landmarks = read_picked_points(photo.points)
+        scan = now_crop(read_obj(photo.scan)[0], landmarks) / MILLIMETRES  # NoW's scans are in millimetres
+        fitted = head_surface(context.estimator.model, estimates[photo.name].own_vertices())
+        distance = distances(align(fitted, scan, landmarks / MILLIMETRES, with_scale=True), scan)
+        found[photo.challenge].append(distance)
+        found["all"].append(distance)
+    rows = [_summary(name, each) for name, each in sorted(found.items())]
+    table = Table("NoW, non-metrical: distance of the scan to the fitted head in mm", SUMMARY, rows)
+    failures = {name: estimate.failed for name, estimate in estimates.items() if estimate.failed}
+    return Report("shape", "Shape, NoW", f"{len(photos)} photographs of the NoW benchmark.", [table], failures=failures)
+
+
+# ---- REALY ----
+
+
+def _realy(context: Context) -> Report:
+    """Regions one by one: seven keypoints with scale, then rigidly by the region's points and their nearest points."""
+    photos = sorted((context.data / "images").glob("*.*"))
+    if not photos:
+        raise Id2rError(
+            f"'{context.data}' holds no images/.", "Put REALY's photographs there, named by the scan's number."
+        )
+    estimates = context.estimator.all([(photo.stem, photo) for photo in photos], context.progress)
+    scale = np.loadtxt(context.data / REALY_SCALE, ndmin=1)
+    found: dict[str, list[float]] = defaultdict(list)
+    for photo in (photo for photo in photos if not estimates[photo.stem].failed):
+        number = int(photo.stem.split("_")[0])
+        landmarks = read_obj(context.data / REALY_KEYPOINTS / f"{number}.obj")[0][list(SEVEN_OF_68)]
+        fitted = head_surface(context.estimator.model, estimates[photo.stem].own_vertices())
+        for region in REGIONS:
+            scan = read_obj(context.data / REALY_SCANS / str(number) / f"{region}.obj")[0]
+            aligned = align(fitted, scan, landmarks, with_scale=False)
+            found[region].append(float(distances(aligned, scan).mean() * scale[number - 1]))
+    rows = [
+        [region, mean(found[region]), float(np.std(found[region], ddof=1)) if len(found[region]) > 1 else None]
+        for region in REGIONS
+    ]
+    rows.append(["all", mean([row[1] for row in rows]), None])
+    note = (
+        "Point to surface after REALY's global and regional alignment. Its last step, a non-rigid correspondence (bICP), "
+        "is left out, so that these figures lie below REALY's own NMSE: do not put them in one table."
+    )
+    table = Table("REALY's regions, mm", (("region", None), ("mean", 3), ("standard deviation", 3)), rows, note)
+    failures = {name: estimate.failed for name, estimate in estimates.items() if estimate.failed}
+    return Report(
+        "shape", "Shape, REALY", f"{len(photos)} photographs of the REALY benchmark.", [table], failures=failures
+    )
