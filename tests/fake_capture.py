@@ -57,7 +57,7 @@ class FakeStage:
     """Subject i is a disc whose colour is its tone and whose radius is its only other parameter."""
 
     def __init__(self, size: int):
-        self.size = size
+        self.size, self.device = size, torch.device("cpu")
 
     def subjects(self, indices) -> FakeSubjects:
         index = torch.tensor(list(indices))

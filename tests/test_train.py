@@ -1,25 +1,39 @@
 import json
+import shutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 import zlib
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fake_capture import MICRO, FakeStage, fake_run
+from safetensors.torch import save_file
 
 from id2r_core.configs import PRESETS, TRAIN_STAGES
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
+from id2r_core.nets import build_nets
+from id2r_core.nets.identity_encoder import IdentityEncoder
 from id2r_core.packs import cli as pack_cli
 from id2r_core.packs import load_pack
-from id2r_core.train import augment, cli, losses
+from id2r_core.train import augment, checkpoint, cli, losses
+from id2r_core.train import pool as pool_module
+from id2r_core.train.carry import collect_run, restore_run
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
-from id2r_core.train.pool import _only_filler, fill_pool, growing_pool, open_pool, pool_folder
+from id2r_core.train.plan import stage_cost
+from id2r_core.train.pool import MemoryPool, _only_filler, fill_pool, growing_pool, open_pool, pool_folder
 from id2r_core.train.portraits import Portraits, is_test
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -56,7 +70,7 @@ def test_all_stages_run_in_order_and_leave_loadable_state(run):
     assert "| diffuse |" in (folder / "README.md").read_text()
     average = without_prefix("average/swapper", load_checkpoint(run[1] / "swapper" / CHECKPOINT)[0])
     for key, tensor in pack.nets.swapper.state_dict().items():
-        assert torch.allclose(tensor, average[key], rtol=1e-3, atol=1e-5)
+        assert torch.allclose(tensor.float(), average[key].float(), rtol=1e-3, atol=1e-5)
     assert not [path for path in run[1].rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".partial")]
 
 
@@ -81,7 +95,9 @@ def test_resuming_gives_the_same_curve(run, monkeypatch):
     halves, _ = load_checkpoint(out / "codebook" / CHECKPOINT)
     assert halves.keys() == whole.keys()
     for name, tensor in whole.items():
-        assert torch.allclose(tensor.float(), halves[name].float(), atol=1e-6), name
+        # What the curve follows from is kept exactly; the averages once went through half precision.
+        tolerance = 1e-3 if name.startswith("average/") else 1e-6
+        assert torch.allclose(tensor.float(), halves[name].float(), atol=tolerance), name
 
 
 def test_a_run_is_not_overwritten_without_resume(run):
@@ -128,7 +144,7 @@ def test_the_average_follows_the_weights_slowly_and_is_what_later_stages_load(ru
     now, average = (without_prefix(f"{kind}/fusion", tensors)["weight"] for kind in ("now", "average"))
     assert now < average < now + 0.1
     with loop.averaged():
-        assert torch.equal(net.weight.detach(), average)
+        assert torch.allclose(net.weight.detach(), average.float(), atol=1e-3)
     assert torch.equal(net.weight.detach(), now)
 
 
@@ -170,7 +186,7 @@ def test_pool_grows_where_it_stopped_and_only_one_process_fills_it(tmp_path):
 
 def test_a_full_pool_needs_no_capture_stage(run):
     data, out = run
-    with growing_pool(MICRO, data, out, 0, torch.device("cpu")) as pool:
+    with growing_pool(Task(MICRO, data, out)) as pool:
         assert pool.count() == MICRO.pool.subjects
 
 
@@ -184,7 +200,7 @@ def test_cheeks_are_read_where_an_aligned_crop_has_them():
     image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
     image[:, 0, 145:170, 70:98] = 200
     image[:, 0, 145:170, 158:186] = 200
-    cheeks = Portraits(image, ("a",)).cheeks(torch.tensor([0]))
+    cheeks = Portraits(image, ("a",), 256).cheeks(torch.tensor([0]))
     assert cheeks[0].tolist() == pytest.approx([200 / 255, 0.0, 0.0])
 
 
@@ -205,16 +221,199 @@ def test_developing_keeps_the_range_and_changes_colours():
     assert torch.allclose(black, torch.full_like(black, -1.0), atol=1e-5)
 
 
-def test_a_checkpoint_is_never_half_written(tmp_path):
+def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, {"a": torch.ones(2)}, {"step": 1})
     with pytest.raises(TypeError):
         save_checkpoint(path, {"a": torch.zeros(2)}, {"step": object()})
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, {"a": torch.zeros(2)}, {"step": 2})
     tensors, state = load_checkpoint(path)
     assert tensors["a"].sum() == 2 and state == {"step": 1}
-    path.write_bytes(path.read_bytes()[:-3])
+    save_checkpoint(path, {"a": torch.zeros(2)}, {"step": 3})
+    shards = list(tmp_path.glob("*.safetensors"))
+    assert len(shards) == 1 and load_checkpoint(path)[1] == {"step": 3}  # what was left over is gone
+    shards[0].write_bytes(shards[0].read_bytes()[:-3])
     with pytest.raises(Id2rError, match="cannot be read"):
         load_checkpoint(path)
+
+
+def test_a_checkpoint_comes_in_small_shards_and_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 2**18)
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 2**17)
+    tensors = {"a": torch.randn(300, 401), "b": torch.arange(7), "now/c": torch.randn(5, 5).half()}
+    tensors |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(3.0), "channels": torch.randn(2, 3, 4, 4)}
+    tensors["channels"] = tensors["channels"].to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / CHECKPOINT, tensors, {})
+    shards = list(tmp_path.glob("*.safetensors"))
+    assert len(shards) >= 3 and all(path.stat().st_size <= 2**18 for path in shards)
+    loaded, _ = load_checkpoint(tmp_path / CHECKPOINT)
+    assert loaded.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert loaded[name].dtype == tensor.dtype and torch.equal(loaded[name], tensor)
+    assert set(load_checkpoint(tmp_path / CHECKPOINT, "now/")[0]) == {"now/c"}
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    save_file({"average/net/a": torch.ones(2)}, tmp_path / CHECKPOINT, metadata={"state": json.dumps({"step": 7})})
+    tensors, state = load_checkpoint(tmp_path / CHECKPOINT)
+    assert tensors["average/net/a"].sum() == 2 and state == {"step": 7}
+    save_checkpoint(tmp_path / CHECKPOINT, {"b": torch.zeros(1)}, {"step": 8})
+    assert load_checkpoint(tmp_path / CHECKPOINT)[1] == {"step": 8} and not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_pool_in_memory_answers_like_one_on_disk(run):
+    stage, disk = FakeStage(MICRO.size), open_pool(pool_folder(run[1], "train"))
+    memory = MemoryPool(MICRO, stage, 6)
+    memory.fill(4)
+    assert memory.count() == 4
+    while memory.count() < 6:
+        memory.render_on()
+        time.sleep(0.01)
+    memory.render_on()
+    assert memory.count() == 6
+    subject, which = torch.tensor([5, 0, 3]), torch.tensor([1, 0, 1])
+    domain, view = torch.tensor([0, 2, 4]), torch.tensor([2, 0, 1])
+    for pool_question, arguments in (
+        ("view_images", (subject, domain, view)),
+        ("photograph_images", (subject, which)),
+        ("tones", (subject,)),
+        ("parameter_rows", (subject,)),
+    ):
+        assert torch.equal(getattr(memory, pool_question)(*arguments), getattr(disk, pool_question)(*arguments))
+
+
+def test_rendering_takes_only_its_share_of_the_time(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(pool_module.time, "monotonic", lambda: clock[0])
+    pool = MemoryPool(MICRO, FakeStage(MICRO.size), 10_000)
+    render = pool._render_chunk
+
+    def render_slowly():
+        began = clock[0]
+        render()
+        pool._rendering += 1.0  # the clock above stands still inside
+        clock[0] = began + 1.0
+
+    monkeypatch.setattr(pool, "_render_chunk", render_slowly)
+    for _ in range(1000):
+        clock[0] += 0.1
+        pool.render_on()
+    share = pool._rendering / clock[0]
+    assert 0.12 < share < 0.18
+
+
+def test_a_command_ends_in_time_and_the_next_goes_on(run, capsys):
+    assert train("all", run, "--minutes", "0.5", "--stop-after", "0.05") == 0
+    assert "go on with --resume" in capsys.readouterr().out
+    _, first = load_checkpoint(run[1] / "identity" / CHECKPOINT)
+    assert first["seconds"] < 10 and not first["finished"]
+    assert train("all", run, "--minutes", "0.1", "--resume") == 0
+    assert load_checkpoint(run[1] / "identity" / CHECKPOINT)[1]["finished"]
+    steps = load_checkpoint(run[1] / "swapper" / CHECKPOINT)[1]["step"]
+    assert train("all", run, "--minutes", "0.1", "--resume") == 0
+    assert "identity: finished already" in capsys.readouterr().out
+    assert load_checkpoint(run[1] / "swapper" / CHECKPOINT)[1]["step"] == steps
+
+
+def test_a_run_travels_in_small_files_and_goes_on(run, tmp_path):
+    data, out = run
+    for stage in ("identity", "codebook", "domains"):
+        assert train(stage, run) == 0
+    assert train("fusion", run, "--steps", "2") == 0
+    home = tmp_path / "home"
+    assert train("collect", run, "--to", str(home)) == 0
+    there = (data, tmp_path / "there")
+    assert train("restore", there, "--to", str(home)) == 0
+    for folder in ("pool_train", "pool_validation"):
+        (out / folder).rename(there[1] / folder)
+    for path in out.glob("portraits*"):
+        path.rename(there[1] / path.name)
+    assert train("all", there, "--resume") == 0
+    tensors, state = load_checkpoint(there[1] / "domains" / CHECKPOINT)
+    original = load_checkpoint(out / "domains" / CHECKPOINT)[0]
+    assert all(torch.equal(tensors[name], original[name]) for name in tensors)
+    assert state["finished"] and len((there[1] / "domains" / "log.jsonl").read_text().splitlines()) == 1
+    assert load_checkpoint(there[1] / "templates" / CHECKPOINT)[0]
+    with pytest.raises(Id2rError, match="there already"):
+        train("restore", there, "--to", str(home))
+    with pytest.raises(Id2rError, match="no training run"):
+        train("collect", (data, tmp_path / "nothing"), "--to", str(home))
+
+
+def test_a_carried_stage_goes_on_from_its_averages_with_a_new_warm_up(run, tmp_path):
+    data, out = run
+    task = Task(MICRO, data, out, steps=2)
+    cli.run_stage("identity", task)
+    collect_run(out, tmp_path / "home")
+    restore_run(tmp_path / "home", tmp_path / "there")
+    nets = {"identity": IdentityEncoder(MICRO)}
+    averages = without_prefix("average/identity", load_checkpoint(out / "identity" / CHECKPOINT)[0])
+    other = replace(task, out=tmp_path / "there", resume=True, steps=4)
+    carried = load_checkpoint(tmp_path / "there" / "identity" / CHECKPOINT)
+    kept = {n: t for n, t in carried[0].items() if n.startswith("average/identity/")}
+    save_checkpoint(tmp_path / "there" / "identity" / CHECKPOINT, kept, carried[1])
+    loop = Loop(other, "identity", nets)
+    assert loop.step == 2 and loop._warm_from == 2
+    for name, tensor in nets["identity"].state_dict().items():
+        assert torch.allclose(tensor, averages[name].float())
+    loop._set_rates()
+    assert loop._adam.param_groups[0]["lr"] < 0.6 * MICRO.training["identity"].rate
+
+
+def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(run, capsys):
+    before = sorted(run[1].rglob("*"))
+    assert train("all", run, "--dry-run", "--minutes", "10") == 0
+    said = capsys.readouterr().out
+    assert sorted(run[1].rglob("*")) == before
+    assert all(stage in said for stage in ("identity", "codebook", "domains", "fusion", "swapper"))
+    assert "pack:" in said and "images/s" in said
+
+
+def test_more_pixels_cost_more():
+    costs = []
+    for preset in (MICRO, replace(MICRO, size=64, patch=2)):
+        with torch.device("meta"):
+            nets = build_nets(preset)
+        costs.append(stage_cost(nets, preset, "codebook"))
+    assert costs[1].operations > costs[0].operations and costs[1].kept_bytes > costs[0].kept_bytes > 0
+
+
+CREW_SCRIPT = """
+import sys
+sys.path[:0] = [".", "tests"]
+from test_train import train_exactly
+train_exactly(*sys.argv[1:])
+"""
+
+
+def train_exactly(data, out, vgg):
+    """Two stages of MICRO in float32 and without the discriminator, whose batch statistics are each process's own."""
+    rows = {name: replace(row, adversarial_from=1.0) for name, row in MICRO.training.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "micro", replace(MICRO, training=rows))
+        patch.setattr(losses, "VGG_SHA256", vgg)
+        patch.setattr(Loop, "autocast", lambda loop: nullcontext())
+        for stage in ("identity", "codebook"):
+            train(stage, (data, out), "--batch", "8")
+
+
+def test_two_processes_train_like_one(run, tmp_path):
+    data, out = run
+    (tmp_path / "crew.py").write_text(CREW_SCRIPT)
+    shutil.copytree(out, tmp_path / "two")
+    train_exactly(data, out, losses.VGG_SHA256)
+    crew = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(tmp_path / "crew.py")]
+    command = [sys.executable, *crew, str(data), str(tmp_path / "two"), losses.VGG_SHA256]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for stage in ("identity", "codebook"):
+        one, two = (load_checkpoint(folder / stage / CHECKPOINT)[0] for folder in (out, tmp_path / "two"))
+        for name in (name for name in one if name.startswith("now/")):
+            assert torch.allclose(one[name], two[name], atol=1e-5), (stage, name)
+        assert len((tmp_path / "two" / stage / "log.jsonl").read_text().splitlines()) == 1
 
 
 def test_perceptual_distance_grows_with_blur_and_teaches_the_image_alone():

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from ..errors import Id2rError
 
-COMMANDS = ("preview", "validation")
+COMMANDS = ("bundle", "preview", "validation")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -58,8 +58,10 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def count(self, codes: torch.Tensor) -> None:
         """Add the codes of a training batch to the moving usage."""
-        share = torch.bincount(codes.flatten(), minlength=len(self.usage)) * (len(self.usage) / codes.numel())
-        self.usage.lerp_(share.to(self.usage.dtype), 1.0 - USAGE_DECAY)
+        one = self.usage.new_full((codes.numel(),), len(self.usage) / codes.numel())
+        # Not `bincount`, which waits for a GPU to say how many codes there are.
+        share = torch.zeros_like(self.usage).index_add_(0, codes.flatten(), one)
+        self.usage.lerp_(share, 1.0 - USAGE_DECAY)
 
     @torch.no_grad()
     def revive(self, latent: torch.Tensor, generator: torch.Generator) -> int:
@@ -85,12 +87,15 @@ class DomainCodebooks(nn.Module):
         return self.books[domain.value]
 
     def quantise(self, latent: torch.Tensor, domain: torch.Tensor) -> Quantised:
-        """Each image by the codebook of its domain: latent [B, D, h, w], domain [B] indices in the order of Domain."""
+        """Each image by the codebook of its domain: latent [B, D, h, w], domain [B] indices in the order of Domain.
+
+        With `domain` on the CPU nothing waits for a GPU.
+        """
         straight = torch.empty_like(latent)
         codes = torch.empty(len(latent), *latent.shape[2:], dtype=torch.long, device=latent.device)
         loss = latent.new_zeros(())
         for index, name in enumerate(Domain):
-            rows = (domain == index).nonzero()[:, 0]
+            rows = (domain == index).nonzero()[:, 0].to(latent.device)
             if len(rows):
                 part = self[name](latent[rows])
                 straight = straight.index_copy(0, rows, part.latent.to(latent.dtype))
@@ -101,7 +106,7 @@ class DomainCodebooks(nn.Module):
     def look_up(self, codes: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
         """codes [B, h, w] of images whose domains are domain [B] -> latent [B, D, h, w]."""
         table = torch.stack([self[name].code for name in Domain])  # [5, K, D]
-        return table[domain[:, None, None], codes].permute(0, 3, 1, 2)
+        return table[domain.to(codes.device)[:, None, None], codes].permute(0, 3, 1, 2)
 
     def copy_from(self, shared: Codebook) -> None:
         """Start every domain from the shared codebook of stage 1."""

@@ -10,7 +10,21 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 
     One channel a group would be instance norm, which throws the mean colour of an image away.
     """
-    return nn.GroupNorm(max(1, min(groups, channels // 2)), channels, eps=1e-6)
+    return GroupNorm(max(1, min(groups, channels // 2)), channels, eps=1e-6)
+
+
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm that keeps half-precision images in half precision on CUDA, where autocast would widen them.
+
+    The statistics are summed in float32 all the same; what is spared is half of the memory traffic.
+    """
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if not image.is_cuda or image.dtype == torch.float32:
+            return super().forward(image)
+        weight, bias = self.weight.to(image.dtype), self.bias.to(image.dtype)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(image, self.num_groups, weight, bias, self.eps)
 
 
 class ResidualBlock(nn.Module):

@@ -47,7 +47,7 @@ def degrade(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     blurred = F.interpolate(image, size=(small, small), mode="bilinear", antialias=True, align_corners=False)
     blurred = F.interpolate(blurred, size=(side, side), mode="bilinear", align_corners=False)
     is_blurred = (torch.rand(len(image), generator=generator) < 0.5).to(image.device)[:, None, None, None]
-    noise = torch.randn(image.shape, generator=generator).to(image.device) * 0.02
+    noise = torch.randn_like(image) * 0.02  # drawn where the images are: the loop seeds every device at each step
     return torch.where(is_blurred, blurred, image) + noise
 
 

@@ -14,7 +14,7 @@ from . import augment
 from .checkpoint import load_checkpoint, without_prefix
 from .loop import CHECKPOINT, Loop, Task, load_trained, tile, to_device
 from .losses import adaptive_weight, hinge_for_discriminator, load_perceptual
-from .pool import Pool, growing_pool, validation_pool
+from .pool import VIEWS, MemoryPool, Pool, growing_pool, validation_pool
 from .portraits import Portraits, prepare_portraits
 
 RGB = list(Domain).index(Domain.RGB)
@@ -57,18 +57,20 @@ def train_domains(task: Task) -> Loop:
     return _train(task, "domains", trained, books.quantise, [books[domain] for domain in Domain], draw_domains)
 
 
-def draw_images(pool: Pool, portraits: Portraits, domain: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def draw_images(
+    pool: Pool | MemoryPool, portraits: Portraits, domain: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
     """Random training images of the domains [B] -> [B, 3, H, W]; RGB is a view, a photograph or a real portrait."""
     rows = len(domain)
     subject = torch.randint(pool.count(), (rows,), generator=generator)
-    view = torch.randint(pool.views.shape[2], (rows,), generator=generator)
+    view = torch.randint(VIEWS, (rows,), generator=generator)
     images = pool.view_images(subject, domain, view)
     kind = torch.randint(3, (rows,), generator=generator)
     shots = ((domain == RGB) & (kind == 1)).nonzero()[:, 0]
-    images[shots] = pool.photograph_images(subject[shots], view[shots] % pool.photographs.shape[1])
+    images[shots] = pool.photograph_images(subject[shots], view[shots] % pool.shots)
     faces = ((domain == RGB) & (kind == 2)).nonzero()[:, 0]
     person = torch.randint(len(portraits), (len(faces),), generator=generator)
-    images[faces] = augment.mirror(portraits.pick(person), generator)
+    images[faces] = augment.mirror(portraits.pick(person), generator).to(images.device)
     return images
 
 
@@ -80,20 +82,21 @@ def _train(
     books: list[Codebook],
     draw_domains: Callable[[int, torch.Generator], torch.Tensor],
 ) -> Loop:
-    preset, weights = task.preset, task.preset.losses
+    preset, weights, crew = task.preset, task.preset.losses, task.crew
     encoder, decoder = trained["encoder"], trained["decoder"]
     discriminator = to_device(PatchDiscriminator(preset), task.device)
     perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
-    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
-    held_out = validation_pool(preset, task.data, task.out, task.seed, task.device)
-    with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
+    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
+    held_out = validation_pool(task)
+    with growing_pool(task) as pool:
         sheet = lambda: _sheet(task, encoder, decoder, quantise, held_out)
         loop = Loop(task, stage, trained, {"discriminator": discriminator}, sheet)
         for step in loop:
             generator = loop.generator()
-            domain = draw_domains(loop.batch, generator)
-            images = draw_images(pool, portraits, domain, generator).to(task.device)
-            domain = domain.to(task.device)
+            pool.render_on()
+            domain = draw_domains(loop.batch, generator)  # on the CPU, so that nothing waits for a GPU to tell it
+            images = crew.mine(draw_images(pool, portraits, domain, generator)).to(task.device)
+            of_all, domain = domain, crew.mine(domain)
             with loop.autocast():
                 latent = encoder(images)
                 quantised = quantise(latent.float(), domain)
@@ -105,14 +108,17 @@ def _train(
             loss = reconstruction + quantised.loss
             if loop.has_adversary:
                 adversarial = -discriminator(made).mean()
-                factor = adaptive_weight(reconstruction, adversarial, decoder.last.weight, weights.adversarial_most)
+                factor = adaptive_weight(
+                    reconstruction, adversarial, decoder.last.weight, weights.adversarial_most, crew
+                )
                 loss = loss + weights.adversarial_share * factor * adversarial
             loop.descend(loss)
             if loop.has_adversary:
                 rival = hinge_for_discriminator(discriminator(images), discriminator(made.detach()))
                 loop.descend_rival(rival)
                 loop.note(discriminator=rival)
-            _tend_codes(loop, books, latent.detach().float(), quantised.codes, domain, generator)
+            whole = [crew.gather(part) for part in (latent.detach().float(), quantised.codes)]
+            _tend_codes(loop, books, *whole, of_all, generator)
             loop.note(l1=l1, perceptual=likeness, quantisation=quantised.loss)
     return loop
 
@@ -143,13 +149,13 @@ def _sheet(task: Task, encoder: Encoder, decoder: Decoder, quantise: Quantise, p
     for index in range(len(Domain)):
         domain = torch.full_like(subject, index)
         images = pool.view_images(subject, domain, view)
-        made = decoder(quantise(encoder(images.to(task.device)), domain.to(task.device)).latent)
+        made = decoder(quantise(encoder(images.to(task.device)), domain).latent)
         rows += [images, made]
     return tile(rows)
 
 
 def code_usage(task: Task, stage: str) -> dict[str, float]:
     """Share of live codes of each codebook that the stage left, by the moving usage."""
-    tensors, _ = load_checkpoint(task.out / stage / CHECKPOINT)
-    usages = {n: t for n, t in without_prefix("now", tensors).items() if n.endswith("usage")}
+    tensors, _ = load_checkpoint(task.out / stage / CHECKPOINT, prefix="average/")
+    usages = {n: t for n, t in without_prefix("average", tensors).items() if n.endswith("usage")}
     return {name.split("/")[-1]: float((usage > 0.05).float().mean()) for name, usage in usages.items()}

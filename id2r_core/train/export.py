@@ -37,7 +37,7 @@ def export_pack(run_dir: Path, preset_name: str, folder: Path) -> None:
     cpu = torch.device("cpu")
     figures = {
         "identity": identity_figures(nets, pool, cpu)
-        | portrait_figures(nets, load_portraits(task.out).split("test"), cpu),
+        | portrait_figures(nets, load_portraits(task.out, task.preset.size).split("test"), cpu),
         "reconstruction": reconstruction_figures(nets, pool, cpu),
         "swap": swap_figures(nets, templates, pool, cpu),
     }
@@ -60,7 +60,7 @@ def _card(task: Task, templates: int, figures: dict) -> str:
         templates=templates,
         subjects=_pool_count(task, "train"),
         held_out=_pool_count(task, "validation"),
-        portraits=len(load_portraits(task.out).split("train")),
+        portraits=len(load_portraits(task.out, task.preset.size).split("train")),
         photographs=figures["identity"].pop("photographs"),
         stages="\n".join(_stage_row(task, stage) for stage in TRAIN_STAGES[:-1]),
         identity="\n".join(f"| {name} | {value:.3f} |" for name, value in figures["identity"].items()),

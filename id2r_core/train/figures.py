@@ -19,7 +19,7 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
     rank1: how often the nearest other photograph is of the same subject; tar: true accepts at a rate of false accepts
     of 1e-3; tone_error: mean absolute, sRGB 0..255; tone_correlation: of the lightness.
     """
-    subjects, shots = pool.count(), pool.photographs.shape[1]
+    subjects, shots = pool.count(), pool.shots
     subject = torch.arange(subjects).repeat_interleave(shots)
     photos = pool.photograph_images(subject, torch.arange(shots).repeat(subjects))
     found = [nets.identity(part.to(device)) for part in photos.split(16)]
@@ -30,7 +30,7 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
     off_diagonal = ~torch.eye(len(subject), dtype=torch.bool)
     nearest = cosine.masked_fill(~off_diagonal, -2.0).argmax(1)
     threshold = torch.quantile(cosine[~is_same], 1.0 - FALSE_ACCEPTS)
-    true_tone = pool.tones(subject)
+    true_tone = pool.tones(subject).cpu()
     lightness = torch.stack((linear_to_srgb(tone).mean(1), linear_to_srgb(true_tone).mean(1)))
     return {
         "photographs": len(subject),
@@ -49,7 +49,7 @@ def portrait_figures(nets: Nets, portraits: Portraits, device: torch.device) -> 
     found = [nets.identity(portraits.pick(part).to(device)) for part in index.split(16)]
     vector = torch.cat([part.vector for part in found]).cpu()
     tone = torch.cat([part.tone_linear for part in found]).cpu()
-    gap = (linear_to_srgb(tone) - portraits.cheeks(index)).abs().mean()
+    gap = (linear_to_srgb(tone) - portraits.cheeks(index).cpu()).abs().mean()
     likeness = (vector @ vector.T - 2.0 * torch.eye(len(vector))).max()
     return {"portrait_tone_gap": float(gap) * 255.0, "portrait_likeness": float(likeness)}
 
@@ -125,4 +125,4 @@ def _views(pool: Pool, subject: int, domain: int) -> tuple[torch.Tensor, torch.T
     rows = torch.full((VIEWS,), subject)
     normal = pool.view_images(rows, torch.full((VIEWS,), list(Domain).index(Domain.NORMAL)), view)
     mask = (normal.norm(dim=1, keepdim=True) - 1.0).abs() < 0.2
-    return pool.view_images(rows, torch.full((VIEWS,), domain), view), mask
+    return pool.view_images(rows, torch.full((VIEWS,), domain), view).cpu(), mask.cpu()

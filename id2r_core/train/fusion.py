@@ -17,13 +17,14 @@ def train_fusion(task: Task) -> Loop:
     encoder, decoder, books = trained_autoencoder(task)
     fusion = to_device(Fusion(preset), task.device)
     perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
-    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
-    with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
+    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
+    with growing_pool(task) as pool:
         loop = Loop(task, "fusion", {"fusion": fusion})
         for _ in loop:
             generator = loop.generator()
+            pool.render_on()
             domain = torch.randint(len(Domain), (loop.batch,), generator=generator)
-            images = draw_images(pool, portraits, domain, generator).to(task.device)
+            images = task.crew.mine(draw_images(pool, portraits, domain, generator)).to(task.device)
             with loop.autocast():
                 with torch.no_grad():
                     quantised = books.quantise_all(encoder(images).float())

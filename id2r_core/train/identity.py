@@ -13,6 +13,7 @@ from .pool import Pool, growing_pool
 from .portraits import Portraits, prepare_portraits
 
 PORTRAIT_SHARE = 0.25
+LARGEST_SIDE = 192  # pixels
 
 
 class ParameterHead(nn.Module):
@@ -33,21 +34,22 @@ class ParameterHead(nn.Module):
 
 def train_identity(task: Task) -> Loop:
     preset, weights = task.preset, task.preset.losses
-    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
-    with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
+    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
+    with growing_pool(task) as pool:
         encoder = to_device(IdentityEncoder(preset), task.device)
         classes = preset.pool.subjects + len(portraits)
         margin = AngularMargin(classes, weights.margin, weights.margin_scale).to(task.device)
         head = ParameterHead(pool).to(task.device)
         loop = Loop(task, "identity", {"identity": encoder, "margin": margin, "head": head})
         for _ in loop:
-            virtual, photos, label, tones_linear, subject = _batch(loop, pool, portraits)
+            pool.render_on()
+            photos, label, tones_linear, is_virtual, subject = map(task.crew.mine, _batch(loop, pool, portraits))
             with loop.autocast():
                 found = encoder(photos)
             recognition = margin(found.vector, label.to(task.device))
-            parameters = head(found.vector[:virtual], pool.parameter_rows(subject).to(task.device))
-            tone = tone_error(found.tone_linear[:virtual], tones_linear[:virtual])
-            real_tone = tone_error(found.tone_linear[virtual:], tones_linear[virtual:])
+            parameters = head(found.vector[is_virtual], pool.parameter_rows(subject[is_virtual]).to(task.device))
+            tone = tone_error(found.tone_linear[is_virtual], tones_linear[is_virtual])
+            real_tone = tone_error(found.tone_linear[~is_virtual], tones_linear[~is_virtual])
             told = weights.tone * tone + weights.portrait_tone * real_tone
             loop.descend(recognition + weights.parameters * parameters + told)
             loop.note(recognition=recognition, parameters=parameters, tone=tone, real_tone=real_tone)
@@ -61,29 +63,36 @@ def trained_encoder(task: Task) -> IdentityEncoder:
     return encoder
 
 
-def _batch(
-    loop: Loop, pool: Pool, portraits: Portraits
-) -> tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """-> number of virtual photos, all photos [B, 3, S, S] (those first), labels [B], tones [B, 3], virtual subjects.
+def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[torch.Tensor, ...]:
+    """-> photos [B, 3, S, S], labels [B], tones [B, 3]; on the CPU whether each is virtual [B] and which subject [B].
 
     Nobody knows the albedo of a real face. Official portraits are well exposed, though, so the colour of the cheeks
-    before augmentation stands in for it, at a lower weight.
+    before augmentation stands in for it, at a lower weight. Virtual and real photos alternate.
     """
-    generator = loop.generator()
-    real = round(loop.batch * PORTRAIT_SHARE)
-    virtual = loop.batch - real
+    generator, device = loop.generator(), loop.task.device
+    is_virtual = torch.arange(loop.batch) % round(1 / PORTRAIT_SHARE) != 0
+    virtual = int(is_virtual.sum())
+    real = loop.batch - virtual
     subject = torch.randint(pool.count(), (virtual,), generator=generator)
-    shot = torch.randint(pool.photographs.shape[1], (virtual,), generator=generator)
+    shot = torch.randint(pool.shots, (virtual,), generator=generator)
     person = torch.randint(len(portraits), (real,), generator=generator)
-    device = loop.task.device
-    strong = augment.jitter_colour(augment.mirror(portraits.pick(person).to(device), generator), generator)
-    around = portraits.pick(torch.randint(len(portraits), (virtual,), generator=generator)).to(device)
-    shown = augment.develop(pool.photograph_images(subject, shot).to(device), generator)
-    photos = torch.cat((augment.surround(shown, around, generator), strong))
-    photos = augment.degrade(augment.jitter_place(photos, generator), generator)
+    shown = _reduced(pool.photograph_images(subject, shot).to(device))
+    strong = augment.jitter_colour(augment.mirror(_reduced(portraits.pick(person)), generator), generator)
+    around = _reduced(portraits.pick(torch.randint(len(portraits), (virtual,), generator=generator)))
+    shown = augment.surround(augment.develop(shown, generator), around, generator)
+    photos = augment.degrade(augment.jitter_place(torch.cat((shown, strong)), generator), generator)
     label = torch.cat((subject, loop.task.preset.pool.subjects + person))
-    tones_linear = torch.cat((pool.tones(subject), srgb_to_linear(portraits.cheeks(person))))
-    return virtual, photos, label, tones_linear.to(device), subject
+    tones_linear = torch.cat((pool.tones(subject).to(device), srgb_to_linear(portraits.cheeks(person))))
+    order = torch.cat((is_virtual.nonzero()[:, 0], (~is_virtual).nonzero()[:, 0])).argsort()
+    subject = torch.cat((subject, torch.zeros_like(person)))
+    return photos[order], label[order], tones_linear[order], is_virtual, subject[order]
+
+
+def _reduced(images: torch.Tensor) -> torch.Tensor:
+    """Large images made smaller: the encoder sees 112 pixels of the face."""
+    if images.shape[-1] <= LARGEST_SIDE:
+        return images
+    return F.interpolate(images, size=(LARGEST_SIDE,) * 2, mode="area")
 
 
 def tone_error(found_linear: torch.Tensor, true_linear: torch.Tensor) -> torch.Tensor:

@@ -8,20 +8,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..configs import Preset, StageTraining
 from ..errors import Id2rError
-from .checkpoint import load_checkpoint, save_checkpoint, with_prefix, without_prefix
+from .checkpoint import (
+    halved,
+    has_checkpoint,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from .parallel import ALONE, Crew
 
 CHECKPOINT_EVERY = 120.0  # seconds
 LOG_EVERY = 20.0  # seconds
+SHEET_SIDE = 256  # pixels of an image on a sample sheet
 GRADIENT_NORM = 1.0
 CHECKPOINT = "checkpoint.safetensors"
 CPU = torch.device("cpu")
@@ -39,11 +50,16 @@ class Task:
     device: torch.device = CPU
     seed: int = 0
     resume: bool = False
+    batch: int | None = None  # None: that of the preset for this kind of device
+    in_memory: bool = False  # rendered subjects stay in the memory of the device instead of a pool on disk
+    deadline: float = math.inf  # of time.monotonic(); a loop that meets it saves and ends as if interrupted
+    crew: Crew = ALONE
     report: Callable[[str], None] = lambda line: None
+    pools: dict = field(default_factory=dict)  # pools in memory, shared by the stages of one process
 
-    @property
-    def batch_key(self) -> str:
-        return "batch" if self.device.type == "cpu" else "batch_accelerator"
+    def batch_of(self, stage: str) -> int:
+        row = self.preset.training[stage]
+        return self.batch or (row.batch if self.device.type == "cpu" else row.batch_accelerator)
 
 
 class Loop:
@@ -66,14 +82,15 @@ class Loop:
         self.row: StageTraining = task.preset.training[stage]
         self.trained, self.rivals = trained, rivals or {}
         self.folder = task.out / stage
-        self.batch: int = getattr(self.row, task.batch_key)
+        self.batch = task.batch_of(stage)
         self.step, self.seconds, self.interrupted = 0, 0.0, False
+        self._warm_from = 0  # the step at which Adam began
         self._adam = _adam(trained, self.row.rate)
         self._rival_adam = _adam(self.rivals, self.row.discriminator_rate)
         self._average = {name: _copy(module) for name, module in trained.items()}
         self._sums, self._images, self._since = {}, 0, 0.0
-        self._writer = _tensorboard(self.folder)
-        if (self.folder / CHECKPOINT).is_file():
+        self._writer = _tensorboard(self.folder) if task.crew.leads else None
+        if has_checkpoint(self.folder / CHECKPOINT):
             if not task.resume:
                 raise Id2rError(
                     f"{self.folder} already holds a run.", "Add --resume to go on with it, or name another --out."
@@ -105,8 +122,13 @@ class Loop:
 
     def __iter__(self) -> Iterator[int]:
         saved = logged = time.monotonic()
+        crew = self.task.crew
         with _stop_on_signal() as stopped:
-            while self.share < 1.0 and not stopped.is_set():
+            while True:
+                is_over = stopped.is_set() or time.monotonic() > self.task.deadline
+                self.seconds, is_over = crew.agree(self.seconds, float(is_over))
+                if self.share >= 1.0 or is_over:
+                    break
                 began = time.monotonic()
                 torch.manual_seed(hash((self.task.seed, self.step)) % 2**63)
                 self._set_rates()
@@ -122,7 +144,7 @@ class Loop:
                 if now - saved > CHECKPOINT_EVERY:
                     self.save()
                     saved = time.monotonic()
-            self.interrupted = stopped.is_set()
+            self.interrupted = self.share < 1.0
         self._log()
         self.save()
 
@@ -141,6 +163,7 @@ class Loop:
         """A single overflow must not end a night of training, but the log says what share of the steps it cost."""
         adam.zero_grad(set_to_none=True)
         loss.backward()
+        self.task.crew.average_gradients(list(modules.values()))
         norm = nn.utils.clip_grad_norm_([p for module in modules.values() for p in module.parameters()], GRADIENT_NORM)
         is_finite = bool(torch.isfinite(norm))
         if is_finite:
@@ -166,48 +189,58 @@ class Loop:
             self._load(own)
 
     def save(self) -> None:
-        """Checkpoint and sample sheet."""
+        """Checkpoint and sample sheet. What the curve follows from is kept exactly; the averages, which only later
+        stages and packs read, in half precision."""
+        if not self.task.crew.leads:
+            return
         tensors = {}
         for name, module in (self.trained | self.rivals).items():
             tensors |= with_prefix(f"now/{name}", module.state_dict())
         for name, average in self._average.items():
-            tensors |= with_prefix(f"average/{name}", average)
+            tensors |= with_prefix(f"average/{name}", halved(average))
         tensors |= with_prefix("adam", _adam_tensors(self._adam))
         tensors |= with_prefix("rival", _adam_tensors(self._rival_adam))
         state = {"stage": self.stage, "preset": self.task.preset.name, "seed": self.task.seed}
         state |= {"step": self.step, "seconds": self.seconds, "adam_steps": _adam_steps(self._adam)}
-        state |= {"rival_steps": _adam_steps(self._rival_adam)}
+        state |= {"rival_steps": _adam_steps(self._rival_adam), "warm_from": self._warm_from}
+        state |= {"finished": self.share >= 1.0}
         save_checkpoint(self.folder / CHECKPOINT, tensors, state)
         if self.draw is not None:
             with self.averaged(), torch.no_grad():
                 save_sheet(self.folder / "sheets" / f"{self.step:06d}.jpg", self.draw())
 
     def _restore(self) -> None:
+        """Where a carried run brought the averages alone (`carry`), they are what is trained on, with a new warm-up."""
         tensors, state = load_checkpoint(self.folder / CHECKPOINT)
         if state["preset"] != self.task.preset.name:
             raise Id2rError(f"{self.folder} was trained with the preset '{state['preset']}'.", "Use that --preset.")
-        for name, module in (self.trained | self.rivals).items():
-            module.load_state_dict(without_prefix(f"now/{name}", tensors))
+        self.step, self.seconds = state["step"], state["seconds"]
         for name, average in self._average.items():
             stored = without_prefix(f"average/{name}", tensors)
             for key in average:
                 average[key].copy_(stored[key])
+        if state.get("carried"):
+            self._load(self._average)
+            self._warm_from = self.step
+            return
+        for name, module in (self.trained | self.rivals).items():
+            module.load_state_dict(without_prefix(f"now/{name}", tensors))
         _restore_adam(self._adam, without_prefix("adam", tensors), state["adam_steps"])
         _restore_adam(self._rival_adam, without_prefix("rival", tensors), state["rival_steps"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self._warm_from = state.get("warm_from", 0)
 
     def _load(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
         for name, module in self.trained.items():
             module.load_state_dict(tensors[name])
 
     def _set_rates(self) -> None:
-        warm = min(1.0, (self.step + 1) / max(1, self.row.warmup))
+        warm = min(1.0, (self.step - self._warm_from + 1) / max(1, self.row.warmup))
         fall = 0.5 + 0.5 * math.cos(math.pi * self.share)
         for group in self._adam.param_groups if self._adam else ():
             group["lr"] = warm * (self.row.final_rate + (self.row.rate - self.row.final_rate) * fall)
 
     def _log(self) -> None:
-        if not self._images:
+        if not self._images or not self.task.crew.leads:
             return
         means = {name: float(total) / count for name, (total, count) in self._sums.items()}
         speed = self._images / max(self._since, 1e-9)
@@ -222,12 +255,18 @@ class Loop:
         self._sums, self._images, self._since = {}, 0, 0.0
 
 
+def is_finished(task: Task, stage: str) -> bool:
+    """Whether the run folder holds a stage that came to its end."""
+    path = task.out / stage / CHECKPOINT
+    return has_checkpoint(path) and load_state(path).get("finished", False)
+
+
 def load_trained(task: Task, stage: str, modules: dict[str, nn.Module]) -> None:
     """Fill modules with the averaged weights that an earlier stage of the run left, and freeze them."""
-    tensors, _ = load_checkpoint(task.out / stage / CHECKPOINT)
+    tensors, _ = load_checkpoint(task.out / stage / CHECKPOINT, prefix="average/")
     for name, module in modules.items():
         module.load_state_dict(without_prefix(f"average/{name}", tensors))
-        module.to(task.device).eval().requires_grad_(False)
+        to_device(module, task.device).eval().requires_grad_(False)
 
 
 def save_sheet(path: Path, image: np.ndarray) -> None:
@@ -238,9 +277,11 @@ def save_sheet(path: Path, image: np.ndarray) -> None:
     os.replace(partial, path)
 
 
-def tile(rows: list[torch.Tensor]) -> np.ndarray:
-    """Each row [N, 3, H, W] in [-1, 1] -> one uint8 RGB picture of all rows."""
-    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]  # each [3, H, N * W]
+def tile(rows: list[torch.Tensor], most: int = SHEET_SIDE) -> np.ndarray:
+    """Each row [N, 3, H, W] in [-1, 1] -> one uint8 RGB picture of all rows; images wider than `most` are reduced."""
+    rows = [row.float().cpu() for row in rows]
+    rows = [F.interpolate(row, size=(most, most), mode="area") if row.shape[-1] > most else row for row in rows]
+    lines = [torch.cat(list(row), dim=2) for row in rows]  # each [3, H, N * W]
     picture = torch.cat(lines, dim=1).clamp(-1.0, 1.0) * 127.5 + 127.5
     return picture.round().byte().permute(1, 2, 0).numpy()
 

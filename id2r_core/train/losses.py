@@ -6,9 +6,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
+from ..capture.bundle import PERCEPTUAL
 from ..errors import Id2rError
+from .loop import to_device
+from .parallel import ALONE, Crew
 
 VGG_FILE = Path("models") / "vgg19_distilled_16x_e5.pth"
 VGG_SHA256 = "9417c34d0d8d621bc6af78be745f1b8d30f5f210efa01e50655c60eb3770816b"
@@ -70,7 +74,17 @@ def load_perceptual(data_dir: Path, taps: int, device: torch.device) -> Perceptu
 
     Raises Id2rError when the file is missing or is not the published one.
     """
-    path = Path(data_dir) / VGG_FILE
+    stored = perceptual_weights(data_dir)
+    net = Perceptual(taps)
+    net.load_state_dict({name: stored[name] for name in net.state_dict()})
+    return to_device(net, device).eval()
+
+
+def perceptual_weights(data_dir: Path) -> dict[str, torch.Tensor]:
+    """Its weights by name, from a bundle or from the published file; raises Id2rError as `load_perceptual` does."""
+    bundled, path = Path(data_dir) / PERCEPTUAL, Path(data_dir) / VGG_FILE
+    if bundled.is_file():
+        return load_file(bundled)
     if not path.is_file():
         raise Id2rError(f"The perceptual loss needs {path}, which is not there.", "Name the training data with --data.")
     data = path.read_bytes()
@@ -81,9 +95,7 @@ def load_perceptual(data_dir: Path, taps: int, device: torch.device) -> Perceptu
     # Its publisher stores it in PyTorch's own format, which is a pickle: only these very bytes are opened, and only by
     # the reader that makes nothing but tensors.
     stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["model"]
-    net = Perceptual(taps)
-    net.load_state_dict({name: stored[name] for name in net.state_dict()})
-    return net.to(device).eval()
+    return {name: stored[name] for name in Perceptual().state_dict()}
 
 
 def hinge_for_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
@@ -92,9 +104,15 @@ def hinge_for_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Ten
 
 
 def adaptive_weight(
-    reconstruction: torch.Tensor, adversarial: torch.Tensor, last_layer: torch.Tensor, most: float
+    reconstruction: torch.Tensor,
+    adversarial: torch.Tensor,
+    last_layer: torch.Tensor,
+    most: float,
+    crew: Crew = ALONE,
 ) -> torch.Tensor:
     """VQGAN's weight of the adversarial loss: the ratio of both gradients at the decoder's last layer, at most `most`."""
-    by_reconstruction = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
-    by_adversary = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()
+    by_reconstruction, by_adversary = (
+        crew.average(torch.autograd.grad(loss, last_layer, retain_graph=True)[0]).norm()
+        for loss in (reconstruction, adversarial)
+    )
     return (by_reconstruction / (by_adversary + 1e-4)).clamp(0.0, most).detach()

@@ -1,10 +1,11 @@
-"""The pool: a store of rendered subjects on disk that training draws from while a process beside it goes on rendering.
+"""The pool: a store of rendered subjects that training draws from, on disk or in the memory of the device.
 
-Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. Folder layout:
-`views.u8`, `photographs.u8`, `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`.
+Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. On a CPU the
+pool lies on disk and a process beside the training goes on rendering; its folder holds `views.u8`, `photographs.u8`,
+`tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in GPU memory
+(15 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +23,11 @@ from ..configs import Preset
 from ..conventions import Domain
 from ..errors import Id2rError
 
+if TYPE_CHECKING:
+    from .loop import Task
+
 VIEWS = 3
+RENDERING_SHARE = 0.15  # of the training time, until a pool in memory is full
 WAIT_SECONDS = 1.0
 WAIT_MOST = 900.0
 
@@ -41,9 +47,17 @@ class Pool:
     tone_linear: np.memmap
     parameters: np.memmap
 
+    @property
+    def shots(self) -> int:
+        """Photographs a subject."""
+        return self.photographs.shape[1]
+
     def count(self) -> int:
         """How many subjects are there by now."""
         return json.loads((self.folder / "pool.json").read_text())["count"]
+
+    def render_on(self) -> None:
+        """Nothing to do: a process beside this one renders."""
 
     def view_images(self, subject: torch.Tensor, domain: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
@@ -62,6 +76,71 @@ class Pool:
         return torch.from_numpy(self.parameters[subject.numpy()])
 
 
+class MemoryPool:
+    """A pool in the memory of the stage's device; the same questions as to a `Pool`, answered there.
+
+    Index tensors may lie on the CPU or on the device; images come back on the device.
+    """
+
+    def __init__(self, preset: Preset, stage, capacity: int):
+        """stage: a CaptureStage or anything with its `subjects`, `views`, `photographs` and `device`."""
+        self._stage, self._chunk, self.capacity = stage, preset.pool.chunk, capacity
+        self.shots = preset.pool.photographs
+        size, device = preset.size, stage.device
+        self._views = torch.empty(capacity, len(Domain), VIEWS, 3, size, size, dtype=torch.uint8, device=device)
+        self._photographs = torch.empty(capacity, self.shots, 3, size, size, dtype=torch.uint8, device=device)
+        self._tones, self._parameters = torch.empty(capacity, 3, device=device), None
+        self._count, self._rendering, self._began = 0, 0.0, time.monotonic()
+
+    def count(self) -> int:
+        """How many subjects are there by now."""
+        return self._count
+
+    def fill(self, subjects: int) -> None:
+        """Render until that many are there."""
+        while self._count < min(subjects, self.capacity):
+            self._render_chunk()
+
+    def render_on(self) -> None:
+        """Call it once a step: renders some subjects when rendering has had less than its share of the time."""
+        due = RENDERING_SHARE * (time.monotonic() - self._began)
+        if self._count < self.capacity and self._rendering < due:
+            self._render_chunk()
+
+    def view_images(self, subject: torch.Tensor, domain: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
+        device = self._views.device
+        return self._views[subject.to(device), domain.to(device), view.to(device)].float() / 127.5 - 1.0
+
+    def photograph_images(self, subject: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
+        device = self._views.device
+        return self._photographs[subject.to(device), which.to(device)].float() / 127.5 - 1.0
+
+    def tones(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> mean linear diffuse albedo of the facial skin [B, 3]."""
+        return self._tones[subject.to(self._tones.device)]
+
+    def parameter_rows(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> the numbers that the subjects were generated from [B, K]."""
+        return self._parameters[subject.to(self._tones.device)]
+
+    def _render_chunk(self) -> None:
+        began = time.monotonic()
+        subjects = self._stage.subjects(range(self._count, min(self.capacity, self._count + self._chunk)))
+        rows = slice(self._count, self._count + len(subjects.tone_linear))
+        if self._parameters is None:
+            self._parameters = self._tones.new_empty(self.capacity, _parameters(subjects).shape[1])
+        views = self._stage.views(subjects)
+        for index, domain in enumerate(Domain):
+            self._views[rows, index] = _to_uint8(views[domain])
+        for shot in range(self.shots):
+            self._photographs[rows, shot] = _to_uint8(self._stage.photographs(subjects, take=shot + 1).srgb)
+        self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
+        self._count = rows.stop
+        self._rendering += time.monotonic() - began
+
+
 def pool_folder(out: Path, split: str) -> Path:
     return Path(out) / f"pool_{split}"
 
@@ -69,8 +148,11 @@ def pool_folder(out: Path, split: str) -> Path:
 def open_stage(data: Path, size: int, device: torch.device, seed: int, split: str):
     """The virtual capture stage. Imported here so that the rest of training runs without it, on a full pool."""
     from ..capture import CaptureStage
+    from ..capture.bundle import HEAD
+    from ..head.model import load_head
 
-    return CaptureStage(data, size, device, seed, split=split)
+    head = load_head(data / HEAD) if (data / HEAD).is_file() else None
+    return CaptureStage(data, size, device, seed, split, head)
 
 
 def open_pool(folder: Path) -> Pool:
@@ -120,13 +202,16 @@ def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callabl
 
 
 @contextmanager
-def growing_pool(preset: Preset, data: Path, out: Path, seed: int, device: torch.device) -> Iterator[Pool]:
-    """The training pool, with a process beside it that renders until it is full; waits for the first subjects."""
-    folder = pool_folder(out, "train")
-    filler = None
+def growing_pool(task: "Task") -> Iterator[Pool | MemoryPool]:
+    """The training pool, which goes on growing until it is full; waits for the first subjects."""
+    if task.in_memory:
+        yield _memory_pool(task, "train", task.preset.pool.subjects, task.preset.pool.start)
+        return
+    folder, preset, filler = pool_folder(task.out, "train"), task.preset, None
     if _count(folder) < preset.pool.subjects:
         spawn = multiprocessing.get_context("spawn")
-        filler = spawn.Process(target=_fill_beside, args=(folder, preset, data, seed, str(device)), daemon=True)
+        arguments = (folder, preset, task.data, task.seed, str(task.device))
+        filler = spawn.Process(target=_fill_beside, args=arguments, daemon=True)
         filler.start()
     try:
         _wait_for(folder, preset.pool.start, filler)
@@ -137,13 +222,26 @@ def growing_pool(preset: Preset, data: Path, out: Path, seed: int, device: torch
             filler.join()
 
 
-def validation_pool(preset: Preset, data: Path, out: Path, seed: int, device: torch.device) -> Pool:
+def validation_pool(task: "Task") -> Pool | MemoryPool:
     """The pool of held-out subjects, rendered now where it is not there yet."""
-    folder = pool_folder(out, "validation")
-    if _count(folder) < preset.pool.validation_subjects:
-        stage = open_stage(data, preset.size, device, seed, "validation")
-        fill_pool(folder, preset, stage, preset.pool.validation_subjects)
+    preset, folder = task.preset, pool_folder(task.out, "validation")
+    count = preset.pool.validation_subjects
+    if task.in_memory:
+        return _memory_pool(task, "validation", count, count)
+    if _count(folder) < count:
+        stage = open_stage(task.data, preset.size, task.device, task.seed, "validation")
+        fill_pool(folder, preset, stage, count)
     return open_pool(folder)
+
+
+def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryPool:
+    if split not in task.pools:
+        began = time.monotonic()
+        stage = open_stage(task.data, task.preset.size, task.device, task.seed, split)
+        task.pools[split] = MemoryPool(task.preset, stage, capacity)
+        task.pools[split].fill(start)
+        task.report(f"pool: {start} {split} subjects after {time.monotonic() - began:.0f} s")
+    return task.pools[split]
 
 
 def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str) -> None:
@@ -194,6 +292,8 @@ def _count(folder: Path) -> int:
 @contextmanager
 def _only_filler(folder: Path) -> Iterator[None]:
     """Wait for the pool's lock and hold it; the system frees it when this process ends."""
+    import fcntl  # here, because only a pool on disk needs a Unix system
+
     with open(folder / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -205,7 +305,11 @@ def _parameters(subjects) -> torch.Tensor:
 
 
 def _to_bytes(image: torch.Tensor) -> np.ndarray:
-    return (image.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).cpu().numpy()
+    return _to_uint8(image).cpu().numpy()
+
+
+def _to_uint8(image: torch.Tensor) -> torch.Tensor:
+    return (image.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
 
 
 def _to_image(stored: np.ndarray) -> torch.Tensor:

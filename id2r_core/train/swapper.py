@@ -4,7 +4,7 @@ The capture stage renders any subject in the views of any template, so a swap be
 answer; RGB images, whose light differs from subject to subject, and real portraits are taught by the paper's losses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .fusion import trained_autoencoder
 from .identity import trained_encoder
 from .loop import Loop, Task, tile, to_device
 from .losses import hinge_for_discriminator, load_perceptual
+from .parallel import Crew
 from .pool import VIEWS, Pool, growing_pool, validation_pool
 from .portraits import Portraits, prepare_portraits
 
@@ -40,7 +41,7 @@ ENCODE_BATCH = 16
 
 @dataclass(frozen=True)
 class Swaps:
-    """A batch of swaps. `template[i]`, an entry of the library, becomes the person of `vector[i]` [B, 512] and
+    """A batch of swaps, on the device but for `domain` and `is_same`. `template[i]`, an entry of the library, becomes the person of `vector[i]` [B, 512] and
     `tone_linear[i]` [B, 3], in domain[i] from view[i]; target [B, 3, H, W]: the true answer, or for RGB images the
     template; is_same: whether the template is that person."""
 
@@ -52,6 +53,10 @@ class Swaps:
     target: torch.Tensor
     is_same: torch.Tensor
 
+    def of(self, crew: Crew) -> "Swaps":
+        """The rows of this process."""
+        return Swaps(*(crew.mine(getattr(self, field.name)) for field in fields(self)))
+
 
 def train_swapper(task: Task) -> Loop:
     preset, weights = task.preset, task.preset.losses
@@ -60,17 +65,19 @@ def train_swapper(task: Task) -> Loop:
     swapper = to_device(Swapper(preset), task.device)
     discriminator = to_device(PatchDiscriminator(preset), task.device)
     perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
-    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train")
-    held_out = validation_pool(preset, task.data, task.out, task.seed, task.device)
-    with growing_pool(preset, task.data, task.out, task.seed, task.device) as pool:
+    portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
+    held_out = validation_pool(task)
+    with growing_pool(task) as pool:
         library = encode_library(task, pool, template_candidates(task, pool), encoder, books, recogniser)
         sheet = lambda: _sheet(task, swapper, decoder, books, recogniser, library, held_out)
         loop = Loop(task, "swapper", {"swapper": swapper}, {"discriminator": discriminator}, sheet)
         for _ in loop:
-            swaps = _draw_swaps(loop, pool, portraits, library, recogniser)
-            latent = books.look_up(library.codes[swaps.template, swaps.view, swaps.domain], swaps.domain)
+            pool.render_on()
+            swaps = _draw_swaps(loop, pool, portraits, library, recogniser).of(task.crew)
+            domain = swaps.domain.to(task.device)
+            latent = books.look_up(library.codes[swaps.template, swaps.view, domain], domain)
             with loop.autocast():
-                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, swaps.domain)
+                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, domain)
             loss, notes = _swap_loss(loop, made, swaps, perceptual, recogniser)
             if loop.has_adversary:
                 loss = loss - weights.swap_adversarial * discriminator(made.float()).mean()
@@ -112,7 +119,7 @@ def encode_library(
 @torch.no_grad()
 def average_vector(pool: Pool, subject: torch.Tensor, recogniser: IdentityEncoder, task: Task) -> torch.Tensor:
     """Identity vectors of subjects [B], averaged over their photographs, unit length [B, 512]."""
-    shots = range(pool.photographs.shape[1])
+    shots = range(pool.shots)
     photos = [pool.photograph_images(subject, torch.full_like(subject, shot)).to(task.device) for shot in shots]
     return torch.nn.functional.normalize(sum(recogniser(photo).vector for photo in photos), dim=1)
 
@@ -128,12 +135,12 @@ def _draw_swaps(
     is_same = chance < SAME_SHARE
     own_template = torch.randint(len(library.names), (rows,), generator=generator)
     subject = torch.where(is_same, own_template, torch.randint(pool.count(), (rows,), generator=generator))
-    shot = torch.randint(pool.photographs.shape[1], (rows,), generator=generator)
+    shot = torch.randint(pool.shots, (rows,), generator=generator)
     photos, tone = pool.photograph_images(subject, shot), pool.tones(subject).to(device)
 
     is_portrait = (domain == RGB) & ~is_same & (torch.rand(rows, generator=generator) < PORTRAIT_SHARE)
     person = torch.randint(len(portraits), (int(is_portrait.sum()),), generator=generator)
-    photos[is_portrait] = portraits.pick(person)
+    photos[is_portrait] = portraits.pick(person).to(photos.device)
     found = recogniser(photos.to(device))
     tone = torch.where(is_portrait.to(device)[:, None], found.tone_linear, tone)
 
@@ -143,15 +150,7 @@ def _draw_swaps(
     other = torch.where(chance < SAME_SHARE + CLOSEST_SHARE, closest, own_template)
     template = torch.where(is_same, own_template, other)
     target = pool.view_images(torch.where(domain == RGB, template, subject), domain, view)
-    return Swaps(
-        template.to(device),
-        found.vector,
-        tone,
-        domain.to(device),
-        view.to(device),
-        target.to(device),
-        is_same.to(device),
-    )
+    return Swaps(template.to(device), found.vector, tone, domain, view.to(device), target.to(device), is_same)
 
 
 def _swap_loss(
@@ -172,7 +171,7 @@ def _swap_loss(
             cosine = (recogniser(made[rgb]).vector * swaps.vector[rgb]).sum(1).mean()
             likeness = perceptual(made[rgb], swaps.target[rgb])
         same = (made[rgb].float() - swaps.target[rgb]).abs().mean((1, 2, 3))
-        same = (same * swaps.is_same[rgb]).mean()
+        same = (same * swaps.is_same[rgb].to(same.device)).mean()
         terms.append((len(rgb), weights.identity * (1.0 - cosine) + weights.template * likeness + weights.same * same))
         notes |= {"cosine": cosine, "template": likeness}
     return sum(count * term for count, term in terms) / len(made), notes
@@ -199,7 +198,7 @@ def _sheet(
         template = int(library.distances(found.vector, found.tone_linear).argmin())
         domain = torch.tensor([list(Domain).index(d) for d in REFLECTANCE]).repeat_interleave(VIEWS)
         view = torch.arange(VIEWS).repeat(len(REFLECTANCE))
-        truth = pool.view_images(subject.expand(len(view)), domain, view)
+        truth = pool.view_images(subject.expand(len(view)), domain, view).cpu()
         latent = books.look_up(library.codes[template, view, domain], domain.to(task.device))
         count = len(view)
         vector, tone = found.vector.expand(count, -1), found.tone_linear.expand(count, -1)

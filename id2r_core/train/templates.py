@@ -8,14 +8,16 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .fusion import trained_autoencoder
 from .identity import trained_encoder
 from .loop import CHECKPOINT, Task
-from .pool import open_pool, pool_folder
+from .pool import growing_pool
 from .swapper import encode_library, template_candidates
 
 
 def make_templates(task: Task) -> None:
     encoder, _, books = trained_autoencoder(task)
-    pool = open_pool(pool_folder(task.out, "train"))
-    library = encode_library(task, pool, template_candidates(task, pool), encoder, books, trained_encoder(task))
+    with growing_pool(task) as pool:
+        candidates = template_candidates(task, pool)
+        library = encode_library(task, pool, candidates, encoder, books, trained_encoder(task))
+        subjects = pool.count()
     keep = spread(library, min(task.preset.templates, len(library.names)))
     kept_domains = [list(Domain).index(domain) for domain in REFLECTANCE]
     tensors = {
@@ -23,7 +25,9 @@ def make_templates(task: Task) -> None:
         "vectors": library.vectors[keep],
         "tones_linear": library.tones_linear[keep],
     }
-    save_checkpoint(task.out / "templates" / CHECKPOINT, tensors, {"names": [library.names[i] for i in keep]})
+    state = {"names": [library.names[i] for i in keep], "subjects": subjects}
+    if task.crew.leads:
+        save_checkpoint(task.out / "templates" / CHECKPOINT, tensors, state)
     task.report(f"templates: {len(keep)} of {len(library.names)} captures kept")
 
 
