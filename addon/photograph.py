@@ -16,12 +16,19 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import batch, image_io, lookdev, mesh_io
+from . import batch, image_io, mesh_io
 from .core import conventions, errors
+from .lookdev import PORTRAIT_FRAME, add_photo_camera, set_hdri, set_render
 from .result import Result
 
-SAMPLES = 24
+SAMPLES = 20
 SHOULDER = 0.8  # linear value from which on the camera rolls highlights off
+# The shirt: what counts as the end of the neck and half the width and depth of the shoulders, metres; and its rings, as
+# the share of the way from the neck's outline to the shoulders', and the height over the end of the neck.
+NECK_END, SHOULDERS, SHIRT_COLUMNS = 0.012, (0.21, 0.11), 48
+SHIRT_RINGS = (
+    (0.02, 0.008), (0.06, 0.006), (0.15, -0.003), (0.35, -0.017), (0.65, -0.030), (0.88, -0.050), (1.0, -0.085), (1.0, -0.4),
+)  # fmt: skip
 CORNER_SHADE = 0.1  # how much darker than their middle the corners of a photograph are
 
 
@@ -42,9 +49,10 @@ def photograph(folder: Path, samples: int, progress) -> int:
             subject = folder / "subjects" / photo["subject"]
             made, data = batch.open_result(subject, batch.silent), mesh_io.read_head(subject / "head.npz")
             opened = photo["subject"]
+            dress(made, data, photo["cloth_linear"])
         pose(made, data, photo, index["size"])
-        lookdev.set_render(bpy.context.scene, (index["size"],) * 2, samples)
-        lookdev.set_hdri(bpy.context.scene, str(folder / scene["light"]))
+        set_render(bpy.context.scene, (index["size"],) * 2, samples)
+        set_hdri(bpy.context.scene, str(folder / scene["light"]))
         write_photo(folder / photo["file"], develop(render_linear(bpy.context.scene), scene["gain"]))
     if missing:
         progress("photograph", len(missing), len(missing))
@@ -70,7 +78,7 @@ def read_index(folder: Path) -> dict:
 def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
     """Give the head the photograph's expression and look through the photograph's camera."""
     scene = bpy.context.scene
-    scene.frame_set(lookdev.PORTRAIT_FRAME)
+    scene.frame_set(PORTRAIT_FRAME)
     for key in made.objects.head.data.shape_keys.key_blocks[1:]:
         if key.name != mesh_io.PHOTO_KEY:
             key.value = photo["expression"].get(key.name, 0.0)
@@ -82,7 +90,34 @@ def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
         camera_principal=np.array(photo["principal"]),
         photo_size=(size, size),
     )
-    scene.camera = lookdev.add_photo_camera(made.collection, at, made.photo.data.background_images[0].image)
+    scene.camera = add_photo_camera(made.collection, at, made.photo.data.background_images[0].image)
+
+
+def dress(made: Result, data: mesh_io.HeadFile, colour: Sequence[float]) -> None:
+    """A plain shirt under the head, lofted from the end of the neck over the shoulders."""
+    lowest = data.vertices[data.vertices[:, 2] < data.vertices[:, 2].min() + NECK_END]
+    middle, spread = lowest.mean(0), np.ptp(lowest, axis=0)[:2] / 2
+    turn = np.linspace(0, 2 * np.pi, SHIRT_COLUMNS, endpoint=False)
+    rings = []
+    for share, height in SHIRT_RINGS:
+        wide, deep = spread + (np.float32(SHOULDERS) - spread) * share
+        x, y = (np.sign(f) * np.abs(f) ** (1 - 0.4 * share) for f in (np.cos(turn), np.sin(turn)))
+        rings.append(np.stack([x * wide + middle[0], y * deep + middle[1], np.full_like(x, middle[2] + height)], -1))
+    row, column = (each.ravel() for each in np.mgrid[: len(rings) - 1, :SHIRT_COLUMNS])
+    beside = (column + 1) % SHIRT_COLUMNS
+    quads = np.stack([row * SHIRT_COLUMNS + column, row * SHIRT_COLUMNS + beside], 1)
+    quads = np.concatenate([quads, quads[:, ::-1] + SHIRT_COLUMNS], 1)
+    mesh = bpy.data.meshes.new("Shirt")
+    mesh.from_pydata(np.concatenate(rings).tolist(), [], quads.tolist())
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
+    cloth = bpy.data.materials.new("Cloth")
+    if cloth.node_tree is None:  # Blender before 6.0
+        cloth.use_nodes = True
+    shader = cloth.node_tree.nodes["Principled BSDF"]
+    shader.inputs["Base Color"].default_value = (*colour, 1.0)
+    shader.inputs["Roughness"].default_value = 0.9
+    mesh.materials.append(cloth)
+    made.collection.objects.link(bpy.data.objects.new("Shirt", mesh))
 
 
 def render_linear(scene: bpy.types.Scene) -> np.ndarray:

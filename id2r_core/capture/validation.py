@@ -51,8 +51,9 @@ TYPE_MARGIN = 2.0  # degrees: no subject lies on the border of two types
 HAIRY, GROWN = 0.15, 0.1  # region masks above the one are hair; a beard denser than the other hides skin
 SCENE_TAKE, PHOTO_TAKE = 1001, 2001  # streams of random numbers, apart from those of training photographs
 LIGHT_HEIGHT = 256
-FRAMING, RAISED = 0.62, 0.07  # size of the aligned crop in the photograph; how far up its middle moves, of the side
+FRAMING, RAISED = 0.66, 0.03  # size of the aligned crop in the photograph; how far up its middle moves, of the side
 SHADE = 0.65  # of the mean light: nobody takes a portrait of a face that gets less
+STOPS = 0.2  # standard deviation of the exposure
 YEARS = (18.0, 80.0)  # what the ends of the stage's age scale stand for
 # Cycles' heads have no teeth: lips may smile but stay closed.
 OPEN_MOUTH = ("jawOpen", "mouthUpperUp", "mouthLowerDown", "mouthStretch")
@@ -305,7 +306,7 @@ def _look_up(image: Tensor, directions: Tensor) -> Tensor:
 def _camera_gain(dice: Dice, face_light: np.ndarray) -> list[float]:
     """What the scene's one camera multiplies radiance with: exposure for a grey card, an imperfect white balance."""
     level = float(face_light @ LUMINANCE)
-    exposure = EXPOSURE / (GREY_CARD * level) * 2.0 ** float(dice.normal(0.25)[0])
+    exposure = EXPOSURE / (GREY_CARD * level) * 2.0 ** float(dice.normal(STOPS)[0])
     balance = (face_light / level).clip(0.2, 5.0) ** -float(dice.uniform(0.75, 1.0)[0])
     return [round(float(value), 5) for value in exposure * balance]
 
@@ -324,7 +325,14 @@ def _make_photo(stage: CaptureStage, person: Person, plan: ValidationPlan, scene
         "view_from_world": camera.view_from_world[0].tolist(),
         "focal": float(camera.focal[0]),
         "principal": camera.principal[0].tolist(),
+        "cloth_linear": [round(float(value), 4) for value in _cloth(plan, person)],
     }
+
+
+def _cloth(plan: ValidationPlan, person: Person) -> np.ndarray:
+    """The linear albedo of what a person wears, the same in every photograph."""
+    dice = Dice([(plan.seed, PHOTO_TAKE, int(person.subject.index[0]))])
+    return np.exp(dice.uniform(-3.5, -0.9)[0]) * dice.uniform(0.6, 1.0, 3)[0]
 
 
 def _stand_back(camera: Camera) -> Camera:

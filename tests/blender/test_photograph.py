@@ -1,6 +1,7 @@
 """Photographs of a validation set: through the camera that is asked for, developed, complete or absent, kept."""
 
 import json
+import os
 
 import bpy
 import cv2
@@ -17,6 +18,7 @@ SIZE = 64
 @pytest.fixture
 def validation_set(tmp_path):
     """One scene of two photographs of one subject, lit evenly."""
+    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"
     arrays = head_arrays()
     write_result(tmp_path / "subjects" / "somebody")
     (tmp_path / "lights").mkdir()
@@ -25,6 +27,7 @@ def validation_set(tmp_path):
         "view_from_world": arrays["camera_view_from_world"].tolist(),
         "focal": 200.0,
         "principal": [30.0, 36.0],
+        "cloth_linear": [0.9, 0.9, 0.9],
     }
     photos = [
         {"file": f"photos/{name}.png", "subject": "somebody", "expression": expression, **camera}
