@@ -73,5 +73,5 @@ def write_light(path, towards, rows: int = 64) -> None:
     directions = sky_pixels(rows)[0].numpy()
     lobe = np.clip(directions @ (np.array(towards) / np.linalg.norm(towards)), 0, None) ** 8
     sky = np.repeat((0.6 + 2.5 * lobe).reshape(rows, 2 * rows, 1), 3, 2)
-    panorama = np.roll(sky[:, ::-1], -rows // 2, axis=1)
+    panorama = np.roll(sky[:, ::-1], rows // 2, axis=1)
     cv2.imwrite(str(path), np.ascontiguousarray(panorama, np.float32))

@@ -291,7 +291,7 @@ def _place_light(dice: Dice, hdri: Path, stage: CaptureStage) -> tuple[np.ndarra
             break
     # Blender's panoramas run the other way round and have what lies at +x of its world in the middle.
     panorama = sky.reshape(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT, 3)[:, ::-1]
-    return np.roll(panorama, -LIGHT_HEIGHT // 2, axis=1), facing
+    return np.roll(panorama, LIGHT_HEIGHT // 2, axis=1), facing
 
 
 def _look_up(image: Tensor, directions: Tensor) -> Tensor:

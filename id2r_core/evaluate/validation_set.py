@@ -144,7 +144,7 @@ def read_light(path: Path) -> np.ndarray:
         raise Id2rError(f"'{path}' cannot be read as an environment.", MAKE_ONE)
     image = stored[..., 2::-1].astype(np.float32)
     # Blender's panoramas have +x of its world in the middle and run against ours.
-    ours = np.roll(image, image.shape[0] // 2, axis=1)[:, ::-1]
+    ours = np.roll(image, -image.shape[0] // 2, axis=1)[:, ::-1]
     return cv2.resize(np.ascontiguousarray(ours), (2 * SKY_ROWS, SKY_ROWS), interpolation=cv2.INTER_AREA)
 
 
