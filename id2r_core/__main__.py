@@ -54,6 +54,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         template=options.template,
         keep_expression=options.keep_expression,
         refine=options.refine,
+        pores=options.pores,
         task_file=options.landmarks,
     )
     from .pipeline import reconstruct as run_pipeline
@@ -80,6 +81,9 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-expression", action="store_true", help="keep the expression of the photo")
     parser.add_argument(
         "--refine", type=float, default=1.0, metavar="X", help="strength of the photo's own detail, 0 to 1"
+    )
+    parser.add_argument(
+        "--pores", type=float, default=1.0, metavar="X", help="strength of synthesised pores and wrinkles, 0 to 1"
     )
     parser.add_argument("--landmarks", default="", metavar="FILE.task", help="MediaPipe face_landmarker model")
     parser.add_argument("--json", action="store_true", help="print the report as JSON and no progress bars")

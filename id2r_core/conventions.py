@@ -18,7 +18,7 @@ class Domain(str, Enum):
 
 
 REFLECTANCE = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
-STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "maps")
+STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "detail", "maps")
 
 SKIN_IOR = 1.4
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,39 +15,102 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .conventions import Domain, decode_normal, encode_normal
+from .conventions import Domain, encode_normal, yup_to_zup
+from .detail import Detailed, stored, tangent_slopes
 from .errors import Id2rError
-from .geometry.mesh import tangent_frames, vertex_normals
-from .geometry.rasterize import interpolate
-from .geometry.texture import blur_inside, soften
-from .head.atlas import SKIN_PARTS, HeadAtlas
+from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .head.irises import Irises
 from .head.model import PARTS
 from .photo import Photo
+from .relight import Light
 from .stitch import Maps
 
-STEEPEST = 0.35  # of the normal map's slopes: pores and wrinkles, not form
-MESO_BAND = 0.02  # share of the atlas: slower slopes belong to the mesh, faster ones to the normal map
+PANORAMA_HEIGHT = 128
+LOBE = 24.0  # exponent of the cosine with which a solved direction of light spreads over its neighbourhood
+# A solved radiance is what a direction adds to albedo times shading, cosine and the mean over the sphere included; a
+# sphere of radiance 1 lights a white diffuser to 1 when the mean of its cosine, a quarter, is divided out.
+RADIANCE_PER_SOLVED = 0.25
+
+
+def save_result(
+    folder: Path,
+    detailed: Detailed,
+    light: Light,
+    head: FittedHead,
+    photo: Photo,
+    irises: Irises,
+    keep_expression: bool,
+) -> None:
+    """Write the finished maps (<stem>.png each), the photo's light (light.exr) and all that `save_maps` writes too."""
+    _save_images(folder, detailed.images)
+    _write_exr(folder / "light.exr", panorama(light))
+    _save_head(folder, head, photo, irises, keep_expression)
 
 
 def save_maps(
     folder: Path, maps: Maps, head: FittedHead, atlas: HeadAtlas, photo: Photo, irises: Irises, keep_expression: bool
 ) -> None:
-    """Write the four maps, the coverage map, the upright photo and the mesh into `folder`.
+    """Write maps as they are, the upright photo and the mesh into `folder`.
 
     diffuse.png 8 bit sRGB; specular.png, roughness.png, normal.png 16 bit, Non-Color; coverage.png 8 bit; photo.png;
     head.obj (head-tile uv) and head.npz (all that the add-on needs).
     """
-    _write_png(folder / "diffuse.png", maps.images[Domain.DIFFUSE], np.uint8)
-    _write_png(folder / "specular.png", maps.images[Domain.SPECULAR].mean(0, keepdim=True), np.uint16)
-    _write_png(folder / "roughness.png", maps.images[Domain.ROUGHNESS].mean(0, keepdim=True), np.uint16)
-    _write_png(folder / "normal.png", tangent_normals(maps.images[Domain.NORMAL], head, atlas), np.uint16)
-    _write_png(folder / "coverage.png", maps.coverage[None], np.uint8)
-    _write_png(folder / "photo.png", torch.from_numpy(photo.srgb.copy()).permute(2, 0, 1), np.uint8)
+    grey = lambda domain: maps.images[domain].mean(0, keepdim=True)
+    images = {
+        "diffuse": stored(maps.images[Domain.DIFFUSE], np.uint8),
+        "specular": stored(grey(Domain.SPECULAR), np.uint16),
+        "roughness": stored(grey(Domain.ROUGHNESS), np.uint16),
+        "normal": stored(tangent_normals(maps.images[Domain.NORMAL], head, atlas), np.uint16),
+        "coverage": stored(maps.coverage[None], np.uint8),
+    }
+    _save_images(folder, images)
+    _save_head(folder, head, photo, irises, keep_expression)
+
+
+def tangent_normals(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
+    """Head-frame normals [3, T, T] as an image -> tangent-space map [3, T, T] (+y up) over the fitted head's own normals.
+
+    The mesh carries the form; the map keeps what is finer than the mesh, so that an error of the networks in the slow
+    part cannot bend the head's shading.
+    """
+    slopes = tangent_slopes(normal_image, head, atlas)
+    return encode_normal(functional.normalize(torch.cat([slopes, torch.ones_like(slopes[:1])]), dim=0))
+
+
+def _save_images(folder: Path, images: dict[str, np.ndarray]) -> None:
+    """Each as <stem>.png, the largest first; OpenCV lets other threads run while it packs a picture."""
+    largest_first = sorted(images, key=lambda stem: -images[stem].nbytes)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(lambda stem: _write_png(folder / f"{stem}.png", images[stem]), largest_first):
+            pass
+
+
+def _save_head(folder: Path, head: FittedHead, photo: Photo, irises: Irises, keep_expression: bool) -> None:
+    _write_png(folder / "photo.png", stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
     shown = head.vertices if keep_expression else head.neutral_vertices
     _write_obj(folder / "head.obj", head, shown)
     np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, shown, photo, irises))
+
+
+def panorama(light: Light) -> np.ndarray:
+    """The light as an equirectangular environment [128, 256, 3], linear RGB, as Blender's world texture takes it.
+
+    Convention: Blender's world frame (z up, the face looks along -y), an Environment Texture without rotation. Row 0 is
+    up; the middle column is +x, the subject's left, and columns run on through -y (what the face looks at, at three
+    quarters of the width). Radiance 1 all round shows a diffuse albedo as it is.
+    """
+    height, width = PANORAMA_HEIGHT, 2 * PANORAMA_HEIGHT
+    elevation = (0.5 - (np.arange(height, dtype=np.float32) + 0.5) / height) * np.pi
+    azimuth = (0.5 - (np.arange(width, dtype=np.float32) + 0.5) / width) * 2 * np.pi
+    ring = np.cos(elevation)[:, None]
+    seen = np.stack(
+        [ring * np.cos(azimuth), ring * np.sin(azimuth), np.repeat(np.sin(elevation)[:, None], width, 1)], -1
+    )
+    lights = yup_to_zup(light.directions.numpy(force=True))
+    closeness = np.clip(seen @ lights.T, 0, None) ** LOBE  # [128, 256, L]
+    closeness /= closeness.sum(-1, keepdims=True)
+    return (closeness @ light.radiance.numpy(force=True) * RADIANCE_PER_SOLVED).astype(np.float32)
 
 
 def save_report(folder: Path, report: dict) -> None:
@@ -105,35 +169,17 @@ def _unwritable(out: Path, error: OSError) -> Id2rError:
     )
 
 
-def tangent_normals(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
-    """Head-frame normals [3, T, T] as an image -> tangent-space map [3, T, T] (+y up) over the fitted head's own normals.
-
-    The mesh carries the form; the map keeps what is finer than the mesh, so that an error of the networks in the slow
-    part cannot bend the head's shading.
-    """
-    model = head.model
-    vertices = head.fine_neutral_vertices()[None]
-    frames = tangent_frames(vertices, model.faces, model.fine_uv, model.faces_uv)[0]
-    of_skin = model.faces_of(*SKIN_PARTS)
-    tangent = interpolate(frames, model.faces_uv[of_skin], atlas.fragments)[0]
-    normal = functional.normalize(atlas.bake(vertex_normals(vertices, model.faces)[0]), dim=0)
-    along_u = functional.normalize(tangent[:3] - (tangent[:3] * normal).sum(0) * normal, dim=0)
-    along_v = torch.linalg.cross(normal, along_u, dim=0) * tangent[3:].sign()
-    wanted = functional.normalize(decode_normal(normal_image), dim=0)
-    local = torch.stack([(wanted * axis).sum(0) for axis in (along_u, along_v, normal)])
-    fine = local[:2] - blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
-    # Lids, lips and ears fold within a few texels: the views' pixels there show a neighbour's slope.
-    folded = torch.stack([atlas.region(name) for name in ("eyelid", "lip", "ear")]).amax(0)
-    fine = (fine * (1 - soften(folded, 0.006)) * atlas.mask).clamp(-STEEPEST, STEEPEST)
-    upright = torch.cat([fine, torch.ones_like(fine[:1])])
-    return encode_normal(functional.normalize(upright, dim=0))
-
-
-def _write_png(path: Path, image: Tensor, dtype: type) -> None:
-    """[C, H, W] in [0, 1] as an 8 or 16 bit PNG."""
-    top = np.iinfo(dtype).max
-    pixels = (image.clamp(0, 1).permute(1, 2, 0).numpy(force=True) * top + 0.5).astype(dtype)
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    """[H, W, C] RGB, 8 or 16 bit, as it is."""
     if not cv2.imwrite(str(path), pixels[..., ::-1] if pixels.shape[2] == 3 else pixels):
+        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
+
+
+def _write_exr(path: Path, linear: np.ndarray) -> None:
+    """[H, W, 3] linear RGB as an OpenEXR picture of half floats."""
+    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # OpenCV asks when it first meets such a file
+    options = [cv2.IMWRITE_EXR_TYPE, cv2.IMWRITE_EXR_TYPE_HALF]
+    if not cv2.imwrite(str(path), linear[..., ::-1], options):
         raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
 
 

@@ -11,6 +11,7 @@ import torch
 from . import __version__
 from .conventions import STAGES
 from .crop import crop_face
+from .detail import add_detail, working_size
 from .device import choose_device
 from .head.atlas import make_atlas
 from .head.fit import fit_head
@@ -18,7 +19,7 @@ from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import embed_identity
 from .landmarks import detect_face
-from .maps import all_or_nothing, check_writable, save_maps, save_report
+from .maps import all_or_nothing, check_writable, save_report, save_result
 from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request
@@ -57,13 +58,14 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     template = watch("template", choose_template, pack, identity, request.template)
     views = watch("swap", swap_identity, template, identity, pack)
     head = watch("head", fit_head, photo, face, model)
-    atlas = make_atlas(model, request.resolution)
+    atlas = make_atlas(model, working_size(request.resolution))
     swapped = watch("stitch", stitch_views, views, head, atlas)
     refined = watch("refine", refine_from_photo, swapped, photo, face, head, atlas, identity, request.refine)
+    detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
     cosine = likeness(refined, head, crop, irises, pack)
     with all_or_nothing(out) as folder:
-        watch("maps", save_maps, folder, refined.maps, head, atlas, photo, irises, request.keep_expression)
+        watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         report = made_with(device, pack) | {
             "photo": photo.name,
             "template": template.name,
@@ -74,6 +76,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
             "morphs": head.morphs(),
             "expressions": head.expressions(),
+            "detail": detailed.report,
             "seconds": watch.seconds,
             "warnings": [*photo.warnings, *face.warnings],
         }

@@ -33,6 +33,7 @@ class Request:
     template: "closest" or a template's name.
     keep_expression: show the expression of the photo instead of a neutral face.
     refine: strength of the photo's last word, 0 (swapped maps alone) to 1.
+    pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
     Raises Id2rError for values that no job can have.
     """
@@ -45,6 +46,7 @@ class Request:
     template: str = "closest"
     keep_expression: bool = False
     refine: float = 1.0
+    pores: float = 1.0
     task_file: str = ""
 
     def __post_init__(self):
@@ -59,12 +61,13 @@ class Request:
         )
         _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
         _require(isinstance(self.keep_expression, bool), "keep_expression is not a switch.", "Give true or false.")
-        is_number = isinstance(self.refine, (int, float)) and not isinstance(self.refine, bool)
-        _require(
-            is_number and 0.0 <= self.refine <= 1.0,
-            f"A refinement strength of {self.refine!r} is not possible.",
-            "Give a number from 0 (off) to 1 (full).",
-        )
+        for value, what in ((self.refine, "refinement"), (self.pores, "pore")):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            _require(
+                is_number and 0.0 <= value <= 1.0,
+                f"A {what} strength of {value!r} is not possible.",
+                "Give a number from 0 (off) to 1 (full).",
+            )
 
     def to_json(self) -> dict:
         return dataclasses.asdict(self)

@@ -50,21 +50,26 @@ LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor
 
 @dataclass(frozen=True)
 class Observation:
-    """The photo on the head tile: linear [3, T, T], and how far each texel can be trusted [T, T] in [0, 1]."""
+    """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], and which place
+    of the photo it shows [T, T, 2], pixels."""
 
     linear: Tensor
     trust: Tensor
+    pixel: Tensor
 
 
 @dataclass(frozen=True)
 class Refined:
     """maps: the final maps; light: the photo's light; tone_linear [3]: mean linear albedo that the face was given;
-    white_linear [3]: how bright a white diffuser facing the camera would be in the photo."""
+    white_linear [3]: how bright a white diffuser facing the camera would be in the photo;
+    observed: the photo on the head tile; trust [T, T]: how far its texels went into the maps."""
 
     maps: Maps
     light: Light
     tone_linear: Tensor
     white_linear: Tensor
+    observed: Observation
+    trust: Tensor
 
 
 def refine_from_photo(
@@ -89,7 +94,8 @@ def refine_from_photo(
     images[Domain.DIFFUSE] = linear_to_srgb(diffuse).clamp(0, 1)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
     maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
-    return Refined(maps, light, tone, _median_under(shading, observed.trust * atlas.region("face")))
+    white = _median_under(shading, observed.trust * atlas.region("face"))
+    return Refined(maps, light, tone, white, observed, trust)
 
 
 def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -> Tensor:
@@ -130,7 +136,7 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
         raise Id2rError(
             f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
         )
-    return Observation(linear, trust)
+    return Observation(linear, trust, seen.pixel)
 
 
 def solve_light(observed: Observation, prior: Tensor, model: HeadModel, transfer: Tensor) -> Light:

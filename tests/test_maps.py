@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from id2r_core import maps as maps_module
 from id2r_core.conventions import Domain, decode_normal, encode_normal
+from id2r_core.detail import stored
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import make_atlas
@@ -118,9 +119,8 @@ def test_the_photo_is_upright_and_in_its_colours(folder):
     assert image[-1, 0].tolist() == [0, 255, 0]
 
 
-def test_values_out_of_range_are_clipped_not_wrapped(tmp_path):
-    maps_module._write_png(tmp_path / "a.png", torch.tensor([[[-0.5, 1.5]]]), np.uint8)
-    assert read_png(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255]
+def test_values_out_of_range_are_clipped_not_wrapped():
+    assert stored(torch.tensor([[[-0.5, 1.5]]]), np.uint8)[0, :, 0].tolist() == [0, 255]
 
 
 # ---- the normal map ----
@@ -318,7 +318,7 @@ def test_something_in_the_way_is_an_error_and_leaves_the_earlier_result(tmp_path
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(Id2rError, match="diffuse.png"):
-        maps_module._write_png(tmp_path / "missing" / "diffuse.png", torch.zeros(3, 4, 4), np.uint8)
+        maps_module._write_png(tmp_path / "missing" / "diffuse.png", np.zeros((4, 4, 3), np.uint8))
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TEXELS = 128
 FILES = {
     "diffuse.png", "specular.png", "roughness.png", "normal.png", "coverage.png", "photo.png", "head.obj", "head.npz",
-    "report.json",
+    "report.json", "displacement.png", "as_photographed.png", "light.exr",
 }  # fmt: skip
 # The functions that the path calls, in its order; all but the last are replaced by what they returned once.
 WORK = (
     "load_pack", "load_head", "load_photo", "detect_face", "crop_face", "embed_identity", "choose_template",
-    "swap_identity", "fit_head", "make_atlas", "stitch_views", "refine_from_photo", "measure_irises", "likeness",
+    "swap_identity", "fit_head", "make_atlas", "stitch_views", "refine_from_photo", "add_detail", "measure_irises", "likeness",
 )  # fmt: skip
 
 
@@ -143,9 +143,9 @@ def test_the_head_lies_over_the_photo(run):
 
 def test_refinement_and_expression_are_what_the_request_says(replay, request_into, monkeypatch):
     passed = {}
-    refine, save = pipeline.refine_from_photo, pipeline.save_maps
+    refine, save = pipeline.refine_from_photo, pipeline.save_result
     monkeypatch.setattr(pipeline, "refine_from_photo", lambda *a: passed.update(strength=a[-1]) or refine(*a))
-    monkeypatch.setattr(pipeline, "save_maps", lambda *a: passed.update(keep=a[-1]) or save(*a))
+    monkeypatch.setattr(pipeline, "save_result", lambda *a: passed.update(keep=a[-1]) or save(*a))
     reconstruct(request_into(refine=0.25, keep_expression=True))
     assert passed == {"strength": 0.25, "keep": True}
 
@@ -172,7 +172,7 @@ def test_cancelling_leaves_nothing(replay, request_into, tmp_path, step):
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("fails", ["fit_head", "likeness", "save_maps", "save_report"])
+@pytest.mark.parametrize("fails", ["fit_head", "likeness", "save_result", "save_report"])
 def test_a_failure_leaves_an_earlier_result_as_it_was(replay, request_into, tmp_path, monkeypatch, fails):
     def fail(*arguments):
         raise Id2rError("It broke.", "Mend it.")
