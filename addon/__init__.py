@@ -2,25 +2,17 @@
 
 import bpy
 
-from . import cli, panels, preferences, properties
-from .operators.lookdev import ID2R_OT_set_hdri
-from .operators.reconstruct import ID2R_OT_cancel, ID2R_OT_reconstruct
+from . import cli, gallery, job, operators, panels, preferences, properties
 
 OLDEST_BLENDER = (4, 2, 0)
-CLASSES = (
-    ID2R_OT_reconstruct,
-    ID2R_OT_cancel,
-    ID2R_OT_set_hdri,
-    panels.ID2R_MT_environments,
-    panels.ID2R_PT_reconstruct,
-    panels.ID2R_PT_lookdev,
-)
+CLASSES = (*operators.CLASSES, *panels.CLASSES)
 _commands = []
 
 
 def register() -> None:
     if bpy.app.version < OLDEST_BLENDER:
         raise RuntimeError(f"ID2R needs Blender 4.2 or newer; this is {bpy.app.version_string}.")
+    gallery.register()
     properties.register()
     preferences.register()
     for each in CLASSES:
@@ -29,8 +21,10 @@ def register() -> None:
 
 
 def unregister() -> None:
+    job.retire()
     bpy.utils.unregister_cli_command(_commands.pop())
     for each in reversed(CLASSES):
         bpy.utils.unregister_class(each)
     preferences.unregister()
     properties.unregister()
+    gallery.unregister()

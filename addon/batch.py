@@ -40,10 +40,23 @@ def build(folder: Path, options: Options, progress: Progress) -> None:
     lookdev.show_through_camera()
     save_blend(folder / "head.blend")
     progress("scene", 1, 1)
+    write_sheet(made, folder, options, progress)
+
+
+def sheet(folder: Path, options: Options, progress: Progress) -> None:
+    """Write contact_sheet.png alone into a result folder. Starts from an empty scene."""
+    folder = folder.absolute()
+    made = open_result(folder, progress)
+    progress("scene", 1, 1)
+    write_sheet(made, folder, options, progress)
+
+
+def write_sheet(made: Result, folder: Path, options: Options, progress: Progress) -> None:
+    """Render the contact sheet of an open result."""
     scene = bpy.context.scene
-    sheet = contact_sheet.contact_sheet(made, folder, scene, options.renders, options.samples, options.size, progress)
+    pixels = contact_sheet.contact_sheet(made, folder, scene, options.renders, options.samples, options.size, progress)
     partial = folder / ".contact_sheet.partial.png"
-    image_io.write_png(partial, sheet)
+    image_io.write_png(partial, pixels)
     os.replace(partial, folder / "contact_sheet.png")
     progress("sheet", 1, 1)
 
@@ -101,6 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--samples", type=int, default=defaults.samples, metavar="N")
     parser.add_argument("--size", type=int, default=defaults.size, metavar="PX")
     parser.add_argument("--portraits", action="store_true", help="only render the head, to DIR/<hdri>.png each")
+    parser.add_argument("--sheet-only", action="store_true", help="only the contact sheet")
     parser.add_argument("--json", action="store_true", help="progress as JSON lines on standard output")
     options = parser.parse_args(arguments)
     events = take_standard_output()
@@ -110,10 +124,14 @@ def main(arguments: Sequence[str]) -> int:
         for name in renders:
             lookdev.hdri_path(name)
         progress = _json_progress(events) if options.json else print_progress
-        make = portraits if options.portraits else build
+        make = portraits if options.portraits else sheet if options.sheet_only else build
         make(options.out_dir, Options(renders, options.samples, options.size), progress)
+        if options.json:
+            _say(events, protocol.Result(str(options.out_dir)))
     except errors.Id2rError as error:
         print(f"Error: {error}", file=sys.stderr)
+        if options.json:
+            _say(events, protocol.Failed(error.message, error.hint))
         return 2
     except KeyboardInterrupt:
         return EXIT_CANCELLED
@@ -154,10 +172,14 @@ def take_standard_output():
 
 def _json_progress(events) -> Progress:
     def report(stage: str, done: int, total: int) -> None:
-        events.write(protocol.encode_event(protocol.Progress(stage, done, total)) + "\n")
-        events.flush()
+        _say(events, protocol.Progress(stage, done, total))
 
     return report
+
+
+def _say(events, event: protocol.Event) -> None:
+    events.write(protocol.encode_event(event) + "\n")
+    events.flush()
 
 
 if __name__ == "__main__":

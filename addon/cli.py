@@ -10,28 +10,78 @@ from . import job
 from .core import errors, protocol
 from .preferences import python_and_device
 
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+
 
 def execute(arguments: list[str]) -> int:
     """Run one command; returns the exit code (0 done, 2 bad input, 130 cancelled)."""
     options = _parser().parse_args(arguments)
     try:
-        return reconstruct(options)
+        return options.run(options)
     except errors.Id2rError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nCancelled.", file=sys.stderr)
         return 130
+    finally:
+        job.retire()
 
 
 def reconstruct(options: argparse.Namespace) -> int:
     """Photo to maps in a worker, then head.blend and the contact sheet here."""
-    from . import batch  # here, because `python -m addon.batch` imports this package before the module it runs
+    out = Path(options.out or Path("out") / Path(options.photo).stem).absolute()
+    _one(options, Path(options.photo).absolute(), out)
+    print(f"The head is in {out}.")
+    return 0
+
+
+def batch(options: argparse.Namespace) -> int:
+    """Every photo of a folder, one after another in one warm worker; a photo that fails does not stop the others."""
+    folder = Path(options.folder)
+    photos = sorted(each for each in folder.glob("*") if each.suffix.lower() in PHOTOS)
+    if not photos:
+        raise errors.Id2rError(f"There are no photos in {folder}.", f"Give a folder with {', '.join(PHOTOS)} files.")
+    failed = 0
+    for photo in photos:
+        print(f"[{photo.name}]", flush=True)
+        try:
+            _one(options, photo.absolute(), (Path(options.out) / photo.stem).absolute())
+        except errors.Id2rError as error:
+            failed += 1
+            print(f"Error: {error}", file=sys.stderr)
+    print(f"{len(photos) - failed} of {len(photos)} photos are done, in {options.out}.")
+    return 2 if failed else 0
+
+
+def contact_sheet(options: argparse.Namespace) -> int:
+    """Render the contact sheet of a finished result."""
+    from . import batch as blends
+
+    renders = tuple(filter(None, options.renders.split(",")))
+    blends.sheet(Path(options.out_dir), blends.Options(renders, options.samples, options.size), blends.print_progress)
+    print(f"The contact sheet is {Path(options.out_dir) / 'contact_sheet.png'}.")
+    return 0
+
+
+def doctor(_options: argparse.Namespace) -> int:
+    """Say what is installed, what is missing, and how to mend it."""
+    python = job.find_python(python_and_device(bpy.context)[0])
+    print(f"Blender {bpy.app.version_string}; worker: {python}")
+    last = job.run(python, protocol.InspectRequest(), lambda event: None)
+    if isinstance(last, protocol.Failed):
+        raise errors.Id2rError(last.message, last.hint)
+    print("\n".join(last.report["lines"]))
+    return 2 if last.report["findings"] else 0
+
+
+def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
+    from . import batch as blends  # here, because `python -m addon.batch` imports this package before that module runs
 
     chosen, device = python_and_device(bpy.context)
     request = protocol.Request(
-        photo=str(Path(options.photo).absolute()),
-        out=str(Path(options.out or Path("out") / Path(options.photo).stem).absolute()),
+        photo=str(photo),
+        out=str(out),
         pack=options.pack,
         resolution=options.resolution,
         device=options.device or device,
@@ -39,12 +89,10 @@ def reconstruct(options: argparse.Namespace) -> int:
         keep_expression=options.keep_expression,
         refine=options.refine,
     )
-    last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, batch.print_progress))
+    last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress))
     if isinstance(last, protocol.Failed):
         raise errors.Id2rError(last.message, last.hint)
-    batch.build(Path(request.out), batch.Options(), batch.print_progress)
-    print(f"The head is in {request.out}.")
-    return 0
+    blends.build(out, blends.Options(), blends.print_progress)
 
 
 def _print_event(event: protocol.Event, print_progress) -> None:
@@ -58,12 +106,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blender --command id2r", description="Relightable heads from one photo.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("reconstruct", help="one photo to head.blend and its maps")
+    command.set_defaults(run=reconstruct)
     command.add_argument("photo")
     command.add_argument("--out", metavar="DIR", help="output folder (default: out/<photo name>)")
+    _add_options(command)
+    command = commands.add_parser("batch", help="every photo of a folder")
+    command.set_defaults(run=batch)
+    command.add_argument("folder")
+    command.add_argument("--out", metavar="DIR", default="out", help="one folder a photo goes in here (default: out)")
+    _add_options(command)
+    command = commands.add_parser("contact-sheet", help="render a finished result under several environments")
+    command.set_defaults(run=contact_sheet)
+    command.add_argument("out_dir", metavar="DIR")
+    command.add_argument("--renders", default="studio,courtyard,interior,sunrise", metavar="HDRI,HDRI,...")
+    command.add_argument("--samples", type=int, default=16, metavar="N")
+    command.add_argument("--size", type=int, default=512, metavar="PX")
+    command = commands.add_parser("doctor", help="what is installed, what is missing, how to mend it")
+    command.set_defaults(run=doctor)
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """The options of a reconstruction."""
     command.add_argument("--pack", default="tiny", metavar="NAME|PATH")
     command.add_argument("--resolution", type=int, default=1024, metavar="N")
     command.add_argument("--device", choices=protocol.DEVICES, help="default: as in the preferences")
     command.add_argument("--template", default="closest", metavar="closest|NAME")
     command.add_argument("--keep-expression", action="store_true")
     command.add_argument("--refine", type=float, default=1.0, metavar="X")
-    return parser

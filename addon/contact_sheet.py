@@ -72,7 +72,7 @@ def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray
     left, top, side = _cut_out(made, scene, width, height)
     scene.render.resolution_x, scene.render.resolution_y = width, height
     scene.render.resolution_percentage = min(100, max(1, round(100 * size / side)))
-    rendered = fit(render(scene), width, height)
+    rendered = image_io.resized(render(scene), width, height)
     over = over_backdrop(rendered, photo)
     scene.render.resolution_percentage = 100
     return tuple(fit_square(image[top : top + side, left : left + side], size) for image in (photo, over))
@@ -104,26 +104,8 @@ def over_backdrop(rgba: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
     return rgba[..., :3] * alpha + backdrop * (1.0 - alpha)
 
 
-def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resample [H, W, C] to another size with Blender's own filter."""
-    source_height, source_width, channels = image.shape
-    if (source_width, source_height) == (width, height):
-        return image
-    rgba = np.ones((source_height, source_width, 4), np.float32)
-    rgba[..., :channels] = image
-    scratch = bpy.data.images.new("id2r scratch", source_width, source_height, alpha=True, float_buffer=True)
-    try:
-        scratch.pixels.foreach_set(rgba.ravel())
-        scratch.scale(width, height)
-        pixels = np.empty(width * height * 4, np.float32)
-        scratch.pixels.foreach_get(pixels)
-    finally:
-        bpy.data.images.remove(scratch)
-    return pixels.reshape(height, width, 4)[..., :channels]
-
-
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
-    return fit(image, size, size)
+    return image_io.resized(image, size, size)
 
 
 def tile(tiles: list[Tile], size: int) -> np.ndarray:

@@ -54,6 +54,98 @@ def read_pixels(path: Path) -> np.ndarray:
     return pixels.reshape(height, width, 4)[::-1]  # [H, W, 4]
 
 
+def stored_pixels(image: bpy.types.Image) -> np.ndarray:
+    """An image's values as its file has them: float32 [H, W, 3], first row at the top."""
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    rgb = pixels.reshape(height, width, 4)[::-1, :, :3].copy()
+    is_linear = image.is_float and image.colorspace_settings.name != "Non-Color"
+    return conventions.linear_to_srgb(rgb) if is_linear and not image.filepath.endswith((".exr", ".hdr")) else rgb
+
+
+def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resample [H, W, C] to another size with Blender's own filter."""
+    source_height, source_width, channels = pixels.shape
+    if (source_width, source_height) == (width, height):
+        return pixels
+    rgba = np.ones((source_height, source_width, 4), np.float32)
+    rgba[..., :channels] = pixels
+    scratch = bpy.data.images.new("id2r scratch", source_width, source_height, alpha=True, float_buffer=True)
+    try:
+        scratch.pixels.foreach_set(rgba.ravel())
+        scratch.scale(width, height)
+        scaled = np.empty(width * height * 4, np.float32)
+        scratch.pixels.foreach_get(scaled)
+    finally:
+        bpy.data.images.remove(scratch)
+    return scaled.reshape(height, width, 4)[..., :channels]
+
+
+def write_image(path: Path, pixels: np.ndarray, kind: str, bits: str) -> None:
+    """Write [H, W, 3], first row at the top, unchanged as "PNG" (bits "8" or "16") or "OPEN_EXR" ("16" or "32")."""
+    height, width, _ = pixels.shape
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = pixels
+    image = bpy.data.images.new("id2r export", width, height, alpha=False, float_buffer=True, is_data=True)
+    scene = bpy.data.scenes.new("id2r export")  # carries the file settings; "Raw" leaves the values as they are
+    try:
+        image.pixels.foreach_set(rgba[::-1].ravel())
+        scene.view_settings.view_transform = "Raw"
+        settings = scene.render.image_settings
+        settings.file_format, settings.color_mode, settings.color_depth = kind, "RGB", bits
+        if kind == "OPEN_EXR":
+            settings.exr_codec = "ZIP"
+        image.save_render(str(path), scene=scene)
+    finally:
+        bpy.data.scenes.remove(scene)
+        bpy.data.images.remove(image)
+    if not path.is_file():
+        raise errors.Id2rError(f"{path} could not be written.", "Choose another folder, or free some space.")
+
+
+def save_photo(image: bpy.types.Image, path: Path) -> None:
+    """Save any image of the file, as the artist sees it, as a PNG photo: also render results and packed ones."""
+    if image.type != "RENDER_RESULT" and not image.has_data and not image.size[0]:
+        raise errors.Id2rError(f"The image '{image.name}' is empty.", "Open a photo in the Image Editor first.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if image.type == "RENDER_RESULT":
+        _save_render_result(image, path)
+    else:
+        write_image(path, stored_pixels(image), "PNG", "8")
+
+
+def _save_render_result(image: bpy.types.Image, path: Path) -> None:
+    scene = bpy.context.scene
+    settings = scene.render.image_settings
+    before = settings.file_format, settings.color_mode, settings.color_depth
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
+    try:
+        image.save_render(str(path), scene=scene)
+    except RuntimeError as error:
+        raise errors.Id2rError("There is no finished render.", "Render a picture first.") from error
+    finally:
+        settings.file_format, settings.color_mode, settings.color_depth = before
+
+
+def keep_images(images: list[bpy.types.Image], packed: bool, folder: str) -> None:
+    """Pack images into the .blend, or save them in `folder` beside it with relative paths.
+
+    Raises Id2rError when the .blend has not been saved yet, because then there is no beside.
+    """
+    if not packed and not bpy.data.filepath:
+        raise errors.Id2rError("This .blend has not been saved yet.", "Save it first; the maps then go beside it.")
+    for image in images:
+        if packed:
+            image.pack()
+        elif image.packed_file:
+            target = Path(bpy.path.abspath(f"//{folder}")) / image.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(image.packed_file.data)
+            image.unpack(method="REMOVE")
+            image.filepath = f"//{folder}/{image.name}"
+
+
 def write_png(path: Path, srgb: np.ndarray) -> None:
     """Write display-ready values [H, W, 3] in [0, 1], first row at the top, as an 8-bit PNG."""
     height, width, _ = srgb.shape

@@ -1,4 +1,8 @@
-"""One reconstruction in a worker process: start, read its events, cancel, end. The only user of `subprocess`."""
+"""Work in other processes: the warm worker that reconstructs, and Blenders that render. The only user of `subprocess`.
+
+The worker stays alive between jobs, so that its libraries are loaded once; `retire` ends it. Whatever a process does,
+its job ends with one of LAST_EVENTS.
+"""
 
 import os
 import queue
@@ -12,101 +16,179 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import bpy
+
 from .core import PACKAGE_ROOT, errors, protocol
+from .places import own_folder
 
 LAST_EVENTS = (protocol.Result, protocol.Failed, protocol.Stopped)
 STOP_PATIENCE = 3.0  # seconds between asking a worker to stop and going on without it
 LOG_TAIL = 300  # characters of a crashed worker's log that go into the message
+REPORT_TAIL = 8000  # characters of the last log that go into a problem report
+KILLED = (-9, 137)  # exit codes of a process that the system ended for its memory
+RUNTIME = "runtime"  # folder of the Python environment that the add-on can make for itself
+
+_kept: dict[str, object] = {}  # "worker": the warm Worker; "log": the last words of the one before
 
 
 def find_python(chosen: str = "") -> str:
-    """The Python that has the core's libraries: the chosen one, the environment beside the add-on, or this one."""
+    """The Python that has the core's libraries: the chosen one, our own runtime, one beside the add-on, or this one."""
     if chosen:
         if not Path(chosen).is_file():
             raise errors.Id2rError(
                 f"There is no Python at {chosen}.", "Choose another one in the add-on's preferences."
             )
         return chosen
-    folder = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    beside = PACKAGE_ROOT / ".venv" / folder
-    return str(beside) if beside.is_file() else sys.executable
+    for environment in (own_folder(RUNTIME), PACKAGE_ROOT / ".venv"):
+        if python_of(environment).is_file():
+            return str(python_of(environment))
+    return sys.executable
 
 
-class Job:
-    """A worker process with one request. `poll` never waits; the last event is one of LAST_EVENTS, sent once."""
+def python_of(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
-    def __init__(self, python: str, request: protocol.Request):
+
+class Process:
+    """A child process that writes events; `events` receives them, and a Failed when it ends without a last word.
+
+    chatty: the process also writes lines that are no events (Blender does); they are skipped.
+    """
+
+    def __init__(self, command: list[str], chatty: bool = False):
+        self.events: queue.Queue[protocol.Event] = queue.Queue()
+        self._chatty = chatty
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115 closed by close()
-        self._asked_to_stop: float | None = None
-        self._events: queue.Queue[protocol.Event] = queue.Queue()
         try:
-            self._process = _start(python, self._log)
+            self._process = _start(command, self._log)
         except errors.Id2rError:
             self._log.close()
             raise
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._send(protocol.encode_command("reconstruct", request))
 
-    def poll(self) -> list[protocol.Event]:
-        """The events since the last call. A worker that does not stop when asked is counted as stopped."""
-        events = []
-        while not self._events.empty():
-            events.append(self._events.get())
-        overdue = self._asked_to_stop is not None and time.monotonic() - self._asked_to_stop > STOP_PATIENCE
-        return [*events, protocol.Stopped()] if overdue else events
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
-    def wait(self) -> protocol.Event:
-        """The next event; waits for it."""
-        return self._events.get()
-
-    def cancel(self) -> None:
-        """Ask the worker, once, to stop at its next progress report; `poll` then brings a Stopped."""
-        if self._asked_to_stop is None:
-            self._asked_to_stop = time.monotonic()
-            self._send(protocol.encode_command("cancel"))
+    def send(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # the process is gone; the reading thread says so
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
 
     def close(self, patience: float = 5.0) -> None:
-        """End the process: politely, and after `patience` seconds by force."""
-        self._send(protocol.encode_command("quit"))
+        """End the process: politely, and after `patience` seconds by force. Its log is kept for `last_log`."""
+        self.send(protocol.encode_command("quit"))
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._reader.join()
+        _kept["log"] = self.log()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             with suppress(BrokenPipeError):  # the last words to a process that is gone
                 stream.close()
 
-    def _send(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the process is gone; the reading thread says so
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+    def log(self) -> str:
+        """What the process wrote to its standard error, the end of it."""
+        self._log.seek(0)
+        return self._log.read().strip()[-REPORT_TAIL:]
 
     def _read(self) -> None:
         for line in self._process.stdout:
+            if self._chatty and not line.startswith('{"event"'):
+                continue
             try:
-                event = protocol.decode_event(line)
+                self.events.put(protocol.decode_event(line))
             except errors.Id2rError as error:
-                event = protocol.Failed(error.message, error.hint)
-            self._events.put(event)
-            if isinstance(event, LAST_EVENTS):
-                return
-        self._events.put(self._crash())
+                self.events.put(protocol.Failed(error.message, error.hint))
+        self.events.put(self._crash())
 
     def _crash(self) -> protocol.Failed:
-        """The worker ended without a last word."""
+        """The process ended without a last word."""
         code = self._process.wait()
-        self._log.seek(0)
-        tail = self._log.read().strip()[-LOG_TAIL:]
-        hint = "It may have run out of memory: try a lower resolution, or the CPU. "
-        return protocol.Failed(f"The worker process ended unexpectedly (code {code}).", hint + tail)
+        hint = "It may have run out of memory: try a lower resolution, or the CPU."
+        if code in KILLED:
+            return protocol.Failed("The system ended the worker process, most likely for want of memory.", hint)
+        tail = self.log()[-LOG_TAIL:]
+        return protocol.Failed(f"The worker process ended unexpectedly (code {code}).", f"{hint} {tail}".strip())
 
 
-def run(python: str, request: protocol.Request, on_event: Callable[[protocol.Event], None]) -> protocol.Event:
+class Job:
+    """One request to a process. `poll` never waits; the last event is one of LAST_EVENTS, sent once."""
+
+    def __init__(self, process: Process, keep_warm: bool):
+        self._process = process
+        self._keep_warm = keep_warm
+        self._asked_to_stop: float | None = None
+        self._ended = False
+
+    def poll(self) -> list[protocol.Event]:
+        """The events since the last call. A worker that does not stop when asked is counted as stopped."""
+        events = []
+        while not self._ended and not self._process.events.empty():
+            events.append(self.wait())
+        overdue = self._asked_to_stop is not None and time.monotonic() - self._asked_to_stop > STOP_PATIENCE
+        return [*events, protocol.Stopped()] if overdue and not self._ended else events
+
+    def wait(self) -> protocol.Event:
+        """The next event; waits for it."""
+        event = self._process.events.get()
+        self._ended = isinstance(event, LAST_EVENTS)
+        return event
+
+    def cancel(self) -> None:
+        """Ask the process, once, to stop at its next progress report; `poll` then brings a Stopped."""
+        if self._asked_to_stop is None:
+            self._asked_to_stop = time.monotonic()
+            self._process.send(protocol.encode_command("cancel"))
+
+    def close(self, patience: float = 0.2) -> None:
+        """The job is over. A worker that has said its last word stays warm; any other process is ended."""
+        if self._keep_warm and self._ended and self._process.is_alive():
+            _kept["used"] = time.monotonic()
+            return
+        if _kept.get("worker") is self._process:
+            del _kept["worker"]
+        self._process.close(patience)
+
+
+def start(python: str, request: protocol.AnyRequest) -> Job:
+    """Give a request to the warm worker, or to a new one when there is none or it runs on another Python."""
+    warm = _kept.get("worker")
+    if warm is not None and not (warm.is_alive() and _kept["python"] == python):
+        retire()
+        warm = None
+    if warm is None:
+        warm = _kept["worker"] = Process([shutil.which(python) or python, "-m", "id2r_core", "worker"])
+        _kept["python"] = python
+    warm.send(protocol.encode_job(request))
+    return Job(warm, keep_warm=True)
+
+
+def start_render(arguments: list[str]) -> Job:
+    """`addon.batch` with these arguments in a Blender of its own, without a window."""
+    if bpy.app.binary_path:
+        code = f"import sys; sys.path.insert(0, {str(PACKAGE_ROOT)!r}); from addon import batch; "
+        code += f"sys.exit(batch.main({[*arguments, '--json']!r}))"
+        command = [bpy.app.binary_path, "--background", "--factory-startup", "--python-expr", code]
+    else:
+        command = [sys.executable, "-m", "addon.batch", *arguments, "--json"]
+    return Job(Process(command, chatty=True), keep_warm=False)
+
+
+def start_install(folder: Path) -> Job:
+    """Make our own Python environment in a folder, with the Python that runs Blender."""
+    return Job(Process([sys.executable, "-m", "id2r_core.install", str(folder)]), keep_warm=False)
+
+
+def run(python: str, request: protocol.AnyRequest, on_event: Callable[[protocol.Event], None]) -> protocol.Event:
     """The whole job, waiting; on_event sees every event but the last, which is returned. Ctrl-C ends the worker."""
-    job = Job(python, request)
+    return finish(start(python, request), on_event)
+
+
+def finish(job: Job, on_event: Callable[[protocol.Event], None]) -> protocol.Event:
+    """Wait for the last event of a job, and close it."""
     try:
         while not isinstance(event := job.wait(), LAST_EVENTS):
             on_event(event)
@@ -115,11 +197,34 @@ def run(python: str, request: protocol.Request, on_event: Callable[[protocol.Eve
     return event
 
 
-def _start(python: str, log) -> subprocess.Popen:
-    """The worker of this very copy of the core. Nothing is written into the add-on's folder."""
+def is_warm() -> bool:
+    """Is there a worker that waits for its next job?"""
+    warm = _kept.get("worker")
+    return warm is not None and warm.is_alive()
+
+
+def idle_seconds() -> float:
+    """How long the warm worker has had nothing to do."""
+    return time.monotonic() - _kept.get("used", time.monotonic())
+
+
+def retire() -> None:
+    """End the warm worker, if there is one, and give its memory back."""
+    warm = _kept.pop("worker", None)
+    if warm is not None:
+        warm.close(patience=1.0)
+
+
+def last_log() -> str:
+    """What the latest worker wrote besides events."""
+    warm = _kept.get("worker")
+    return warm.log() if warm is not None else _kept.get("log", "")
+
+
+def _start(command: list[str], log) -> subprocess.Popen:
+    """A process that finds this very copy of the core. Nothing is written into the add-on's folder."""
     environment = os.environ | {"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONHOME", None)
-    command = [shutil.which(python) or python, "-m", "id2r_core", "worker"]
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     pipe = subprocess.PIPE
     try:
@@ -127,5 +232,5 @@ def _start(python: str, log) -> subprocess.Popen:
             command, stdin=pipe, stdout=pipe, stderr=log, env=environment, encoding="utf-8", creationflags=flags
         )
     except OSError as error:
-        message = f"The Python at {python} could not be started: {error.strerror}."
-        raise errors.Id2rError(message, "Choose another one in the add-on's preferences.") from error
+        message = f"{command[0]} could not be started: {error.strerror}."
+        raise errors.Id2rError(message, "Choose another Python in the add-on's preferences.") from error

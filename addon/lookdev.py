@@ -15,6 +15,7 @@ from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
+TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
 FRAMING = 1.08  # height of the portrait's frame, of the height of the head
 VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
@@ -82,6 +83,22 @@ def set_hdri(scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength:
     return world
 
 
+def turn_hdri(scene: bpy.types.Scene, name: str, rotation: float, strength: float) -> None:
+    """Turn and dim the environment `name` that already lights the scene; another light stays as it is."""
+    world = scene.world
+    if world is None or not world.get(OWN_WORLD):
+        return
+    light = HDRIS.get(name, Light(0.0, 1.0))
+    nodes = world.node_tree.nodes
+    nodes["Mapping"].inputs["Rotation"].default_value[2] = light.rotation + rotation
+    nodes["Background"].inputs["Strength"].default_value = light.strength * strength
+
+
+def hide_background(scene: bpy.types.Scene, hidden: bool) -> None:
+    """The environment lights, but the camera does not see it."""
+    scene.render.film_transparent = hidden
+
+
 def _environment(path: Path) -> bpy.types.Image:
     """The packed image of an environment, loaded once a file."""
     known = bpy.data.images.get(path.name)
@@ -90,7 +107,7 @@ def _environment(path: Path) -> bpy.types.Image:
 
 def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object) -> bpy.types.Object:
     """An 85 mm camera in front of the face; turn its parent "Portrait Orbit" for a three-quarter view."""
-    low, high = (Vector(pick(corner[i] for corner in head.bound_box) for i in range(3)) for pick in (min, max))
+    low, high = _box(head)
     height = (high.z - low.z) * FRAMING
     orbit = bpy.data.objects.new("Portrait Orbit", None)
     orbit.empty_display_size = 0.05
@@ -106,6 +123,20 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     for made in (orbit, camera):
         collection.objects.link(made)
     return camera
+
+
+def _box(head: bpy.types.Object) -> tuple[Vector, Vector]:
+    """Lowest and highest corner of a head, in its own axes."""
+    low, high = (Vector(pick(corner[i] for corner in head.bound_box) for i in range(3)) for pick in (min, max))
+    return low, high
+
+
+def portrait_of(collection: bpy.types.Collection) -> bpy.types.Object:
+    """The portrait camera of a run. Raises Id2rError when it was deleted."""
+    found = [each for each in collection.all_objects if each.type == "CAMERA" and each.name.startswith("Portrait")]
+    if not found:
+        raise errors.Id2rError(f"'{collection.name}' has no portrait camera.", "Undo, or run it again.")
+    return found[0]
 
 
 def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.types.Object:
@@ -146,17 +177,83 @@ def bind_views(scene: bpy.types.Scene, made: HeadObjects, portrait: bpy.types.Ob
     for frame, value, camera in ((PORTRAIT_FRAME, 0.0, portrait), (PHOTO_FRAME, 1.0, photo)):
         key.value = value
         key.keyframe_insert("value", frame=frame)
-        scene.timeline_markers.new(camera.name, frame=frame).camera = camera
-    for curve in _curves(made.head.data.shape_keys):
-        for point in curve.keyframe_points:
-            point.interpolation = "CONSTANT"
+        _bind(scene, frame, camera)
+    _make_steps(made.head.data.shape_keys)
     scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
     scene.frame_set(PORTRAIT_FRAME)
     scene.camera = portrait
 
 
-def _curves(keys: bpy.types.Key):
-    """The animation curves of shape keys; since 4.4 they lie in a channel bag of the action's slot."""
+def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
+    """From this frame on the scene is seen through this camera, whatever was bound there before."""
+    for marker in [each for each in scene.timeline_markers if each.frame == frame and each.camera]:
+        scene.timeline_markers.remove(marker)
+    scene.timeline_markers.new(camera.name, frame=frame).camera = camera
+
+
+def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
+    """Another focal length in mm; the camera moves so that the head keeps its size in the picture."""
+    low, high = _box(head)
+    camera.data.lens = lens
+    camera.location.y = -((high.z - low.z) * FRAMING * lens / SENSOR + (high.y - low.y) / 2.0)
+
+
+def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.types.Object, turn: str, frames: int):
+    """A full turn of the "HEAD" or the "LIGHT" in the frames from TURNTABLE_FRAME on; "NONE" goes back to the portrait.
+
+    Raises Id2rError when the light is to turn and no environment of ours lights the scene.
+    """
+    first, last = TURNTABLE_FRAME, TURNTABLE_FRAME + frames
+    if turn == "NONE":
+        scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
+        scene.frame_set(PORTRAIT_FRAME)
+        return
+    if turn == "LIGHT":
+        _turn_over(_mapping(scene).inputs["Rotation"], "default_value", first, last)
+        head.animation_data_clear()
+    else:
+        _turn_over(head, "rotation_euler", first, last)
+        world = scene.world.node_tree if scene.world else None
+        if world:
+            world.animation_data_clear()
+    keys = head.data.shape_keys
+    keys.key_blocks[PHOTO_KEY].value = 0.0
+    keys.key_blocks[PHOTO_KEY].keyframe_insert("value", frame=first)
+    _make_steps(keys)
+    _bind(scene, first, camera)
+    scene.frame_start, scene.frame_end = first, last - 1  # the last frame would repeat the first
+    scene.frame_set(first)
+
+
+def _turn_over(owner, path: str, first: int, last: int) -> None:
+    """Key a full turn about the vertical at even speed, from the angle that is set now."""
+    owner.id_data.animation_data_clear()
+    angles = getattr(owner, path)
+    start = angles[2]
+    for frame, turn in ((first, 0.0), (last, 2.0 * pi)):
+        angles[2] = start + turn
+        owner.keyframe_insert(path, index=2, frame=frame)
+    for curve in _curves(owner.id_data):
+        for point in curve.keyframe_points:
+            point.interpolation = "LINEAR"
+
+
+def _mapping(scene: bpy.types.Scene):
+    tree = scene.world.node_tree if scene.world else None
+    mapping = tree.nodes.get("Mapping") if tree else None
+    if mapping is None:
+        raise errors.Id2rError("No environment lights this scene.", "Choose one in the Lookdev panel first.")
+    return mapping
+
+
+def _make_steps(keys: bpy.types.Key) -> None:
+    for curve in _curves(keys):
+        for point in curve.keyframe_points:
+            point.interpolation = "CONSTANT"
+
+
+def _curves(keys: bpy.types.ID):
+    """The animation curves of a data-block; since 4.4 they lie in a channel bag of the action's slot."""
     action = keys.animation_data.action
     if hasattr(action, "layers"):
         bag = action.layers[0].strips[0].channelbag(keys.animation_data.action_slot)
@@ -175,15 +272,34 @@ def show_through_camera() -> None:
 
 def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> None:
     """Cycles with a denoiser, so that few samples do; size: (width, height) in pixels."""
-    scene.render.engine = "CYCLES"
     scene.render.resolution_x, scene.render.resolution_y = size
     scene.render.resolution_percentage = 100
+    set_cycles(scene, samples)
+
+
+def set_cycles(scene: bpy.types.Scene, samples: int) -> None:
+    """Cycles, set up for skin."""
+    scene.render.engine = "CYCLES"
     scene.render.use_persistent_data = True  # between views only the camera or the light changes
     scene.cycles.samples = samples
     scene.cycles.use_adaptive_sampling = True
     scene.cycles.adaptive_threshold = 0.03
     scene.cycles.use_denoising = True
     scene.cycles.denoiser = "OPENIMAGEDENOISE"
+    scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False
+    set_view(scene)
+
+
+def set_eevee(scene: bpy.types.Scene, samples: int) -> None:
+    """EEVEE, which is called otherwise in Blender 4.2 to 4.5."""
+    names = scene.render.bl_rna.properties["engine"].enum_items.keys()
+    scene.render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in names else "BLENDER_EEVEE"
+    scene.eevee.taa_render_samples = samples
+    scene.eevee.use_shadows = True
+    set_view(scene)
+
+
+def set_view(scene: bpy.types.Scene) -> None:
+    """The view transform under which the materials were tuned."""
     scene.view_settings.view_transform = "AgX"
     scene.view_settings.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo
-    scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False

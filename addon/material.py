@@ -1,9 +1,10 @@
-"""The three materials of a head: skin from the four maps, eyes from geometry alone, and a plain mouth interior.
+"""The three materials of a head: skin as a node group over the four maps, eyes from geometry alone, and a plain mouth interior.
 
 Sockets are addressed by name, which is the same in Blender 4.2 to 5.x, and every socket that matters is set, because
 defaults differ between versions.
 """
 
+from dataclasses import dataclass
 from math import asin, sin
 
 import bpy
@@ -28,10 +29,47 @@ SCLERA_RIM = (0.14, 0.07, 0.055, 1.0)
 LID_SHADE = 0.004  # metres from the lids
 PUPIL = 0.34  # of the iris radius, in room light
 
+SKIN_NAME = "ID2R Skin"
+GROUP = "ID2R Skin"
+MAP_INPUTS = {"diffuse": "Diffuse", "specular": "Specular", "roughness": "Roughness Map", "normal": "Normal"}
+CONTROLS = ("Tone", "Oiliness", "Roughness", "Pore Strength", "Subsurface")  # the inputs that panels show
+OIL_SMOOTHS = 0.35  # of the roughness, at full oiliness
+OIL_FILM = 0.4  # weight of the coat, at full oiliness
+OIL_ROUGHNESS = 0.3  # of that coat
+
 Inputs = dict[str, float | tuple[float, ...]]
+Images = dict[str, bpy.types.Image]
 
 
-def build_materials(images: dict[str, bpy.types.Image], data) -> dict[str, bpy.types.Material]:
+@dataclass(frozen=True)
+class Socket:
+    """An input of the skin's node group."""
+
+    name: str
+    kind: str
+    text: str
+    default: float | tuple[float, ...] | None = None
+    limits: tuple[float, float] | None = None
+
+
+FLOAT, COLOUR, VECTOR = "NodeSocketFloat", "NodeSocketColor", "NodeSocketVector"
+SKIN_SOCKETS = (
+    Socket("Tone", COLOUR, "Multiplies the colour of the skin", (1.0, 1.0, 1.0, 1.0)),
+    Socket("Oiliness", FLOAT, "A shiny film, and smoother skin under it", 0.0, (0.0, 1.0)),
+    Socket("Roughness", FLOAT, "Multiplies the roughness map", 1.0, (0.0, 2.0)),
+    Socket("Pore Strength", FLOAT, "Depth of the pores that are finer than the maps", PORE_STRENGTH, (0.0, 1.0)),
+    Socket("Subsurface", FLOAT, "Multiplies how far light walks under the skin", 1.0, (0.0, 3.0)),
+    Socket("Diffuse", COLOUR, "True diffuse albedo"),
+    Socket("Specular", FLOAT, "Specular IOR Level: 0.5 is textbook skin", NEUTRAL_SPECULAR),
+    Socket("Roughness Map", FLOAT, "GGX roughness", 0.5),
+    Socket("Normal", VECTOR, "From a Normal Map node"),
+    Socket("Coordinates", VECTOR, "UV, for the pores"),
+    Socket("Skin Red", FLOAT, "The person's own red albedo: what is much darker scatters less", 0.5, (0.0, 1.0)),
+    Socket("Pore Scale", FLOAT, "Pores over the side of the UV square", PORES, (1.0, 10000.0)),
+)
+
+
+def build_materials(images: Images, data) -> dict[str, bpy.types.Material]:
     """The materials of one head, keyed by SKIN, MOUTH and EYE. data: the HeadFile."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     return {
@@ -41,58 +79,122 @@ def build_materials(images: dict[str, bpy.types.Image], data) -> dict[str, bpy.t
     }
 
 
-def skin_material(images: dict[str, bpy.types.Image]) -> bpy.types.Material:
-    """Principled skin. images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y).
+def skin_material(images: Images, uv_layer: str = UV_LAYER, pore_scale: float = PORES) -> bpy.types.Material:
+    """Skin: four plain image nodes into the node group GROUP, whose inputs are the artist's to set.
+
+    images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y).
+    """
+    material, shader = principled(SKIN_NAME, {})
+    tree = material.node_tree
+    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
+    tree.nodes.remove(shader)
+    skin = add_skin_nodes(tree, images, uv_layer, pore_scale)
+    output.location = (400, 0)
+    tree.links.new(skin.outputs["BSDF"], output.inputs["Surface"])
+    return material
+
+
+def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float):
+    """The group node of the skin with its maps, in any material's tree."""
+    skin = _node(tree, "ShaderNodeGroup", (100, 0), node_tree=skin_group(), width=220)
+    skin.name = skin.label = GROUP
+    uv = _node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=uv_layer)
+    tree.links.new(uv.outputs["UV"], skin.inputs["Coordinates"])
+    for row, name in enumerate(MAP_INPUTS):
+        texture = _node(tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic")
+        texture.name = texture.label = name
+        tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+        if name == "normal":
+            normal = _node(tree, "ShaderNodeNormalMap", (-350, -600), space="TANGENT", uv_map=uv_layer)
+            tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
+            tree.links.new(normal.outputs["Normal"], skin.inputs[MAP_INPUTS[name]])
+        else:
+            tree.links.new(texture.outputs["Color"], skin.inputs[MAP_INPUTS[name]])
+    _set(skin, {"Skin Red": float(median_linear(images["diffuse"])[0]), "Pore Scale": pore_scale})
+    return skin
+
+
+def skin_node(material: bpy.types.Material | None):
+    """The group node whose inputs the artist sets; None when the material is no skin of ours."""
+    tree = material.node_tree if material else None
+    return next((node for node in tree.nodes if node.name == GROUP and node.type == "GROUP"), None) if tree else None
+
+
+def maps_of(material: bpy.types.Material) -> Images:
+    """The images of the skin's maps, by name."""
+    nodes = material.node_tree.nodes
+    return {name: nodes[name].image for name in MAP_INPUTS if name in nodes and nodes[name].image}
+
+
+def skin_group() -> bpy.types.NodeTree:
+    """The node group of all skins in this file, made when it is not there.
 
     The base colour is the true diffuse albedo. The specular map is in units of "Specular IOR Level": 0.5 is the F0
     of the IOR, which is that of skin, so it goes in unchanged.
     """
-    material, shader = _principled("ID2R Skin", skin_inputs())
-    tree = material.node_tree
-    uv = _node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=UV_LAYER)
-    sockets = {"diffuse": "Base Color", "specular": "Specular IOR Level", "roughness": "Roughness"}
-    for row, name in enumerate(("diffuse", "specular", "roughness", "normal")):
-        texture = _node(tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic")
-        texture.name = texture.label = name
-        tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
-        if name in sockets:
-            tree.links.new(texture.outputs["Color"], shader.inputs[sockets[name]])
-        if name == "diffuse":
-            scatter = _scatter(tree, texture.outputs["Color"], float(median_linear(images[name])[0]))
-            tree.links.new(scatter, shader.inputs["Subsurface Scale"])
-    normal = _node(tree, "ShaderNodeNormalMap", (-400, -600), space="TANGENT", uv_map=UV_LAYER)
-    tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
-    pores = _pores(tree, uv.outputs["UV"])
-    tree.links.new(normal.outputs["Normal"], pores.inputs["Normal"])
-    tree.links.new(pores.outputs["Normal"], shader.inputs["Normal"])
-    return material
+    known = bpy.data.node_groups.get(GROUP)
+    if known:
+        return known
+    tree = bpy.data.node_groups.new(GROUP, "ShaderNodeTree")
+    _group_socket(tree, "BSDF", "NodeSocketShader", "OUTPUT")
+    for each in SKIN_SOCKETS:
+        socket = _group_socket(tree, each.name, each.kind, "INPUT", each.text)
+        if each.default is not None:
+            socket.default_value = each.default
+        if each.limits is not None:
+            socket.min_value, socket.max_value = each.limits
+    given = _node(tree, "NodeGroupInput", (-1200, 0)).outputs
+    shader = _node(tree, "ShaderNodeBsdfPrincipled", (300, 0), subsurface_method="RANDOM_WALK_SKIN")
+    _set(shader, skin_inputs())
+    tinted = _mix(tree, (-300, 300), 1.0, given["Diffuse"], given["Tone"], blend="MULTIPLY")
+    tree.links.new(tinted, shader.inputs["Base Color"])
+    tree.links.new(given["Specular"], shader.inputs["Specular IOR Level"])
+    oil = _math(tree, (-600, -200), "MULTIPLY", given["Oiliness"], OIL_SMOOTHS)
+    dry = _math(tree, (-400, -200), "SUBTRACT", 1.0, oil)
+    rough = _math(tree, (-400, -50), "MULTIPLY", given["Roughness Map"], given["Roughness"])
+    tree.links.new(_math(tree, (-200, -100), "MULTIPLY", rough, dry), shader.inputs["Roughness"])
+    tree.links.new(_math(tree, (0, -300), "MULTIPLY", given["Oiliness"], OIL_FILM), shader.inputs["Coat Weight"])
+    tree.links.new(_scatter(tree, given), shader.inputs["Subsurface Scale"])
+    tree.links.new(_pores(tree, given), shader.inputs["Normal"])
+    output = _node(tree, "NodeGroupOutput", (600, 0))
+    tree.links.new(shader.outputs["BSDF"], output.inputs["BSDF"])
+    return tree
 
 
-def _scatter(tree, colour, red: float):
+def _group_socket(tree, name: str, kind: str, direction: str, text: str = ""):
+    return tree.interface.new_socket(name, description=text, in_out=direction, socket_type=kind)
+
+
+def _scatter(tree, given):
     """How far light walks in metres: less where the skin is much darker than the person's own (median red albedo).
 
     Lashes, brows and the edges of lids let no light through; with the walk of skin they would glow orange.
     """
-    channels = _node(tree, "ShaderNodeSeparateColor", (-400, 150))
-    tree.links.new(colour, channels.inputs["Color"])
-    node = _node(tree, "ShaderNodeMapRange", (-200, 150), interpolation_type="SMOOTHSTEP")
+    channels = _node(tree, "ShaderNodeSeparateColor", (-800, 150))
+    tree.links.new(given["Diffuse"], channels.inputs["Color"])
+    node = _node(tree, "ShaderNodeMapRange", (-400, 150), interpolation_type="SMOOTHSTEP")
     node.name = node.label = "Scatter"
-    darkest, lightest = OPAQUE
-    _set(node, {"From Min": darkest * red, "From Max": lightest * red, "To Min": 0.0, "To Max": SUBSURFACE_SCALE})
+    _set(node, {"To Min": 0.0, "To Max": SUBSURFACE_SCALE})
+    for row, (share, limit) in enumerate(zip(OPAQUE, ("From Min", "From Max"), strict=True)):
+        red = _math(tree, (-600, 150 - 150 * row), "MULTIPLY", given["Skin Red"], share)
+        tree.links.new(red, node.inputs[limit])
     tree.links.new(channels.outputs["Red"], node.inputs["Value"])
-    return node.outputs["Result"]
+    return _math(tree, (-200, 150), "MULTIPLY", node.outputs["Result"], given["Subsurface"])
 
 
-def _pores(tree, uv):
-    """A bump finer than any map: pits between the cells of the skin. Its "Strength" is the artist's to set."""
-    cells = _node(tree, "ShaderNodeTexVoronoi", (-700, -900), feature="SMOOTH_F1")
-    _set(cells, {"Scale": PORES, "Smoothness": 0.6})
-    tree.links.new(uv, cells.inputs["Vector"])
-    bump = _node(tree, "ShaderNodeBump", (-200, -750))
+def _pores(tree, given):
+    """A bump finer than any map: pits between the cells of the skin."""
+    cells = _node(tree, "ShaderNodeTexVoronoi", (-700, -500), feature="SMOOTH_F1")
+    _set(cells, {"Smoothness": 0.6})
+    tree.links.new(given["Coordinates"], cells.inputs["Vector"])
+    tree.links.new(given["Pore Scale"], cells.inputs["Scale"])
+    bump = _node(tree, "ShaderNodeBump", (-200, -500))
     bump.name = bump.label = "Pores"
-    _set(bump, {"Strength": PORE_STRENGTH, "Distance": PORE_DEPTH})
+    _set(bump, {"Distance": PORE_DEPTH})
+    tree.links.new(given["Pore Strength"], bump.inputs["Strength"])
     tree.links.new(cells.outputs["Distance"], bump.inputs["Height"])
-    return bump
+    tree.links.new(given["Normal"], bump.inputs["Normal"])
+    return bump.outputs["Normal"]
 
 
 def skin_inputs() -> Inputs:
@@ -107,6 +209,7 @@ def skin_inputs() -> Inputs:
         "Subsurface Anisotropy": 0.0,
         "Specular Tint": (1.0, 1.0, 1.0, 1.0),
         "Coat Weight": 0.0,
+        "Coat Roughness": OIL_ROUGHNESS,
         "Sheen Weight": 0.0,
     }
 
@@ -118,7 +221,7 @@ def mouth_material() -> bpy.types.Material:
         "Roughness": 0.35,
         "Specular IOR Level": NEUTRAL_SPECULAR,
     }
-    return _principled("ID2R Mouth", inputs)[0]
+    return principled("ID2R Mouth", inputs)[0]
 
 
 def eye_material(iris: float, colour: tuple[float, float, float]) -> bpy.types.Material:
@@ -126,7 +229,7 @@ def eye_material(iris: float, colour: tuple[float, float, float]) -> bpy.types.M
 
     iris: radius of the iris in units of the eye's radius; colour: of the iris, linear.
     """
-    material, shader = _principled("ID2R Eye", eye_inputs())
+    material, shader = principled("ID2R Eye", eye_inputs())
     tree = material.node_tree
     around, distance = _iris_coordinates(tree, iris)
     is_sclera = _ramp(tree, (-500, 100), distance, ((0.92, 0.0), (1.12, 1.0)))
@@ -189,7 +292,7 @@ def _sclera(tree, distance):
     return _mix(tree, (-150, 150), rim.outputs["AO"], SCLERA_RIM, colour)
 
 
-def _principled(name: str, inputs: Inputs):
+def principled(name: str, inputs: Inputs):
     """A new material whose tree is one Principled BSDF with the given sockets set."""
     material = bpy.data.materials.new(name)
     if material.node_tree is None:  # 5.x makes the tree by itself and warns about `use_nodes`
@@ -236,9 +339,9 @@ def _math(tree, location, operation: str, first, second):
     return node.outputs["Value"]
 
 
-def _mix(tree, location, factor, first, second):
-    """Colour `first` at factor 0, `second` at 1; each a socket or RGBA."""
-    node = _node(tree, "ShaderNodeMix", location, data_type="RGBA")
+def _mix(tree, location, factor, first, second, blend: str = "MIX"):
+    """Colour `first` at factor 0, `second` (or another blend of both) at 1; each a socket or RGBA."""
+    node = _node(tree, "ShaderNodeMix", location, data_type="RGBA", blend_type=blend)
     sockets = {socket.identifier: socket for socket in node.inputs}
     for source, identifier in ((factor, "Factor_Float"), (first, "A_Color"), (second, "B_Color")):
         _feed(tree, source, sockets[identifier])

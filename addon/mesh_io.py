@@ -16,6 +16,7 @@ UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
 EYE_ATTRIBUTE = "eye_direction"
+HEAD_MARK = "id2r_part"  # on our objects: "head" or "eyes"
 SKIN, MOUTH, EYE = "skin", "mouth", "eye"
 MATERIAL_OF_PART = {
     "skin": SKIN,
@@ -89,8 +90,11 @@ def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collect
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     head = _object_of_quads(data, kind != EYE, name, materials)
     eyes = _object_of_quads(data, kind == EYE, f"{name} eyes", materials)
-    for made in (head, eyes):
+    for made, part in ((head, "head"), (eyes, "eyes")):
+        made[HEAD_MARK] = part
         collection.objects.link(made)
+    eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
+    eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
     _add_shape_keys(head, data, kind != EYE, keep_still=True)
     _add_shape_keys(eyes, data, kind == EYE, keep_still=False)
     _store_eye_directions(eyes.data, data)

@@ -1,96 +1,317 @@
-"""Drawing only: the N-panel "ID2R" in the 3D viewport."""
+"""Drawing only: the panels "ID2R" in the sidebar of the 3D viewport, and the reference panel in the Image Editor."""
 
-from textwrap import wrap
+import json
+from pathlib import Path
+from typing import ClassVar
 
 import bpy
 
-from .lookdev import HDRIS, PHOTO_FRAME, PORTRAIT_FRAME
-from .preferences import own_environments
+from . import checks, estimate, gallery, history, job, lookdev, material
+from .preferences import DEVICE_NAMES, preferences_of
+from .words import draw_text
 
-PIXELS_PER_LETTER = 7.0
-LONGEST_TEXT = 400  # letters; the whole text is in the Info editor
+THUMBNAIL = 7.0  # of a photo, in units of the interface
+ENVIRONMENTS = 6.0
+RESOLUTIONS = (1024, 2048, 4096)
+LENSES = (35, 50, 85)
+EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp")
 
 
-class ID2R_PT_reconstruct(bpy.types.Panel):
+class InViewport:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "ID2R"
+
+
+class InImageEditor:
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "ID2R"
+
+
+class ID2R_PT_reference(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_reference"
+    bl_label = "Reference"
+
+    def draw(self, context) -> None:
+        draw_reference(self.layout, context)
+
+
+class ID2R_PT_reference_image(InImageEditor, bpy.types.Panel):
+    bl_idname = "ID2R_PT_reference_image"
+    bl_label = "Reference"
+
+    def draw(self, context) -> None:
+        draw_reference(self.layout, context)
+        draw_job(self.layout, context)
+
+
+class ID2R_PT_reconstruct(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_reconstruct"
     bl_label = "Reconstruct"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "ID2R"
 
     def draw(self, context) -> None:
-        status = context.window_manager.id2r
+        settings, status = context.scene.id2r, context.window_manager.id2r
         column = self.layout.column()
         column.active = not status.running
+        row = column.row(align=True)
+        row.prop(settings, "target", expand=True)
+        row = column.row(align=True)
+        row.prop(settings, "resolution")
+        for side in RESOLUTIONS:
+            button = row.operator("wm.context_set_int", text=f"{side // 1024}K", depress=settings.resolution == side)
+            button.data_path, button.value = "scene.id2r.resolution", side
+        column.prop(settings, "refine", slider=True)
+        column.prop(settings, "keep_expression")
+        draw_job(self.layout, context)
+
+
+class ID2R_PT_options(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_options"
+    bl_label = "Options"
+    bl_parent_id = "ID2R_PT_reconstruct"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context) -> None:
+        settings = context.scene.id2r
+        column = self.layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        for name in ("photo", "pack", "resolution", "template", "refine", "keep_expression", "set_up_scene", "out"):
-            column.prop(context.scene.id2r, name)
-        draw_job(self.layout, status)
-        draw_text(self.layout, context, status.error, "ERROR")
-        draw_text(self.layout, context, status.hint, "INFO")
-        for line in status.warnings.splitlines():
-            draw_text(self.layout, context, line, "QUESTION")
+        column.prop(settings, "pack")
+        column.prop(settings, "template")
+        preferences = preferences_of(context)
+        if preferences:
+            column.prop(preferences, "device")
+            draw_device(column, context, preferences.device)
+        column.prop(settings, "out")
+        column.prop(settings, "set_up_scene")
 
 
-class ID2R_PT_lookdev(bpy.types.Panel):
+class ID2R_PT_result(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_result"
+    bl_label = "Result"
+
+    def draw(self, context) -> None:
+        head = history.current_head(context)
+        if head is None:
+            draw_text(self.layout, context, "No head yet. Reconstruct a photo, or open an earlier result.", "INFO")
+            self.layout.operator("id2r.open_result", icon="FILE_FOLDER")
+            return
+        skin = next((node for own in head.data.materials if (node := material.skin_node(own))), None)
+        if skin is None:
+            draw_text(self.layout, context, f"{head.name} has no ID2R skin any more.", "ERROR")
+            return
+        self.layout.label(text=head.name, icon="USER")
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        for name in material.CONTROLS:
+            column.prop(skin.inputs[name], "default_value", text=name)
+
+
+class ID2R_PT_expressions(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_expressions"
+    bl_label = "Expression"
+    bl_parent_id = "ID2R_PT_result"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return history.current_head(context) is not None
+
+    def draw(self, context) -> None:
+        keys = history.current_head(context).data.shape_keys.key_blocks
+        column = self.layout.column(align=True)
+        for name in EXPRESSIONS:
+            if name in keys:
+                column.prop(keys[name], "value", text=name, slider=True)
+        draw_text(self.layout, context, f"All {len(keys) - 1} are under Shape Keys in Object Data.", "INFO")
+
+
+class ID2R_PT_history(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_history"
+    bl_label = "History"
+    bl_parent_id = "ID2R_PT_result"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context) -> None:
+        scene = context.scene
+        for index, run in enumerate(scene.id2r_runs):
+            draw_run(self.layout.box(), index, run, is_shown=index == scene.id2r_run_index)
+        if len(scene.id2r_runs) > 1:
+            row = self.layout.row(align=True)
+            row.operator("id2r.compare", text="Swap A/B", icon="ARROW_LEFTRIGHT").mode = "SWAP"
+            row.operator("id2r.compare", text="Side by Side").mode = "SIDE"
+        self.layout.operator("id2r.open_result", icon="FILE_FOLDER")
+
+
+class ID2R_PT_lookdev(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_lookdev"
     bl_label = "Lookdev"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "ID2R"
 
     def draw(self, context) -> None:
-        world = context.scene.world
-        image = world.node_tree.nodes.get("Environment Texture") if world and world.node_tree else None
-        name = image.image.name if image and image.image else "Choose an Environment"
-        self.layout.menu("ID2R_MT_environments", text=name, icon="WORLD")
-        if image:
-            draw_world(self.layout, world.node_tree.nodes)
+        settings = context.scene.id2r
+        self.layout.template_icon_view(settings, "hdri", show_labels=True, scale=ENVIRONMENTS, scale_popup=5.0)
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        for name in ("hdri_rotation", "hdri_strength", "hide_background"):
+            column.prop(settings, name)
         row = self.layout.row(align=True)
-        for label, frame in (("Portrait", PORTRAIT_FRAME), ("Over the Photo", PHOTO_FRAME)):
-            jump = row.operator("screen.frame_offset", text=label, depress=context.scene.frame_current == frame)
-            jump.delta = frame - context.scene.frame_current
+        for label, view in (("Portrait", "PORTRAIT"), ("Over the Photo", "PHOTO")):
+            frame = {"PORTRAIT": lookdev.PORTRAIT_FRAME, "PHOTO": lookdev.PHOTO_FRAME}[view]
+            is_now = context.scene.frame_current == frame
+            row.operator("id2r.show_view", text=label, depress=is_now).view = view
 
 
-class ID2R_MT_environments(bpy.types.Menu):
-    bl_idname = "ID2R_MT_environments"
-    bl_label = "Environment"
+class ID2R_PT_camera(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_camera"
+    bl_label = "Camera and Checks"
+    bl_parent_id = "ID2R_PT_lookdev"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
-        for name in HDRIS:
-            self.layout.operator("id2r.set_hdri", text=name.capitalize()).name = name
-        self.layout.separator()
-        for file in own_environments(context):
-            self.layout.operator("id2r.set_hdri", text=file.stem).name = str(file)
+        camera = context.scene.camera
+        row = self.layout.row(align=True)
+        for lens in LENSES:
+            is_set = camera is not None and abs(camera.data.lens - lens) < 0.5
+            row.operator("id2r.set_lens", text=f"{lens} mm", depress=is_set).lens = lens
+        shown = camera is not None and checks.are_shown(camera)
+        text = "Hide Balls and Chart" if shown else "Show Balls and Chart"
+        self.layout.operator("id2r.show_checks", text=text, icon="SHADING_RENDERED").shown = not shown
+        row = self.layout.row(align=True)
+        row.label(text="Turn:")
+        for turn in ("HEAD", "LIGHT", "NONE"):
+            row.operator("id2r.turntable", text=turn.capitalize()).turn = turn
 
 
-def draw_world(layout, nodes) -> None:
-    """Rotation and strength, live."""
-    column = layout.column()
-    column.use_property_split = True
-    mapping, background = nodes.get("Mapping"), nodes.get("Background")
-    if mapping:
-        column.prop(mapping.inputs["Rotation"], "default_value", index=2, text="Rotation")
-    if background:
-        column.prop(background.inputs["Strength"], "default_value", text="Strength")
+class ID2R_PT_render(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_render"
+    bl_label = "Render"
+    bl_parent_id = "ID2R_PT_lookdev"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context) -> None:
+        for engine, label in (("CYCLES", "Cycles"), ("EEVEE", "EEVEE")):
+            row = self.layout.row(align=True)
+            row.label(text=label)
+            for quality in ("PREVIEW", "FINAL"):
+                button = row.operator("id2r.render_preset", text=quality.capitalize())
+                button.engine, button.quality = engine, quality
+        self.layout.operator("id2r.contact_sheet", icon="RENDERLAYERS")
 
 
-def draw_job(layout, status) -> None:
-    """The button, or the progress of the running job with a way out."""
-    if not status.running:
+class ID2R_PT_export(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_export"
+    bl_label = "Export"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context) -> None:
+        settings = context.scene.id2r
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        for name in ("export_folder", "export_size", "export_format", "export_normals", "export_orm"):
+            column.prop(settings, name)
+        self.layout.operator("id2r.export_maps", icon="TEXTURE")
+        row = self.layout.row(align=True)
+        for kind, label in (("GLTF", "glTF"), ("USD", "USD"), ("FBX", "FBX")):
+            row.operator("id2r.export_model", text=label).kind = kind
+        self.layout.operator("id2r.mark_asset", icon="ASSET_MANAGER")
+        row = self.layout.row(align=True)
+        row.operator("id2r.keep_maps", text="Pack Maps").where = "PACKED"
+        row.operator("id2r.keep_maps", text="Maps beside .blend").where = "BESIDE"
+        self.layout.operator("id2r.apply_to_mesh", text="Put on Active MPFB Human", icon="MOD_CLOTH")
+
+
+def draw_reference(layout, context) -> None:
+    """The photo with its thumbnail, and the ways to choose one."""
+    settings = context.scene.id2r
+    if settings.photo and Path(bpy.path.abspath(settings.photo)).is_file():
+        layout.template_icon(icon_value=gallery.icon_of(settings.photo), scale=THUMBNAIL)
+    else:
+        draw_text(layout, context, "Open a photo with one well-lit face, or drop one on the viewport.", "INFO")
+    layout.prop(settings, "photo", text="")
+    row = layout.row(align=True)
+    row.operator("id2r.open_photo", text="Open", icon="FILE_FOLDER")
+    row.operator("id2r.paste_photo", text="Paste", icon="PASTEDOWN")
+    if context.area and context.area.type == "IMAGE_EDITOR":
+        layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
+        return
+    row = layout.row(align=True)
+    row.prop(settings, "image", text="")
+    button = row.operator("id2r.use_image", text="Use")
+    button.image = settings.image.name if settings.image else ""
+
+
+def draw_job(layout, context) -> None:
+    """The button, or the progress of the running job with a way out; then what the last job had to say."""
+    status = context.window_manager.id2r
+    if status.running:
+        draw_progress(layout, status.fraction, progress_text(status))
+        layout.operator("id2r.cancel", text="Cancel (Esc)", icon="X")
+    else:
         row = layout.row()
         row.scale_y = 1.4
+        row.enabled = bool(context.scene.id2r.photo)
         row.operator("id2r.reconstruct", icon="USER")
-        return
-    text = "Cancelling" if status.cancelling else status.stage.capitalize() or "Starting"
-    layout.progress(factor=status.fraction, text=text)
-    layout.operator("id2r.cancel", icon="X")
+    draw_text(layout, context, status.error, "ERROR")
+    draw_text(layout, context, status.hint, "INFO")
+    for line in status.warnings.splitlines():
+        draw_text(layout, context, line, "QUESTION")
+    if status.error:
+        layout.operator("id2r.report_problem", icon="COPYDOWN")
 
 
-def draw_text(layout, context, text: str, icon: str) -> None:
-    """A sentence, wrapped to the width of the panel."""
-    letters = max(20, int(context.region.width / (PIXELS_PER_LETTER * context.preferences.system.ui_scale)) - 6)
-    column = layout.column(align=True)
-    for row, line in enumerate(wrap(text[:LONGEST_TEXT], letters)):
-        column.label(text=line, icon="BLANK1" if row else icon)
+def draw_progress(layout, fraction: float, text: str) -> None:
+    layout.progress(factor=fraction, text=text)
+
+
+def progress_text(status) -> str:
+    if status.cancelling:
+        return "Cancelling"
+    stage = status.stage.capitalize() or "Starting"
+    return f"{stage}, {estimate.in_words(status.seconds_left)}" if status.seconds_left else stage
+
+
+def draw_device(layout, context, chosen: str) -> None:
+    """The name of the device that would be used, once the worker has said it."""
+    devices = json.loads(context.window_manager.id2r.devices or "{}")
+    name = next(iter(devices), "") if chosen == "auto" else chosen
+    if name in devices:
+        layout.label(text=f"{DEVICE_NAMES[name]}: {devices[name]}", icon="INFO")
+    elif devices:
+        layout.label(text=f"There is no {DEVICE_NAMES[chosen]} here", icon="ERROR")
+    else:
+        layout.operator("id2r.doctor", icon="CHECKMARK")
+    if job.is_warm():
+        layout.operator("id2r.end_worker", icon="CANCEL")
+
+
+def draw_run(layout, index: int, run, is_shown: bool) -> None:
+    """One line of the history: thumbnail, what it was, and what can be done with it."""
+    row = layout.row()
+    row.template_icon(icon_value=gallery.icon_of(run.photo), scale=2.5)
+    column = row.column(align=True)
+    column.label(text=Path(run.photo).stem)
+    request = json.loads(run.request)
+    column.label(text=f"{request['resolution']} px, refine {request['refine']:.2f}, {run.seconds:.0f} s")
+    row = layout.row(align=True)
+    row.operator("id2r.show_run", text="Show", depress=is_shown).index = index
+    row.operator("id2r.use_run", text="Use Settings").index = index
+    row.operator("id2r.remove_run", text="", icon="TRASH").index = index
+
+
+CLASSES = (
+    ID2R_PT_reference,
+    ID2R_PT_reference_image,
+    ID2R_PT_reconstruct,
+    ID2R_PT_options,
+    ID2R_PT_result,
+    ID2R_PT_expressions,
+    ID2R_PT_history,
+    ID2R_PT_lookdev,
+    ID2R_PT_camera,
+    ID2R_PT_render,
+    ID2R_PT_export,
+)

@@ -1,14 +1,22 @@
-"""Where the libraries, the device and more environments are found."""
+"""The machine's side: which Python runs the networks, on what device, how long it stays warm, packs, environments."""
 
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import CollectionProperty, EnumProperty, FloatProperty, StringProperty
 
+from . import job, packs, words
 from .core import EXTENSION_PACKAGE, protocol
 
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (Metal)"}
 ENVIRONMENT_FILES = (".exr", ".hdr")
+IDLE_MINUTES = 10.0
+
+
+class ID2R_Folder(bpy.types.PropertyGroup):
+    """A folder with environments; its path is in `path`."""
+
+    path: StringProperty(name="Folder", description="More environments to light with", subtype="DIR_PATH")
 
 
 class ID2R_Preferences(bpy.types.AddonPreferences):
@@ -19,14 +27,68 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
         description="A Python that has PyTorch and the other libraries of ID2R. Empty: found automatically",
         subtype="FILE_PATH",
     )
-    device: EnumProperty(name="Device", items=[(name, DEVICE_NAMES[name], "") for name in protocol.DEVICES])
-    hdri_folder: StringProperty(name="HDRI Folder", description="More environments to light with", subtype="DIR_PATH")
+    device: EnumProperty(
+        name="Device",
+        description="Where the networks run",
+        items=[(name, DEVICE_NAMES[name], "") for name in protocol.DEVICES],
+    )
+    idle_minutes: FloatProperty(
+        name="Keep Warm",
+        description="Minutes until an idle worker ends and gives its memory back",
+        default=IDLE_MINUTES,
+        min=0.0,
+        soft_max=60.0,
+        precision=0,
+    )
+    hdri_folders: CollectionProperty(type=ID2R_Folder)
+    doctor: StringProperty(description="What the last check found, one thing a line", options={"SKIP_SAVE"})
 
-    def draw(self, _context) -> None:
-        column = self.layout.column()
-        column.use_property_split = True
-        for name in ("python", "device", "hdri_folder"):
-            column.prop(self, name)
+    def draw(self, context) -> None:
+        draw_python(self.layout.box(), self, context)
+        draw_packs(self.layout.box())
+        draw_folders(self.layout.box(), self)
+        row = self.layout.row()
+        row.operator("id2r.report_problem", icon="COPYDOWN")
+        row.operator("id2r.doctor", icon="CHECKMARK")
+
+
+def draw_python(layout, preferences, context) -> None:
+    """The Python, its device, and the warm worker."""
+    layout.label(text="Python with PyTorch", icon="SCRIPT")
+    column = layout.column()
+    column.use_property_split = True
+    column.prop(preferences, "python")
+    row = column.row()
+    row.label(text="Used now:")
+    row.label(text=words.python_in_words(preferences.python))
+    column.prop(preferences, "device")
+    column.prop(preferences, "idle_minutes", text="Keep Warm (Minutes)")
+    row = layout.row()
+    row.operator("id2r.install_runtime", icon="IMPORT")
+    row.operator("id2r.end_worker", icon="CANCEL")
+    for line in preferences.doctor.splitlines():
+        words.draw_text(layout, context, line, "ERROR" if line.startswith("PROBLEM") else "DOT")
+
+
+def draw_packs(layout) -> None:
+    """Each pack with its check and its model card, which also names its licence."""
+    layout.label(text="Weight Packs", icon="PACKAGE")
+    for folder in packs.pack_folders():
+        row = layout.row()
+        row.label(text=folder.name)
+        row.operator("id2r.verify_pack", text="Verify").pack = packs.word_of(folder)
+        row.operator("wm.path_open", text="Card and Licence").filepath = str(folder / packs.CARD)
+    layout.operator("id2r.import_pack", icon="FILE_FOLDER")
+
+
+def draw_folders(layout, preferences) -> None:
+    """The artist's folders of environments."""
+    layout.label(text="Folders with Environments", icon="WORLD")
+    for index, folder in enumerate(preferences.hdri_folders):
+        row = layout.row()
+        row.prop(folder, "path", text="")
+        row.operator("id2r.remove_hdri_folder", text="", icon="REMOVE").index = index
+    layout.operator("id2r.add_hdri_folder", icon="ADD")
 
 
 def preferences_of(context) -> ID2R_Preferences | None:
@@ -42,17 +104,32 @@ def python_and_device(context) -> tuple[str, str]:
 
 
 def own_environments(context) -> list[Path]:
-    """The environment files of the chosen folder."""
+    """The environment files of the chosen folders."""
     preferences = preferences_of(context)
-    if not preferences or not preferences.hdri_folder:
-        return []
-    folder = Path(bpy.path.abspath(preferences.hdri_folder))
-    return sorted(file for file in folder.glob("*") if file.suffix.lower() in ENVIRONMENT_FILES)
+    folders = (
+        [Path(bpy.path.abspath(each.path)) for each in preferences.hdri_folders if each.path] if preferences else []
+    )
+    files = [file for folder in folders for file in sorted(folder.glob("*"))]
+    return [file for file in files if file.suffix.lower() in ENVIRONMENT_FILES]
+
+
+def look_after_worker() -> float:
+    """A timer: end the worker when it has been idle for long; returns the seconds until the next look."""
+    preferences = preferences_of(bpy.context)
+    minutes = preferences.idle_minutes if preferences else IDLE_MINUTES
+    if not bpy.context.window_manager.id2r.running and job.idle_seconds() > 60.0 * minutes:
+        job.retire()
+    return 5.0
 
 
 def register() -> None:
+    bpy.utils.register_class(ID2R_Folder)
     bpy.utils.register_class(ID2R_Preferences)
+    bpy.app.timers.register(look_after_worker, first_interval=5.0, persistent=True)
 
 
 def unregister() -> None:
+    if bpy.app.timers.is_registered(look_after_worker):
+        bpy.app.timers.unregister(look_after_worker)
     bpy.utils.unregister_class(ID2R_Preferences)
+    bpy.utils.unregister_class(ID2R_Folder)

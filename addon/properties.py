@@ -1,25 +1,52 @@
-"""What the artist sets (on the Scene) and what the running job says (on the WindowManager)."""
+"""What the artist sets (on the Scene), what was made (its history), and what the running job says (WindowManager)."""
 
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
-from .core import PACKAGE_ROOT, protocol
+from . import gallery, lookdev, packs
+from .core import protocol
 
 DEFAULTS = {name: field.default for name, field in protocol.Request.__dataclass_fields__.items()}
+SIZES = [(str(side), str(side), f"{side} x {side} texels") for side in (512, 1024, 2048, 4096)]
 
 
-def installed_packs(_self, _context, _typed: str) -> list[str]:
-    """Names of the weight packs that come with the core, for the search field."""
-    folder = PACKAGE_ROOT / "id2r_core" / "packs"
-    return sorted(each.parent.name for each in folder.glob("*/*.safetensors"))
+def installed_packs(_settings, _context, _typed: str) -> list[str]:
+    """Weight packs for the search field: names of those that come with the core, folders of the artist's own."""
+    return [packs.word_of(folder) for folder in packs.pack_folders()]
+
+
+def templates(settings, _context, _typed: str) -> list[str]:
+    """The templates of the chosen pack, for the search field."""
+    return ["closest", "fixed", *packs.template_names(settings.pack)]
+
+
+def _relight(settings, context) -> None:
+    lookdev.set_hdri(context.scene, settings.hdri, settings.hdri_rotation, settings.hdri_strength)
+
+
+def _turn(settings, context) -> None:
+    lookdev.turn_hdri(context.scene, settings.hdri, settings.hdri_rotation, settings.hdri_strength)
+
+
+def _hide_background(settings, context) -> None:
+    lookdev.hide_background(context.scene, settings.hide_background)
 
 
 class ID2R_Settings(bpy.types.PropertyGroup):
-    """The options of one reconstruction; the same words as on the command line."""
+    """The options of one reconstruction, in the same words as on the command line; of lookdev; and of export."""
 
     photo: StringProperty(name="Photo", description="A photo with one well-lit face", subtype="FILE_PATH")
+    image: PointerProperty(name="Image", description="An image that is open in this file", type=bpy.types.Image)
     out: StringProperty(
         name="Keep Files In",
         description="Folder for the maps, the OBJ and the report. Empty: the result lives in this .blend alone",
@@ -34,7 +61,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     )
     resolution: IntProperty(
         name="Resolution",
-        description="Side of the maps in texels",
+        description="Side of the maps in texels; a texel is never sharper than the photo",
         default=DEFAULTS["resolution"],
         min=protocol.SMALLEST_RESOLUTION,
         max=protocol.LARGEST_RESOLUTION,
@@ -43,6 +70,8 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         name="Template",
         description="Whose reflectance the person's identity is swapped into: 'closest', or a template's name",
         default=DEFAULTS["template"],
+        search=templates,
+        search_options={"SUGGESTION"},
     )
     keep_expression: BoolProperty(
         name="Keep Expression",
@@ -50,18 +79,75 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         default=DEFAULTS["keep_expression"],
     )
     refine: FloatProperty(
-        name="Photo Detail",
+        name="Refine",
         description="How strongly the photo's own colour and detail go into the maps (0: networks alone)",
         default=DEFAULTS["refine"],
         min=0.0,
         max=1.0,
         subtype="FACTOR",
     )
+    target: EnumProperty(
+        name="Target",
+        items=[
+            ("NEW", "New Head", "A head of its own, fitted to the photo"),
+            ("MESH", "Active Mesh", "Also put the skin on the active MPFB or MakeHuman mesh, in its own layout"),
+        ],
+    )
     set_up_scene: BoolProperty(
         name="Set Up Light and Cameras",
         description="Also set the world, the render settings and frames 1 (portrait) and 2 (over the photo)",
         default=True,
     )
+    hdri: EnumProperty(name="Environment", description="The light", items=gallery.environment_items, update=_relight)
+    hdri_rotation: FloatProperty(
+        name="Rotation", description="Turns the light about the vertical", subtype="ANGLE", update=_turn
+    )
+    hdri_strength: FloatProperty(
+        name="Strength", description="Brightness of the light", default=1.0, min=0.0, soft_max=4.0, update=_turn
+    )
+    hide_background: BoolProperty(
+        name="Hide Background",
+        description="Render the head alone over transparency; the environment only lights",
+        update=_hide_background,
+    )
+    export_folder: StringProperty(
+        name="Folder", description="Where the exported files go", subtype="DIR_PATH", default="//id2r_export/"
+    )
+    export_size: EnumProperty(
+        name="Size", items=[("MAPS", "As the Maps", "No resampling"), *SIZES], description="Side of the exported maps"
+    )
+    export_format: EnumProperty(
+        name="Format",
+        items=[
+            ("PNG8", "PNG 8", "8 bit: small, enough for colour"),
+            ("PNG16", "PNG 16", "16 bit: for roughness and normals"),
+            ("EXR", "EXR", "Half float, linear"),
+        ],
+        default="PNG16",
+    )
+    export_normals: EnumProperty(
+        name="Normals",
+        items=[
+            ("OPENGL", "OpenGL", "Green points up: Blender, Unity, glTF"),
+            ("DIRECTX", "DirectX", "Green points down: Unreal, 3ds Max"),
+        ],
+    )
+    export_orm: BoolProperty(
+        name="Packed ORM",
+        description="Also one picture with occlusion, roughness and metallic in red, green and blue",
+    )
+
+
+class ID2R_Run(bpy.types.PropertyGroup):
+    """One finished reconstruction; `request` is the JSON of its Request, `warnings` has one a line."""
+
+    photo: StringProperty()
+    folder: StringProperty()
+    request: StringProperty()
+    when: StringProperty()
+    seconds: FloatProperty()
+    warnings: StringProperty()
+    collection: PointerProperty(type=bpy.types.Collection)
 
 
 class ID2R_Status(bpy.types.PropertyGroup):
@@ -69,18 +155,20 @@ class ID2R_Status(bpy.types.PropertyGroup):
 
     running: BoolProperty()
     cancelling: BoolProperty()
+    task: StringProperty(description="What the running job makes: its title in the panel")
     stage: StringProperty()
     fraction: FloatProperty(min=0.0, max=1.0)
+    seconds_left: FloatProperty()
     error: StringProperty()
     hint: StringProperty()
     warnings: StringProperty(description="One a line")
+    devices: StringProperty(description="JSON: label by device name, as the worker found them")
 
 
 def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
     """The settings as a request with absolute paths. Raises Id2rError for values that no job can have."""
     photo = bpy.path.abspath(settings.photo) if settings.photo else ""
-    name = Path(photo).stem or "head"
-    out = bpy.path.abspath(settings.out) if settings.out else str(Path(bpy.app.tempdir) / "id2r" / name)
+    out = bpy.path.abspath(settings.out) if settings.out else str(_free_folder(Path(photo).stem or "head"))
     return protocol.Request(
         photo=photo,
         out=out,
@@ -93,18 +181,38 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
     )
 
 
-CLASSES = (ID2R_Settings, ID2R_Status)
+def apply_request(settings: ID2R_Settings, request: dict) -> None:
+    """Set the options to those of an earlier request."""
+    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine"):
+        setattr(settings, name, request[name])
+
+
+def _free_folder(name: str) -> Path:
+    """A folder in Blender's temporary one that no earlier run uses."""
+    folder = Path(bpy.app.tempdir) / "id2r" / name
+    number = 1
+    while (folder / "head.npz").is_file():
+        number += 1
+        folder = folder.with_name(f"{name} {number}")
+    return folder
+
+
+CLASSES = (ID2R_Settings, ID2R_Run, ID2R_Status)
 
 
 def register() -> None:
     for each in CLASSES:
         bpy.utils.register_class(each)
     bpy.types.Scene.id2r = PointerProperty(type=ID2R_Settings)
+    bpy.types.Scene.id2r_runs = CollectionProperty(type=ID2R_Run)
+    bpy.types.Scene.id2r_run_index = IntProperty(name="Run", description="The run that the Result panel shows")
     bpy.types.WindowManager.id2r = PointerProperty(type=ID2R_Status)
 
 
 def unregister() -> None:
     del bpy.types.WindowManager.id2r
+    del bpy.types.Scene.id2r_run_index
+    del bpy.types.Scene.id2r_runs
     del bpy.types.Scene.id2r
     for each in reversed(CLASSES):
         bpy.utils.unregister_class(each)

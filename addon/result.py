@@ -1,5 +1,6 @@
 """A result folder to a lit, textured head in a scene: the add-on's side of the main path, one stage a line."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +42,9 @@ def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: b
         lookdev.set_hdri(scene, DEFAULT_HDRI)
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
     return Result(collection, objects, portrait, photo)
+
+
+def read_report(folder: Path) -> dict:
+    """The report.json of a result folder; an empty one when it is missing."""
+    path = folder / "report.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

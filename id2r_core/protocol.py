@@ -1,6 +1,8 @@
 """What crosses wall 1: a request in, events out, each one line of JSON. Standard library only; Blender imports it.
 
 to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": ..., ...}}
+                   {"command": "makehuman", "request": {"folder": ..., "size": ...}}
+                   {"command": "inspect", "request": {}}  what is installed here (see `doctor`)
                    {"command": "cancel"}                  stops the running job at its next progress report
                    {"command": "quit"}, or end of file    stops the running job and the worker
 from the worker    {"event": "ready", "version": ...}     once
@@ -78,6 +80,27 @@ class Request:
 
 
 @dataclass(frozen=True)
+class MakeHumanRequest:
+    """The maps of a finished result folder, once more in the MakeHuman/MPFB layout; size: side in texels."""
+
+    folder: str
+    size: int = 2048
+
+    def __post_init__(self):
+        _require(isinstance(self.folder, str) and self.folder != "", "The folder is missing.", "Give a result folder.")
+        _require(
+            _is_whole(self.size) and SMALLEST_RESOLUTION <= self.size <= LARGEST_RESOLUTION,
+            f"A map size of {self.size!r} is not possible.",
+            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 2048.",
+        )
+
+
+@dataclass(frozen=True)
+class InspectRequest:
+    """What is installed where the worker runs."""
+
+
+@dataclass(frozen=True)
 class Ready:
     """The worker is up; `version` is id2r_core's."""
 
@@ -102,7 +125,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Result:
-    """The job is done: the folder with its files, and the content of its report.json."""
+    """The job is done: the folder with its files, and what there is to tell (of a reconstruction: report.json)."""
 
     out: str
     report: dict = field(default_factory=dict)
@@ -123,10 +146,10 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Command:
-    """What the other side wants: "reconstruct" with a request, "cancel" or "quit"."""
+    """What the other side wants: one of JOBS with its request, "cancel" or "quit"."""
 
     command: str
-    request: Request | None = None
+    request: "AnyRequest | None" = None
 
 
 Event = Ready | Progress | Warned | Result | Failed | Stopped
@@ -138,7 +161,9 @@ EVENTS = {
     "error": Failed,
     "cancelled": Stopped,
 }
-COMMANDS = ("reconstruct", "cancel", "quit")
+AnyRequest = Request | MakeHumanRequest | InspectRequest
+JOBS = {"reconstruct": Request, "makehuman": MakeHumanRequest, "inspect": InspectRequest}
+COMMANDS = (*JOBS, "cancel", "quit")
 
 
 def encode_event(event: Event) -> str:
@@ -155,12 +180,18 @@ def decode_event(line: str) -> Event:
     return _build(kind, values)
 
 
-def encode_command(command: str, request: Request | None = None) -> str:
+def encode_command(command: str, request: AnyRequest | None = None) -> str:
     """One line of JSON, without the line break."""
     values = {"command": command}
     if request is not None:
-        values["request"] = request.to_json()
+        values["request"] = dataclasses.asdict(request)
     return json.dumps(values)
+
+
+def encode_job(request: AnyRequest) -> str:
+    """The command that does what the request asks for, as one line of JSON."""
+    (command,) = (command for command, kind in JOBS.items() if type(request) is kind)
+    return encode_command(command, request)
 
 
 def decode_command(line: str) -> Command:
@@ -168,9 +199,9 @@ def decode_command(line: str) -> Command:
     values = _object(line)
     command = values.get("command")
     _require(command in COMMANDS, f"The worker knows no command {command!r}.", f"Use one of: {', '.join(COMMANDS)}.")
-    if command != "reconstruct":
+    if command not in JOBS:
         return Command(command)
-    return Command(command, Request.from_json(values.get("request")))
+    return Command(command, _build(JOBS[command], values.get("request")))
 
 
 def _object(line: str) -> dict:

@@ -13,7 +13,23 @@ from typing import TextIO
 
 from . import __version__
 from .errors import Cancelled, Id2rError
-from .protocol import Event, Failed, Progress, Ready, Request, Result, Stopped, Warned, decode_command, encode_event
+from .protocol import (
+    AnyRequest,
+    Event,
+    Failed,
+    InspectRequest,
+    MakeHumanRequest,
+    Progress,
+    Ready,
+    Request,
+    Result,
+    Stopped,
+    Warned,
+    decode_command,
+    encode_event,
+)
+
+OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
 
 
 class Worker:
@@ -23,7 +39,7 @@ class Worker:
         self._commands = commands
         self._events = events
         self._writing = threading.Lock()
-        self._jobs: queue.Queue[Request | None] = queue.Queue()
+        self._jobs: queue.Queue[AnyRequest | None] = queue.Queue()
         self._filed = 0
         self._running = 0
         self._cancelled_up_to = 0
@@ -53,7 +69,7 @@ class Worker:
         self._cancelled_up_to = self._filed
         self._jobs.put(None)
 
-    def _last_event(self, request: Request) -> Event:
+    def _last_event(self, request: AnyRequest) -> Event:
         """Do the job and say how it ended."""
         try:
             return self._job(request)
@@ -65,8 +81,22 @@ class Worker:
             traceback.print_exc()
             return Failed(*unforeseen(error))
 
-    def _job(self, request: Request) -> Event:
+    def _job(self, request: AnyRequest) -> Event:
         self._stop_if_cancelled()
+        kinds = {Request: self._reconstruct, MakeHumanRequest: self._makehuman, InspectRequest: self._inspect}
+        return kinds[type(request)](request)
+
+    def _inspect(self, _request: InspectRequest) -> Event:
+        from .doctor import inspect
+
+        return Result("", inspect().to_json())
+
+    def _makehuman(self, request: MakeHumanRequest) -> Event:
+        from .makehuman import write_makehuman_maps
+
+        return Result(str(write_makehuman_maps(request.folder, request.size, self._progress)))
+
+    def _reconstruct(self, request: Request) -> Event:
         from .pipeline import reconstruct
 
         result = reconstruct(request, self._progress)
@@ -89,7 +119,9 @@ class Worker:
 
 
 def unforeseen(error: Exception) -> tuple[str, str]:
-    """Message and hint for a failure that nobody foresaw."""
+    """Message and hint for a failure that nobody foresaw, or that memory was not enough."""
+    if any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__):
+        return "The memory was not enough.", "Choose a lower resolution, close other programs, or use the CPU."
     return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."
 
 

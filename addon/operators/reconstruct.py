@@ -4,57 +4,42 @@ from pathlib import Path
 from typing import ClassVar
 
 import bpy
+from bpy.props import IntProperty
 
-from .. import job, result
-from ..core import errors, protocol
+from .. import history, job, result, target
+from ..core import protocol
 from ..preferences import python_and_device
-from ..properties import request_of
+from ..properties import apply_request, request_of
+from .modal import JobOperator, tell
 
-TICK = 0.1  # seconds between looks at the worker
 
-
-class ID2R_OT_reconstruct(bpy.types.Operator):
+class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
     """Turn the photo into a relightable head; one undo step takes it back"""
 
     bl_idname = "id2r.reconstruct"
     bl_label = "Reconstruct"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    task = "Reconstruct"
 
-    @classmethod
-    def poll(cls, context):
-        return not context.window_manager.id2r.running
+    def begin(self, context) -> job.Job:
+        settings = context.scene.id2r
+        chosen, device = python_and_device(context)
+        self._request = request_of(settings, device)
+        self._set_up_scene = settings.set_up_scene
+        self._mesh = target.active_mesh(context) if settings.target == "MESH" else None
+        return job.start(job.find_python(chosen), self._request)
 
-    def execute(self, context):  # in background and from scripts: waits for the result
-        return finish(self, context, wait_for_worker(context))
-
-    def invoke(self, context, event):  # from the panel: leaves the interface free
-        if bpy.app.background:
-            return self.execute(context)
-        try:
-            self._job = job.Job(*begin(context))
-        except errors.Id2rError as error:
-            return finish(self, context, protocol.Failed(error.message, error.hint))
-        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context, event):
-        context.window_manager.id2r.cancelling |= event.type == "ESC"
-        last = look_at(self._job, context) if event.type == "TIMER" else None
-        if last is None:
-            return {"PASS_THROUGH"}
-        self.cancel(context)
-        return finish(self, context, last)
-
-    def cancel(self, context):
-        """End the worker; Blender also calls this when it closes the window under a running job."""
-        context.window_manager.id2r.running = False
-        context.window_manager.event_timer_remove(self._timer)
-        self._job.close(patience=0.2)
+    def done(self, context, event: protocol.Result) -> None:
+        scene = self.scene()
+        made = result.load_result(Path(event.out), scene, head_name(self._request.photo), self._set_up_scene)
+        history.add_run(scene, self._request, event, made.collection)
+        if self._mesh:
+            mesh = target.named_mesh(self._mesh)
+            bpy.ops.id2r.apply_to_mesh(folder=event.out, mesh=mesh.name)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):
-    """Stop the running reconstruction; the scene stays as it is"""
+    """Stop the running job; the scene stays as it is"""
 
     bl_idname = "id2r.cancel"
     bl_label = "Cancel"
@@ -69,68 +54,24 @@ class ID2R_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def begin(context) -> tuple[str, protocol.Request]:
-    """The Python and the request; the panel's status starts afresh."""
-    status = context.window_manager.id2r
-    for name in ("stage", "error", "hint", "warnings", "fraction", "cancelling"):
-        status.property_unset(name)
-    chosen, device = python_and_device(context)
-    request = request_of(context.scene.id2r, device)
-    python = job.find_python(chosen)
-    status.running = True
-    return python, request
+class ID2R_OT_use_run(bpy.types.Operator):
+    """Take over the photo and the options of this run, to run it again with other settings"""
 
+    bl_idname = "id2r.use_run"
+    bl_label = "Use These Settings"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-def wait_for_worker(context) -> protocol.Event:
-    """Run the job to its last event."""
-    try:
-        return job.run(*begin(context), lambda event: show(context, event))
-    except errors.Id2rError as error:
-        return protocol.Failed(error.message, error.hint)
+    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
 
+    def execute(self, context):
+        return tell(self, self._use, context)
 
-def look_at(running: job.Job, context) -> protocol.Event | None:
-    """Show what the worker said since the last look; returns its last event when it has come."""
-    if context.window_manager.id2r.cancelling:
-        running.cancel()
-    for event in running.poll():
-        if isinstance(event, job.LAST_EVENTS):
-            return event
-        show(context, event)
-    return None
-
-
-def show(context, event: protocol.Event) -> None:
-    """Bring one event to the panel."""
-    status = context.window_manager.id2r
-    if isinstance(event, protocol.Progress):
-        status.stage = event.stage
-        status.fraction = event.done / event.total
-    elif isinstance(event, protocol.Warned):
-        status.warnings = "\n".join(filter(None, (status.warnings, event.text)))
-    for area in context.screen.areas if context.screen else ():
-        if area.type == "VIEW_3D":
-            area.tag_redraw()
-
-
-def finish(operator: bpy.types.Operator, context, last: protocol.Event) -> set[str]:
-    """Bring the result into the scene, or say what went wrong; the status is no longer "running"."""
-    status = context.window_manager.id2r
-    status.running = status.cancelling = False
-    if isinstance(last, protocol.Result):
-        try:
-            settings = context.scene.id2r
-            result.load_result(Path(last.out), context.scene, head_name(settings.photo), settings.set_up_scene)
-            return {"FINISHED"}
-        except errors.Id2rError as error:
-            last = protocol.Failed(error.message, error.hint)
-    if isinstance(last, protocol.Failed):
-        status.error, status.hint = last.message, last.hint
-        operator.report({"ERROR"}, f"{last.message} {last.hint}")
-    else:
-        operator.report({"INFO"}, "Cancelled; the scene is unchanged.")
-    return {"CANCELLED"}
+    def _use(self, context) -> None:
+        apply_request(context.scene.id2r, history.request_of(context.scene, self.index))
 
 
 def head_name(photo: str) -> str:
     return f"ID2R {Path(photo).stem}"
+
+
+CLASSES = (ID2R_OT_reconstruct, ID2R_OT_cancel, ID2R_OT_use_run)

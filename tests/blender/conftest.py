@@ -110,8 +110,10 @@ def write_result(folder: Path) -> Path:
         depth, kind = (255, np.uint8) if name == "diffuse" else (65535, np.uint16)
         cv2.imwrite(str(folder / f"{name}.png"), np.rint(flat * bgr * depth).astype(kind))
     width, height = PHOTO_SIZE
+    cv2.imwrite(str(folder / "coverage.png"), np.full((MAP_SIZE, MAP_SIZE), 255, np.uint8))
     cv2.imwrite(str(folder / "photo.png"), np.full((height, width, 3), 90, np.uint8))
-    (folder / "report.json").write_text(json.dumps({"warnings": []}))
+    report = {"warnings": [], "photo": "Ada.png", "morphs": {"nose-width3-incr": 0.2}, "expressions": {}, "seconds": {}}
+    (folder / "report.json").write_text(json.dumps(report))
     return folder
 
 
@@ -123,8 +125,10 @@ def result_folder(tmp_path) -> Path:
 @pytest.fixture
 def fake_python(tmp_path, monkeypatch):
     """Makes the add-on's worker a script: call it with the body of a worker that has read one command."""
+    from addon import job
 
     def install(body: str) -> None:
+        job.retire()
         script = tmp_path / "worker.py"
         head = """
             import json, shutil, sys, time
@@ -138,4 +142,5 @@ def fake_python(tmp_path, monkeypatch):
         launcher.chmod(0o755)
         monkeypatch.setattr("addon.job.find_python", lambda chosen="": str(launcher))
 
-    return install
+    yield install
+    job.retire()

@@ -1,5 +1,6 @@
 """Rendering: the overlay lies where the core's camera says, and the sheet is complete or absent."""
 
+import json
 import os
 import signal
 import subprocess
@@ -42,10 +43,10 @@ def test_png_round_trip(tmp_path):
     assert np.abs(image_io.read_pixels(tmp_path / "image.png")[..., :3] - image).max() < 1e-3
 
 
-def test_fit_keeps_what_is_where():
+def test_resizing_keeps_what_is_where():
     image = np.zeros((8, 12, 3), np.float32)
     image[:4, :6] = 1.0
-    small = contact_sheet.fit(image, 6, 4)
+    small = image_io.resized(image, 6, 4)
     assert small.shape == (4, 6, 3) and small[0, 0].min() > 0.9 and small[3, 5].max() < 0.1
 
 
@@ -101,6 +102,7 @@ def test_command_line(result_folder):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == '{"event": "progress", "stage": "scene", "done": 0, "total": 1}'
     assert all(line.startswith('{"event"') for line in done.stdout.splitlines())
+    assert json.loads(done.stdout.splitlines()[-1])["event"] == "result"
     assert (result_folder / "contact_sheet.png").is_file()
 
 

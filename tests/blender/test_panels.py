@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from addon import lookdev, panels
+from addon import lookdev, panels, preferences
 
 
 class Layout:
@@ -19,7 +19,10 @@ class Layout:
 
     row = column
 
-    def prop(self, data, name, index=-1, text=""):
+    def box(self):
+        return Layout(self.drawn)
+
+    def prop(self, data, name, index=-1, text="", icon="NONE", slider=False, expand=False):
         getattr(data, name)
         self.drawn.append(name)
 
@@ -29,33 +32,41 @@ class Layout:
         self.drawn.append(name)
         return SimpleNamespace(**{each.identifier: None for each in kind.properties})
 
-    def menu(self, name, text="", icon="NONE"):
-        assert hasattr(bpy.types, name)
-        self.drawn.append(text)
-
     def progress(self, factor, text):
         assert 0 <= factor <= 1
         self.drawn.append(text)
 
     def label(self, text="", icon="NONE"):
+        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
         self.drawn.append(text)
 
-    def separator(self):
-        pass
+    def template_icon(self, icon_value, scale):
+        assert isinstance(icon_value, int)
+        self.drawn.append("thumbnail")
+
+    def template_icon_view(self, data, name, show_labels, scale, scale_popup):
+        getattr(data, name)
+        self.drawn.append(name)
 
 
 @pytest.fixture
-def draw(addon):
-    context = SimpleNamespace(
+def context():
+    return SimpleNamespace(
         scene=bpy.context.scene,
         window_manager=bpy.context.window_manager,
         preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0), addons={}),
         region=SimpleNamespace(width=260),
+        area=SimpleNamespace(type="VIEW_3D"),
+        object=None,
     )
 
+
+@pytest.fixture
+def draw(addon, context):
     def draw_panel(panel) -> list:
         layout = Layout()
-        panel.draw(SimpleNamespace(layout=layout), context)
+        if not hasattr(panel, "poll") or panel.poll(context):
+            panel.draw(SimpleNamespace(layout=layout), context)
         return layout.drawn
 
     return draw_panel
@@ -66,16 +77,41 @@ def status(addon):
     return bpy.context.window_manager.id2r
 
 
+@pytest.mark.parametrize("panel", panels.CLASSES, ids=lambda panel: panel.__name__)
+def test_every_panel_draws_in_an_empty_scene(draw, panel):
+    draw(panel)
+
+
+@pytest.mark.parametrize("panel", panels.CLASSES, ids=lambda panel: panel.__name__)
+def test_every_panel_draws_with_two_heads(draw, panel, result_folder):
+    for _ in range(2):
+        bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert draw(panel)
+
+
+def test_without_a_photo_the_panel_says_what_to_do(draw):
+    drawn = draw(panels.ID2R_PT_reference)
+    assert drawn[0].startswith("Open a photo") and {"id2r.open_photo", "id2r.paste_photo", "id2r.use_image"} <= set(
+        drawn
+    )
+
+
+def test_a_photo_is_shown(draw, result_folder):
+    bpy.context.scene.id2r.photo = str(result_folder / "photo.png")
+    assert draw(panels.ID2R_PT_reference)[0] == "thumbnail"
+
+
 def test_at_rest_there_are_options_and_a_button(draw):
     drawn = draw(panels.ID2R_PT_reconstruct)
-    assert {"photo", "pack", "resolution", "template", "refine", "keep_expression"} <= set(drawn)
+    assert {"target", "resolution", "refine", "keep_expression"} <= set(drawn)
     assert drawn[-1] == "id2r.reconstruct"
+    assert {"pack", "template", "out"} <= set(draw(panels.ID2R_PT_options))
 
 
 def test_while_running_there_are_progress_and_cancel(draw, status):
-    status.running, status.stage, status.fraction = True, "swap", 0.5
+    status.running, status.stage, status.fraction, status.seconds_left = True, "swap", 0.5, 9.6
     drawn = draw(panels.ID2R_PT_reconstruct)
-    assert drawn[-2:] == ["Swap", "id2r.cancel"] and "id2r.reconstruct" not in drawn
+    assert drawn[-2:] == ["Swap, about 10 s left", "id2r.cancel"] and "id2r.reconstruct" not in drawn
     status.cancelling = True
     assert "Cancelling" in draw(panels.ID2R_PT_reconstruct)
 
@@ -85,17 +121,60 @@ def test_errors_and_warnings_are_whole_sentences_in_short_lines(draw, status):
     status.hint = "Use a photo in which the face is at least 64 pixels wide."
     status.warnings = "Two faces were found.\nThe face is turned 40 degrees."
     drawn = draw(panels.ID2R_PT_reconstruct)
-    said = " ".join(drawn[drawn.index("id2r.reconstruct") + 1 :])
+    said = " ".join(drawn[drawn.index("id2r.reconstruct") + 1 : -1])
     assert said == f"{status.error} {status.hint} " + status.warnings.replace("\n", " ")
-    assert max(map(len, drawn)) < 45
+    assert max(map(len, drawn)) < 45 and drawn[-1] == "id2r.report_problem"
 
 
-def test_lookdev_before_and_after_there_is_light(draw):
-    assert "Choose an Environment" in draw(panels.ID2R_PT_lookdev)
-    lookdev.set_hdri(bpy.context.scene, "forest")
-    drawn = draw(panels.ID2R_PT_lookdev)
-    assert "forest.exr" in drawn and drawn.count("default_value") == 2
+def test_the_device_is_named_when_it_is_known(draw, status, context):
+    layout = Layout()
+    panels.draw_device(layout, context, "auto")
+    assert layout.drawn == ["id2r.doctor"]
+    status.devices = '{"cuda": "NVIDIA H200, 139 GiB", "cpu": "16 threads"}'
+    for chosen, said in (("auto", "NVIDIA GPU (CUDA): NVIDIA H200, 139 GiB"), ("cpu", "CPU: 16 threads")):
+        layout = Layout()
+        panels.draw_device(layout, context, chosen)
+        assert layout.drawn == [said]
+    layout = Layout()
+    panels.draw_device(layout, context, "mps")
+    assert layout.drawn == ["There is no Apple GPU (Metal) here"]
 
 
-def test_the_menu_offers_blender_s_environments(draw):
-    assert draw(panels.ID2R_MT_environments).count("id2r.set_hdri") == len(lookdev.HDRIS)
+def test_the_skin_has_its_controls(draw, result_folder):
+    assert "No head yet." in draw(panels.ID2R_PT_result)[0]
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert draw(panels.ID2R_PT_result).count("default_value") == 5
+
+
+def test_lookdev_shows_where_we_look(draw, result_folder):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert {"hdri", "hdri_rotation", "hdri_strength", "hide_background"} <= set(draw(panels.ID2R_PT_lookdev))
+    assert "Show Balls and Chart" not in draw(panels.ID2R_PT_camera)
+
+
+def test_the_preferences_draw(addon, context):
+    layout = Layout()
+    stored = SimpleNamespace(
+        layout=layout, python="", device="auto", idle_minutes=10.0, hdri_folders=[SimpleNamespace(path="/x")],
+        doctor="torch: 2\nPROBLEM: cv2 cannot be imported. Install it.",
+    )  # fmt: skip
+    preferences.ID2R_Preferences.draw(stored, context)
+    drawn = layout.drawn
+    assert {"python", "device", "idle_minutes", "id2r.install_runtime", "id2r.verify_pack", "path"} <= set(drawn)
+    assert "tiny" in drawn and "PROBLEM: cv2 cannot be" in " ".join(drawn)
+
+
+def test_the_gallery_offers_blender_s_environments(addon):
+    settings = bpy.context.scene.id2r
+    settings.hdri = "forest"
+    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "forest.exr"
+    own = lookdev.HDRIS["forest"]
+    settings.hdri_rotation, settings.hdri_strength = 0.5, 2.0
+    nodes = bpy.context.scene.world.node_tree.nodes
+    assert nodes["Mapping"].inputs["Rotation"].default_value[2] == pytest.approx(own.rotation + 0.5)
+    assert nodes["Background"].inputs["Strength"].default_value == pytest.approx(own.strength * 2.0)
+    settings.hdri = "city"  # keeps the turn and the strength that were set
+    nodes = bpy.context.scene.world.node_tree.nodes
+    assert nodes["Mapping"].inputs["Rotation"].default_value[2] == pytest.approx(lookdev.HDRIS["city"].rotation + 0.5)
+    settings.hide_background = True
+    assert bpy.context.scene.render.film_transparent

@@ -3,12 +3,15 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
 
 from addon import job, properties
 from addon.core import protocol
+from addon.operators.modal import JobOperator
+from addon.operators.reconstruct import ID2R_OT_reconstruct
 from tests.blender.conftest import write_result
 
 TINY_PACK = job.PACKAGE_ROOT / "id2r_core" / "packs" / "tiny" / "manifest.json"
@@ -68,6 +71,8 @@ def test_the_operator_brings_the_head_into_the_scene(settings, status, fake_pyth
     assert bpy.context.scene.camera.name == "Portrait"
     assert status.warnings == "The face is turned." and not status.running and not status.error
     assert (status.stage, status.fraction) == ("maps", 1.0)
+    (run,) = bpy.context.scene.id2r_runs
+    assert (Path(run.photo).name, run.collection.name) == ("Ada.png", "ID2R Ada")
 
 
 def test_the_artist_s_scene_set_up_can_stay(settings, fake_python, tmp_path):
@@ -99,7 +104,7 @@ def test_failures_are_plain_words_and_leave_the_scene(settings, status, fake_pyt
 
 def test_no_photo_is_said_before_a_process_starts(settings, status, monkeypatch):
     settings.photo = ""
-    monkeypatch.setattr(job, "Job", None)
+    monkeypatch.setattr(job, "start", None)
     with pytest.raises(RuntimeError, match="photo is missing"):
         bpy.ops.id2r.reconstruct()
     assert not status.running
@@ -115,71 +120,133 @@ def test_a_second_try_starts_afresh(settings, status, fake_python, tmp_path):
     assert not status.error and not status.hint
 
 
-def request() -> protocol.Request:
-    return protocol.Request(photo="a.png", out="out")
+class Modal:
+    """An operator as the interface runs it, without an interface."""
+
+    def __init__(self, kind):
+        members = {name: getattr(kind, name) for name in ("begin", "done", "task")}
+        self.reports = []
+        self.operator = type("Operator", (JobOperator,), members)()
+        self.operator.report = lambda kind, text: self.reports.append(text)
+
+    def run(self, monkeypatch, each_tick=lambda: None, seconds: float = 20.0) -> set[str]:
+        """Invoke, then timer events until it ends; each_tick is called between them."""
+        manager = SimpleNamespace(
+            id2r=bpy.context.window_manager.id2r,
+            event_timer_add=lambda *_, **__: None,
+            event_timer_remove=lambda _: None,
+            modal_handler_add=lambda _: None,
+        )
+        context = SimpleNamespace(
+            scene=bpy.context.scene, window_manager=manager, window=None, workspace=None, screen=None,
+            preferences=bpy.context.preferences, object=None,
+        )  # fmt: skip
+        monkeypatch.setattr(
+            "addon.operators.modal.bpy", SimpleNamespace(app=SimpleNamespace(background=False), data=bpy.data)
+        )
+        state = self.operator.invoke(context, None)
+        self.slowest, end = 0.0, time.monotonic() + seconds
+        while state in ({"RUNNING_MODAL"}, {"PASS_THROUGH"}) and time.monotonic() < end:
+            time.sleep(0.01)
+            started = time.monotonic()
+            state = self.operator.modal(context, SimpleNamespace(type="TIMER"))
+            if state == {"PASS_THROUGH"}:
+                self.slowest = max(self.slowest, time.monotonic() - started)
+            each_tick()
+        return state
 
 
-def poll_until_last(running: job.Job, seconds: float) -> list[protocol.Event]:
-    events, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        events += running.poll()
-        if events and isinstance(events[-1], job.LAST_EVENTS):
-            return events
-        time.sleep(0.01)
-    raise AssertionError(f"no last event, only {events}")
+SLOW_SUCCESS = """
+    for done, stage in enumerate(("photo", "swap", "maps")):
+        say("progress", stage=stage, done=done, total=3)
+        time.sleep(0.3)
+    say("result", out=request["out"], report={"seconds": {"swap": 0.3}, "warnings": []})
+    sys.stdin.readline()
+"""
 
 
-def test_polling_never_waits_and_cancel_reaches_the_worker(fake_python):
+def test_modal_the_interface_is_never_blocked_while_the_worker_works(
+    settings, status, fake_python, tmp_path, monkeypatch
+):
+    write_result(tmp_path / "out")
+    fake_python(SLOW_SUCCESS)
+    modal, seen = Modal(ID2R_OT_reconstruct), []
+    assert modal.run(monkeypatch, lambda: seen.append((status.stage, status.fraction, status.seconds_left))) == {
+        "FINISHED"
+    }
+    assert modal.slowest < 0.1
+    assert {"photo", "swap", "maps"} <= {stage for stage, _, _ in seen}
+    fractions = [fraction for _, fraction, _ in seen]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert any(left > 0 for _, _, left in seen) and not status.running
+    assert "ID2R Ada" in bpy.context.scene.collection.children
+
+
+def test_modal_escape_cancels_and_leaves_the_scene(settings, status, fake_python, monkeypatch):
     fake_python("""
-        say("progress", stage="photo", done=0, total=1)
+        say("progress", stage="swap", done=5, total=10)
         assert json.loads(sys.stdin.readline()) == {"command": "cancel"}
         say("cancelled")
+        sys.stdin.readline()
     """)
-    running = job.Job(job.find_python(), request())
-    started = time.monotonic()
-    running.poll()
-    assert time.monotonic() - started < 0.1
-    running.cancel()
-    running.cancel()  # asks once
-    assert isinstance(poll_until_last(running, 20)[-1], protocol.Stopped)
-    running.close()
+    modal = Modal(ID2R_OT_reconstruct)
+
+    def press_escape():
+        if status.stage == "swap":
+            modal.operator.modal(
+                SimpleNamespace(window_manager=bpy.context.window_manager), SimpleNamespace(type="ESC")
+            )
+
+    assert modal.run(monkeypatch, press_escape) == {"CANCELLED"}
+    assert modal.reports == ["Cancelled; the scene is unchanged."]
+    assert not status.running and not status.error and not bpy.data.objects and job.is_warm()
 
 
-def test_a_worker_that_does_not_listen_is_ended(fake_python, monkeypatch):
-    monkeypatch.setattr(job, "STOP_PATIENCE", 0.2)
-    fake_python("time.sleep(60)")
-    running = job.Job(job.find_python(), request())
-    running.cancel()
-    assert isinstance(poll_until_last(running, 20)[-1], protocol.Stopped)
-    started = time.monotonic()
-    running.close(patience=0.1)
-    assert time.monotonic() - started < 5
+def test_modal_a_killed_worker_is_one_sentence_and_the_next_job_works(
+    settings, status, fake_python, tmp_path, monkeypatch
+):
+    fake_python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    modal = Modal(ID2R_OT_reconstruct)
+    assert modal.run(monkeypatch) == {"CANCELLED"}
+    assert status.error.startswith("The system ended the worker") and not bpy.data.objects and not status.running
+    write_result(tmp_path / "out")
+    fake_python(SUCCESS)
+    assert modal.run(monkeypatch) == {"FINISHED"} and not status.error
 
 
-def test_the_panel_s_cancel_asks_the_job_to_stop(status, fake_python):
-    from addon.operators.reconstruct import look_at
+def test_modal_the_head_goes_into_the_scene_where_it_was_started(settings, fake_python, tmp_path, monkeypatch):
+    write_result(tmp_path / "out")
+    fake_python(SLOW_SUCCESS)
+    own, other = bpy.context.scene, bpy.data.scenes.new("Other")
+    bpy.context.window_manager.id2r.property_unset("stage")
+    modal = Modal(ID2R_OT_reconstruct)
 
-    fake_python("say('progress', stage='swap', done=11, total=20); sys.stdin.readline(); say('cancelled')")
+    def leave():
+        if bpy.context.window:
+            bpy.context.window.scene = other
+
+    assert modal.run(monkeypatch, leave) == {"FINISHED"}
+    assert "ID2R Ada" in own.collection.children and not other.collection.children
+
+
+def test_the_cancel_button(status):
     assert not bpy.ops.id2r.cancel.poll()
     status.running = True
-    running = job.Job(job.find_python(), request())
-    assert bpy.ops.id2r.cancel() == {"FINISHED"}
-    end = time.monotonic() + 20
-    while (last := look_at(running, bpy.context)) is None and time.monotonic() < end:
-        time.sleep(0.01)
-    running.close()
-    assert isinstance(last, protocol.Stopped) and status.stage == "swap" and 0.5 < status.fraction < 0.6
+    assert bpy.ops.id2r.cancel() == {"FINISHED"} and status.cancelling
 
 
-def test_a_wrong_python_is_named(tmp_path):
-    from addon.core import errors
-
-    with pytest.raises(errors.Id2rError, match="preferences"):
-        job.find_python(str(tmp_path / "nothing"))
-    no_program = tmp_path / "text"
-    no_program.write_text("no program")
-    with pytest.raises(errors.Id2rError, match="could not be started"):
-        job.Job(str(no_program), request())
+def test_one_undo_step_takes_the_whole_result_back(settings, fake_python, tmp_path):
+    write_result(tmp_path / "out")
+    fake_python(SUCCESS)
+    bpy.ops.ed.undo_push(message="Before")
+    bpy.ops.id2r.reconstruct("EXEC_DEFAULT", True)
+    assert bpy.data.objects and len(bpy.context.scene.id2r_runs) == 1 and bpy.context.scene.world
+    bpy.ops.ed.undo()
+    scene = bpy.context.scene
+    assert not bpy.data.objects and not scene.id2r_runs and scene.world is None and not scene.collection.children
+    assert scene.id2r.photo  # what was set before stays
+    bpy.ops.ed.redo()
+    assert len(bpy.context.scene.id2r_runs) == 1 and bpy.data.objects["ID2R Ada"].data.shape_keys
 
 
 def test_set_hdri_operator(addon):

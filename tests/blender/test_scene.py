@@ -8,7 +8,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from addon import batch, lookdev, mesh_io
+from addon import batch, contact_sheet, lookdev, material, mesh_io
 from addon.core import conventions, errors
 from addon.result import load_result
 from tests.blender.conftest import EXPRESSIONS, MAP_SIZE, PHOTO_SIZE, head_arrays
@@ -143,27 +143,39 @@ def source(socket):
     return link.from_node, link.from_socket.name
 
 
-def test_the_skin_is_wired_by_name(made):
+def test_the_skin_is_four_plain_images_and_one_group(made):
     tree = bpy.data.materials["ID2R Skin"].node_tree
-    shader = tree.nodes["Principled BSDF"]
-    for socket, image in (("Base Color", "diffuse"), ("Specular IOR Level", "specular"), ("Roughness", "roughness")):
-        node, output = source(shader.inputs[socket])
+    skin = material.skin_node(bpy.data.materials["ID2R Skin"])
+    for socket, image in (("Diffuse", "diffuse"), ("Specular", "specular"), ("Roughness Map", "roughness")):
+        node, output = source(skin.inputs[socket])
         assert (node.image.name, output) == (f"{image}.png", "Color")
         assert source(node.inputs["Vector"])[0].uv_map == "HeadTile"
+    normal, output = source(skin.inputs["Normal"])
+    assert (normal.space, normal.uv_map, output) == ("TANGENT", "HeadTile", "Normal")
+    assert source(normal.inputs["Color"])[0].image.name == "normal.png"
+    assert source(tree.nodes["Material Output"].inputs["Surface"])[0] == skin
+    assert [skin.inputs[name].name for name in material.CONTROLS] == list(material.CONTROLS)
+    assert set(material.maps_of(bpy.data.materials["ID2R Skin"])) == {"diffuse", "specular", "roughness", "normal"}
+
+
+def group_shader():
+    return bpy.data.node_groups["ID2R Skin"].nodes["Principled BSDF"]
+
+
+def test_the_group_brings_every_map_to_its_socket(made):
+    shader = group_shader()
+    assert source(shader.inputs["Specular IOR Level"]) == (source(shader.inputs["Specular IOR Level"])[0], "Specular")
     pores, output = source(shader.inputs["Normal"])
     assert (pores.bl_idname, pores.name, output) == ("ShaderNodeBump", "Pores", "Normal")
-    normal, output = source(pores.inputs["Normal"])
-    assert (normal.bl_idname, normal.space, normal.uv_map, output) == (
-        "ShaderNodeNormalMap",
-        "TANGENT",
-        "HeadTile",
-        "Normal",
-    )
-    assert source(normal.inputs["Color"])[0].image.name == "normal.png"
+    assert source(pores.inputs["Normal"])[1] == "Normal" and source(pores.inputs["Strength"])[1] == "Pore Strength"
+    tinted = source(shader.inputs["Base Color"])[0]
+    assert tinted.blend_type == "MULTIPLY"
+    fed = {link.from_socket.name for link in tinted.id_data.links if link.to_node == tinted}
+    assert fed == {"Diffuse", "Tone"}
 
 
 def test_the_skin_scatters_like_skin(made):
-    shader = bpy.data.materials["ID2R Skin"].node_tree.nodes["Principled BSDF"]
+    shader = group_shader()
     value = {name: shader.inputs[name].default_value for name in ("IOR", "Subsurface Weight", "Subsurface Scale")}
     assert shader.subsurface_method == "RANDOM_WALK_SKIN"
     assert value == {"IOR": pytest.approx(1.4), "Subsurface Weight": 1.0, "Subsurface Scale": pytest.approx(0.004)}
@@ -172,15 +184,41 @@ def test_the_skin_scatters_like_skin(made):
 
 
 def test_what_is_much_darker_than_the_skin_scatters_less(made):
-    shader = bpy.data.materials["ID2R Skin"].node_tree.nodes["Principled BSDF"]
-    scatter, _ = source(shader.inputs["Subsurface Scale"])
-    red = conventions.srgb_to_linear(np.array([0.75]))[0]
-    limits = {name: scatter.inputs[name].default_value for name in ("From Min", "From Max", "To Min", "To Max")}
-    assert limits == pytest.approx(
-        {"From Min": 0.2 * red, "From Max": 0.8 * red, "To Min": 0.0, "To Max": 0.004}, rel=0.01
-    )
+    gain, _ = source(group_shader().inputs["Subsurface Scale"])
+    scatter, _ = source(gain.inputs[0])
+    assert [scatter.inputs[name].default_value for name in ("To Min", "To Max")] == pytest.approx([0.0, 0.004])
+    for name, share in (("From Min", 0.2), ("From Max", 0.8)):
+        times, _ = source(scatter.inputs[name])
+        assert source(times.inputs[0])[1] == "Skin Red" and times.inputs[1].default_value == pytest.approx(share)
     channels, output = source(scatter.inputs["Value"])
-    assert output == "Red" and source(channels.inputs["Color"])[0].image.name == "diffuse.png"
+    assert output == "Red" and source(channels.inputs["Color"])[1] == "Diffuse"
+    red = conventions.srgb_to_linear(np.array([0.75]))[0]
+    skin = material.skin_node(bpy.data.materials["ID2R Skin"])
+    assert skin.inputs["Skin Red"].default_value == pytest.approx(red, rel=0.01)
+
+
+def test_two_heads_share_one_group_and_have_their_own_controls(result_folder):
+    first, second = (load_result(result_folder, bpy.context.scene, "Head").objects.head for _ in range(2))
+    skins = [material.skin_node(each.data.materials[0]) for each in (first, second)]
+    assert skins[0].node_tree == skins[1].node_tree and len(bpy.data.node_groups) == 1
+    skins[0].inputs["Oiliness"].default_value = 1.0
+    assert skins[1].inputs["Oiliness"].default_value == 0.0
+
+
+def rendered_red(made, **controls) -> np.ndarray:
+    """The red of a small front view, with these inputs of the skin."""
+    scene = bpy.context.scene
+    lookdev.set_render(scene, (24, 24), 16)
+    for name, value in controls.items():
+        material.skin_node(made.objects.head.data.materials[0]).inputs[name.replace("_", " ")].default_value = value
+    scene.frame_set(lookdev.PORTRAIT_FRAME)
+    return contact_sheet.render(scene)[6:18, 6:18, 0]
+
+
+def test_the_controls_change_what_is_rendered(made):
+    plain = rendered_red(made)
+    assert rendered_red(made, Tone=(0.5, 0.5, 0.5, 1.0)).mean() < 0.85 * plain.mean()
+    assert np.abs(rendered_red(made, Tone=(1.0, 1.0, 1.0, 1.0), Oiliness=1.0) - plain).max() > 0.02
 
 
 def test_the_eyes_have_a_wet_coat_and_a_painted_base(made):
@@ -323,6 +361,5 @@ def test_two_heads_in_one_scene(result_folder):
         assert made.objects.eyes.parent == made.objects.head
         driver = made.objects.eyes.data.shape_keys.animation_data.drivers[0].driver
         assert driver.variables[0].targets[0].id == made.objects.head.data.shape_keys
-        shader = made.objects.head.data.materials[0].node_tree.nodes["Principled BSDF"]
-        assert shader.inputs["Base Color"].is_linked
+        assert material.skin_node(made.objects.head.data.materials[0]).inputs["Diffuse"].is_linked
     assert first.objects.head.data.materials[0] != second.objects.head.data.materials[0]

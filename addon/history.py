@@ -1,0 +1,101 @@
+"""The runs of a scene: what was made from which photo with which options, and which of them are shown."""
+
+import json
+from datetime import datetime
+
+import bpy
+
+from .core import errors, protocol
+from .mesh_io import HEAD_MARK
+
+SIDE_BY_SIDE = 0.28  # metres between the middles of two heads
+
+
+def add_run(scene: bpy.types.Scene, request: protocol.Request, event: protocol.Result, collection) -> None:
+    """Remember a finished run, and show it alone."""
+    run = scene.id2r_runs.add()
+    run.name = collection.name
+    run.photo, run.folder, run.request = request.photo, event.out, json.dumps(request.to_json())
+    run.when = datetime.now().strftime("%Y-%m-%d %H:%M")
+    run.seconds = sum(event.report.get("seconds", {}).values())
+    run.warnings = "\n".join(event.report.get("warnings", ()))
+    run.collection = collection
+    show_run(scene, len(scene.id2r_runs) - 1)
+
+
+def run_at(scene: bpy.types.Scene, index: int):
+    """The run at a place of the history; -1 is the last. Raises Id2rError when there is none."""
+    runs = scene.id2r_runs
+    if not -len(runs) <= index < len(runs):
+        raise errors.Id2rError(f"There is no run {index} in this scene.", "Reconstruct a photo first.")
+    return runs[index]
+
+
+def request_of(scene: bpy.types.Scene, index: int) -> dict:
+    return json.loads(run_at(scene, index).request)
+
+
+def show_run(scene: bpy.types.Scene, index: int) -> None:
+    """Show the head of one run, hide those of the others, and look at it with its own cameras."""
+    shown = run_at(scene, index)
+    scene.id2r_run_index = list(scene.id2r_runs).index(shown)
+    for run in scene.id2r_runs:
+        if run.collection:
+            run.collection.hide_viewport = run.collection.hide_render = run != shown
+    _aim(scene, shown.collection)
+
+
+def show_side_by_side(scene: bpy.types.Scene, first: int, second: int) -> None:
+    """Show two runs, the second to the right of the first as the camera sees them."""
+    pair = [run_at(scene, index) for index in (first, second)]
+    show_run(scene, first)
+    for place, run in enumerate(pair):
+        if run.collection is None:
+            raise errors.Id2rError(f"The head of run '{run.name}' was deleted.", "Run it again.")
+        run.collection.hide_viewport = run.collection.hide_render = False
+        head_of(run.collection).location.x = place * SIDE_BY_SIDE
+
+
+def remove_run(scene: bpy.types.Scene, index: int) -> None:
+    """Forget a run and delete what it made."""
+    run = run_at(scene, index)
+    collection = run.collection
+    scene.id2r_runs.remove(list(scene.id2r_runs).index(run))
+    if collection:
+        bpy.data.batch_remove([*collection.all_objects, collection])
+    if scene.id2r_runs:
+        show_run(scene, min(scene.id2r_run_index, len(scene.id2r_runs) - 1))
+
+
+def head_of(collection: bpy.types.Collection) -> bpy.types.Object:
+    """The head object of a run's collection. Raises Id2rError when it was deleted."""
+    head = next((each for each in collection.all_objects if each.get(HEAD_MARK) == "head"), None)
+    if head is None:
+        raise errors.Id2rError(f"The head of '{collection.name}' was deleted.", "Undo, or run it again.")
+    return head
+
+
+def current_head(context) -> bpy.types.Object | None:
+    """The head that the panels are about: the active object's, else that of the shown run, else any in the scene."""
+    active = context.object
+    for each in (active, active.parent if active else None):
+        if each and each.get(HEAD_MARK) == "head":
+            return each
+    scene = context.scene
+    runs = scene.id2r_runs
+    if 0 <= scene.id2r_run_index < len(runs) and runs[scene.id2r_run_index].collection:
+        found = [each for each in runs[scene.id2r_run_index].collection.all_objects if each.get(HEAD_MARK) == "head"]
+        if found:
+            return found[0]
+    return next((each for each in scene.objects if each.get(HEAD_MARK) == "head"), None)
+
+
+def _aim(scene: bpy.types.Scene, collection: bpy.types.Collection | None) -> None:
+    """Bind the frames that show a head's cameras to the cameras of this collection."""
+    for camera in (each for each in collection.all_objects if each.type == "CAMERA") if collection else ():
+        kind = camera.name.partition(".")[0]
+        for marker in scene.timeline_markers:
+            if marker.camera and marker.camera.name.partition(".")[0] == kind:
+                marker.camera = camera
+        if scene.camera and scene.camera.name.partition(".")[0] == kind:
+            scene.camera = camera

@@ -1,0 +1,150 @@
+"""What every operator shares that works in another process: it never blocks the interface, shows progress, can cancel."""
+
+from collections.abc import Callable
+
+import bpy
+
+from .. import estimate, job
+from ..core import errors, protocol
+
+TICK = 0.1  # seconds between looks at the worker
+AREAS = {"VIEW_3D", "IMAGE_EDITOR", "PREFERENCES"}
+
+
+class JobOperator:
+    """Mix-in. A subclass gives `task` (its title), `begin(context) -> Job` and `done(context, event)`.
+
+    `done` brings a protocol.Result into the scene; it and `begin` may raise Id2rError. From scripts and in background
+    the operator waits; from the interface it is modal, Esc cancels, and one undo step takes the whole result back.
+    """
+
+    task = ""
+
+    @classmethod
+    def poll(cls, context):
+        return not context.window_manager.id2r.running
+
+    def execute(self, context):
+        self._start_status(context)
+        try:
+            last = job.finish(self.begin(context), lambda event: self._show(context, event))
+        except errors.Id2rError as error:
+            last = protocol.Failed(error.message, error.hint)
+        return self._finish(context, last)
+
+    def invoke(self, context, event):
+        if bpy.app.background:
+            return self.execute(context)
+        self._start_status(context)
+        try:
+            self._job = self.begin(context)
+        except errors.Id2rError as error:
+            return self._finish(context, protocol.Failed(error.message, error.hint))
+        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        context.window_manager.id2r.cancelling |= event.type == "ESC"
+        last = self.look_at(context) if event.type == "TIMER" else None
+        if last is None:
+            return {"PASS_THROUGH"}
+        self.cancel(context)
+        return self._finish(context, last)
+
+    def cancel(self, context):
+        """End the job; Blender also calls this when it closes the window or opens another file under a running job."""
+        context.window_manager.id2r.running = False
+        context.window_manager.event_timer_remove(self._timer)
+        if context.workspace:
+            context.workspace.status_text_set(None)
+        self._job.close()
+
+    def look_at(self, context) -> protocol.Event | None:
+        """Show what the worker said since the last look; returns its last event when it has come."""
+        if context.window_manager.id2r.cancelling:
+            self._job.cancel()
+        for event in self._job.poll():
+            if isinstance(event, job.LAST_EVENTS):
+                return event
+            self._show(context, event)
+        self._show_time(context)
+        return None
+
+    def _start_status(self, context) -> None:
+        status = context.window_manager.id2r
+        for name in ("stage", "error", "hint", "warnings", "fraction", "cancelling", "seconds_left"):
+            status.property_unset(name)
+        status.running, status.task = True, self.task
+        self._scene = context.scene.name
+        start = {estimate.START: estimate.WARM_START} if job.is_warm() else {}
+        self._estimate = estimate.Estimate(_usual | start)
+
+    def _show(self, context, event: protocol.Event) -> None:
+        status = context.window_manager.id2r
+        if isinstance(event, protocol.Progress):
+            status.stage = event.stage
+            status.fraction = event.done / event.total
+            self._estimate.begin(event.stage)
+        elif isinstance(event, protocol.Warned):
+            status.warnings = "\n".join(filter(None, (status.warnings, event.text)))
+
+    def _show_time(self, context) -> None:
+        status = context.window_manager.id2r
+        if status.stage in ("", *self._estimate.usual):  # the stages of a reconstruction; others count their steps
+            status.fraction, status.seconds_left = self._estimate.fraction, self._estimate.seconds_left
+        if context.workspace:
+            context.workspace.status_text_set(f"ID2R: {self.task}, {status.stage or 'starting'}.  Esc cancels")
+        redraw(context)
+
+    def _finish(self, context, last: protocol.Event) -> set[str]:
+        """Bring the result into the scene, or say what went wrong; the status is no longer "running"."""
+        status = context.window_manager.id2r
+        status.running = status.cancelling = False
+        redraw(context)
+        if isinstance(last, protocol.Result):
+            last = self._try_done(context, last)
+            if last is None:
+                return {"FINISHED"}
+        if isinstance(last, protocol.Failed):
+            status.error, status.hint = last.message, last.hint
+            self.report({"ERROR"}, f"{last.message} {last.hint}")
+        else:
+            self.report({"INFO"}, "Cancelled; the scene is unchanged.")
+        return {"CANCELLED"}
+
+    def _try_done(self, context, result: protocol.Result) -> protocol.Failed | None:
+        try:
+            self.done(context, result)
+        except errors.Id2rError as error:
+            return protocol.Failed(error.message, error.hint)
+        _usual.update(estimate.learnt(_usual, result.report.get("seconds", {})))
+        context.window_manager.id2r.fraction = 1.0
+        return None
+
+    def scene(self) -> bpy.types.Scene:
+        """The scene in which the job was started, whichever is open now."""
+        scene = bpy.data.scenes.get(self._scene)
+        if scene is None:
+            raise errors.Id2rError("The scene of this job is gone.", "Start it again in another scene.")
+        return scene
+
+
+_usual = dict(estimate.USUAL_SECONDS)  # what the stages took the last time in this session
+
+
+def redraw(context) -> None:
+    """Draw the panels again in which a job shows its progress."""
+    for area in context.screen.areas if context.screen else ():
+        if area.type in AREAS:
+            area.tag_redraw()
+
+
+def tell(operator: bpy.types.Operator, work: Callable, *arguments) -> set[str]:
+    """Do the work of a quick operator; an Id2rError becomes one clear sentence."""
+    try:
+        work(*arguments)
+    except errors.Id2rError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    return {"FINISHED"}

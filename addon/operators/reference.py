@@ -1,0 +1,118 @@
+"""Where the photo comes from: a file, a drop on the viewport, an image of this .blend, or the clipboard."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import bpy
+from bpy.props import StringProperty
+from bpy_extras.io_utils import ImportHelper
+
+from .. import clipboard, image_io
+from ..core import errors
+from .modal import tell
+
+PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+OWN_PHOTOS = "id2r_photos"  # folder in Blender's temporary one
+
+
+class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
+    """Choose the photo to reconstruct"""
+
+    bl_idname = "id2r.open_photo"
+    bl_label = "Open Photo"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+
+    def invoke(self, context, event):
+        if self.filepath:  # a drop on the viewport: the file is known
+            return self.execute(context)
+        return super().invoke(context, event)
+
+    def execute(self, context):
+        return tell(self, set_photo, context, Path(bpy.path.abspath(self.filepath)))
+
+
+class ID2R_OT_use_image(bpy.types.Operator):
+    """Take this image as the photo: the one in the Image Editor, also when it is a render or was painted"""
+
+    bl_idname = "id2r.use_image"
+    bl_label = "Use Image"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    image: StringProperty(name="Image", description="Name of the image; empty: the one in the Image Editor")
+
+    def execute(self, context):
+        return tell(self, self._use, context)
+
+    def _use(self, context) -> None:
+        image = bpy.data.images.get(self.image) if self.image else shown_image(context)
+        if image is None:
+            raise errors.Id2rError("No image is open.", "Open a photo in the Image Editor, or choose one by name.")
+        file = Path(bpy.path.abspath(image.filepath))
+        if image.source == "FILE" and not image.packed_file and not image.is_dirty and file.is_file():
+            set_photo(context, file)
+            return
+        path = Path(bpy.app.tempdir) / OWN_PHOTOS / f"{bpy.path.clean_name(Path(image.name).stem)}.png"
+        image_io.save_photo(image, path)
+        set_photo(context, path)
+
+
+class ID2R_OT_paste_photo(bpy.types.Operator):
+    """Take the picture in the clipboard, or the file whose path was copied"""
+
+    bl_idname = "id2r.paste_photo"
+    bl_label = "Paste"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    def execute(self, context):
+        return tell(self, self._paste, context)
+
+    def _paste(self, context) -> None:
+        path = clipboard.copied_file(context)
+        if path is None:
+            path = Path(bpy.app.tempdir) / OWN_PHOTOS / "pasted.png"
+            image = clipboard.pasted_image(context)
+            try:
+                image_io.save_photo(image, path)
+            finally:
+                bpy.data.images.remove(image)
+        set_photo(context, path)
+
+
+def set_photo(context, path: Path) -> None:
+    """Make a file the photo of the scene. Raises Id2rError for what is no picture file."""
+    if path.suffix.lower() not in PHOTO_FILES:
+        raise errors.Id2rError(f"'{path.name}' is no photo.", f"Choose one of: {', '.join(PHOTO_FILES)}.")
+    if not path.is_file():
+        raise errors.Id2rError(f"There is no file {path}.", "Choose another photo.")
+    context.scene.id2r.photo = str(path)
+    context.window_manager.id2r.property_unset("error")
+    context.window_manager.id2r.property_unset("hint")
+
+
+def shown_image(context) -> bpy.types.Image | None:
+    """The image of this Image Editor, or of one in the window."""
+    areas = [context.area] if context.area else []
+    areas += context.screen.areas if context.screen else []
+    return next((each.spaces.active.image for each in areas if each.type == "IMAGE_EDITOR"), None)
+
+
+CLASSES = (ID2R_OT_open_photo, ID2R_OT_use_image, ID2R_OT_paste_photo)
+
+if hasattr(bpy.types, "FileHandler"):
+
+    class ID2R_FH_photo(bpy.types.FileHandler):
+        """A photo dropped on the viewport or the Image Editor becomes the photo of the scene."""
+
+        bl_idname = "ID2R_FH_photo"
+        bl_label = "Photo for ID2R"
+        bl_import_operator = "id2r.open_photo"
+        bl_file_extensions = ";".join(PHOTO_FILES)
+
+        @classmethod
+        def poll_drop(cls, context):
+            return context.area is not None and context.area.type in {"VIEW_3D", "IMAGE_EDITOR"}
+
+    CLASSES = (*CLASSES, ID2R_FH_photo)

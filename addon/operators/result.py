@@ -1,0 +1,160 @@
+"""What is done with a finished head: history, comparison, where its maps live, and other meshes."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from .. import history, image_io, job, material, result, target
+from ..core import errors, protocol
+from ..preferences import python_and_device
+from .modal import JobOperator, tell
+
+
+class ID2R_OT_open_result(bpy.types.Operator):
+    """Bring in a head that was reconstructed before: the folder with its head.npz and maps"""
+
+    bl_idname = "id2r.open_result"
+    bl_label = "Open Result Folder"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    directory: StringProperty(subtype="DIR_PATH")
+
+    def invoke(self, context, event):
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context):
+        return tell(self, self._open, context)
+
+    def _open(self, context) -> None:
+        folder = Path(bpy.path.abspath(self.directory))
+        name = f"ID2R {folder.name}"
+        made = result.load_result(folder, context.scene, name, context.scene.id2r.set_up_scene)
+        report = result.read_report(folder)
+        request = protocol.Request(photo=str(folder / "photo.png"), out=str(folder))
+        history.add_run(context.scene, request, protocol.Result(str(folder), report), made.collection)
+
+
+class ID2R_OT_show_run(bpy.types.Operator):
+    """Show the head of this run and hide the others"""
+
+    bl_idname = "id2r.show_run"
+    bl_label = "Show Run"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+
+    def execute(self, context):
+        return tell(self, history.show_run, context.scene, self.index)
+
+
+class ID2R_OT_remove_run(bpy.types.Operator):
+    """Delete this run: its head, its cameras and its line in the history"""
+
+    bl_idname = "id2r.remove_run"
+    bl_label = "Delete Run"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+
+    def execute(self, context):
+        return tell(self, history.remove_run, context.scene, self.index)
+
+
+class ID2R_OT_compare(bpy.types.Operator):
+    """Compare two runs: swap which one is seen, or stand them side by side"""
+
+    bl_idname = "id2r.compare"
+    bl_label = "Compare A/B"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    mode: EnumProperty(
+        name="Mode",
+        items=[
+            ("SWAP", "Swap A and B", "Show the other one, from the same camera position"),
+            ("SIDE", "Side by Side", "Both at once"),
+        ],
+    )
+    a: IntProperty(name="A", default=-2, description="Place in the history; -2 is the last but one")
+    b: IntProperty(name="B", default=-1, description="Place in the history; -1 is the last")
+
+    def execute(self, context):
+        return tell(self, self._compare, context.scene)
+
+    def _compare(self, scene) -> None:
+        if len(scene.id2r_runs) < 2:
+            raise errors.Id2rError("There is only one run.", "Reconstruct again with other settings, then compare.")
+        if self.mode == "SIDE":
+            history.show_side_by_side(scene, self.a, self.b)
+            return
+        shown = scene.id2r_run_index == self.b % len(scene.id2r_runs)
+        history.show_run(scene, self.a if shown else self.b)
+
+
+class ID2R_OT_keep_maps(bpy.types.Operator):
+    """Pack the maps of this head into the .blend, or save them beside it with relative paths"""
+
+    bl_idname = "id2r.keep_maps"
+    bl_label = "Keep Maps"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    where: EnumProperty(
+        name="Where",
+        items=[
+            ("PACKED", "In the .blend", "One file that opens anywhere"),
+            ("BESIDE", "Beside the .blend", "Picture files in a folder next to it"),
+        ],
+    )
+
+    def execute(self, context):
+        return tell(self, self._keep, context)
+
+    def _keep(self, context) -> None:
+        head = head_of(context)
+        folder = f"textures/{bpy.path.clean_name(head.name)}"
+        for own in head.data.materials:
+            if material.skin_node(own):
+                image_io.keep_images(list(material.maps_of(own).values()), self.where == "PACKED", folder)
+
+
+class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
+    """Put the skin of the shown head on an MPFB or MakeHuman human, in its own texture layout"""
+
+    bl_idname = "id2r.apply_to_mesh"
+    bl_label = "Put on Active Mesh"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    task = "MPFB Maps"
+
+    folder: StringProperty(name="Result Folder", subtype="DIR_PATH", description="Empty: that of the shown run")
+    mesh: StringProperty(name="Mesh", description="Name of the human's mesh; empty: the active object")
+    size: IntProperty(name="Size", default=2048, min=64, max=8192, description="Side of the maps in texels")
+
+    def begin(self, context) -> job.Job:
+        self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
+        if not self.folder:
+            self.folder = history.run_at(context.scene, context.scene.id2r_run_index).folder
+        request = protocol.MakeHumanRequest(bpy.path.abspath(self.folder), self.size)
+        return job.start(job.find_python(python_and_device(context)[0]), request)
+
+    def done(self, context, event: protocol.Result) -> None:
+        target.apply_to_mesh(Path(event.out), target.named_mesh(self.mesh))
+
+
+def head_of(context) -> bpy.types.Object:
+    """The head that the panels are about. Raises Id2rError when there is none."""
+    head = history.current_head(context)
+    if head is None:
+        raise errors.Id2rError("There is no ID2R head in this scene.", "Reconstruct a photo first.")
+    return head
+
+
+CLASSES = (
+    ID2R_OT_open_result,
+    ID2R_OT_show_run,
+    ID2R_OT_remove_run,
+    ID2R_OT_compare,
+    ID2R_OT_keep_maps,
+    ID2R_OT_apply_to_mesh,
+)

@@ -1,0 +1,25 @@
+"""Sentences in panels: wrapped to their width, and said for people."""
+
+from textwrap import wrap
+
+from . import job
+from .core import errors
+
+PIXELS_PER_LETTER = 7.0
+LONGEST_TEXT = 400  # letters; the whole text is in the Info editor
+
+
+def draw_text(layout, context, text: str, icon: str) -> None:
+    """A sentence, wrapped to the width of the panel."""
+    letters = max(20, int(context.region.width / (PIXELS_PER_LETTER * context.preferences.system.ui_scale)) - 6)
+    column = layout.column(align=True)
+    for row, line in enumerate(wrap(text[:LONGEST_TEXT], letters)):
+        column.label(text=line, icon="BLANK1" if row else icon)
+
+
+def python_in_words(chosen: str) -> str:
+    """Which Python a job would use now."""
+    try:
+        return job.find_python(chosen)
+    except errors.Id2rError as error:
+        return error.message
