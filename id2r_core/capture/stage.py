@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..conventions import Domain, linear_to_srgb
-from ..geometry.camera import Camera, capture_cameras
+from ..geometry.camera import LEVEL_SIDES, Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
 from .dice import Dice
@@ -65,11 +65,19 @@ class CaptureStage:
     """Renders subjects that are functions of (seed, split, index); everything is batched on `device`.
 
     data_dir: the training data (makehuman/skins*, hdri); nothing is written there. size: pixels of a view or photograph.
+    sides: where the side cameras of `views` stand (geometry.camera).
     Raises Id2rError when the directory lacks sources of the split or the head file has not been built.
     """
 
     def __init__(
-        self, data_dir, size: int, device="cpu", seed: int = 0, split: str = "train", head: HeadModel | None = None
+        self,
+        data_dir,
+        size: int,
+        device="cpu",
+        seed: int = 0,
+        split: str = "train",
+        head: HeadModel | None = None,
+        sides: tuple[float, float] = LEVEL_SIDES,
     ):
         if split not in SPLITS:
             raise ValueError(f"split is '{split}', expected one of {SPLITS}")
@@ -85,7 +93,7 @@ class CaptureStage:
         self._environments = load_environments(Path(data_dir), split, self.device)
         self._mesh = make_render_mesh(self.head, size)
         self._casting = Casting(self.head, self._pigments, seed, split)
-        self._cameras = capture_cameras(size, self.device)
+        self._cameras = capture_cameras(size, self.device, sides)
 
     def subjects(self, indices) -> Subjects:
         """The subjects with these whole numbers; the same number is always the same person."""
