@@ -28,10 +28,8 @@ ABSENT = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Training data in small: noise for skins of both splits, two environments, and no portrait but crops."""
-    folder = tmp_path_factory.mktemp("data")
+def small_data(folder: Path) -> Path:
+    """Training data in small: noise for skins and environments of both splits, four crops, a perceptual network."""
     os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
     random = np.random.default_rng(0)
     for split in sources.SPLITS:
@@ -51,6 +49,11 @@ def data(tmp_path_factory):
     torch.manual_seed(0)
     torch.save({"model": Perceptual().state_dict()}, folder / VGG_FILE)
     return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

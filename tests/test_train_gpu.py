@@ -1,0 +1,81 @@
+"""That nothing of the capture stage and of training mixes the CPU with a GPU, on machines that have none."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from fake_capture import MICRO, FakePhotographs, FakeStage, FakeSubjects, fake_run
+from pretend_gpu import OnGpu, pretended_gpu
+from test_bundle import small_data
+
+from id2r_core.capture import CaptureStage
+from id2r_core.conventions import Domain
+from id2r_core.train import cli, losses, pool
+from id2r_core.train.checkpoint import load_checkpoint
+from id2r_core.train.loop import CHECKPOINT, Loop, Task
+
+
+class StageOnGpu(FakeStage):
+    """The coloured discs, made on another device."""
+
+    def __init__(self, size: int, device: torch.device):
+        super().__init__(size)
+        self.device = device
+
+    def subjects(self, indices) -> FakeSubjects:
+        made = super().subjects(indices)
+        return FakeSubjects(*(getattr(made, n).to(self.device) for n in ("index", "tone_linear", "identity", "params")))
+
+    def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
+        return {domain: image.to(self.device) for domain, image in super().views(on_cpu(subjects)).items()}
+
+    def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
+        return FakePhotographs(super().photographs(on_cpu(subjects), take).srgb.to(self.device))
+
+
+def on_cpu(subjects: FakeSubjects) -> FakeSubjects:
+    return FakeSubjects(*(getattr(subjects, n).cpu() for n in ("index", "tone_linear", "identity", "params")))
+
+
+def test_the_pretended_gpu_refuses_what_a_real_one_refuses():
+    with pretended_gpu() as gpu:
+        there, here = torch.arange(4.0, device=gpu), torch.ones(4)
+        assert there.device == gpu and isinstance(there + 1, OnGpu) and (there + 1).sum().item() == 10
+        with pytest.raises(RuntimeError, match="mixes"):
+            there + here
+        with pytest.raises(RuntimeError, match="mixes"):
+            torch.cat([there, here])
+        with pytest.raises(TypeError, match="numpy"):
+            there.numpy()
+        assert not isinstance(there.cpu(), OnGpu) and torch.equal(there.cpu() + here, torch.tensor([1.0, 2, 3, 4]))
+        assert torch.equal(there[torch.tensor([2, 0])].cpu(), torch.tensor([2.0, 0.0]))
+
+
+def test_the_capture_stage_stays_on_its_device(tmp_path):
+    data = small_data(tmp_path)
+    seen = {}
+    with pretended_gpu() as gpu:
+        stage = CaptureStage(data, 48, gpu)
+        subjects = stage.subjects([4])
+        seen = stage.views(subjects) | {"photograph": stage.photographs(subjects, take=1).srgb}
+    assert all(isinstance(image, OnGpu) for image in seen.values())
+    stage = CaptureStage(data, 48)
+    subjects = stage.subjects([4])
+    expected = stage.views(subjects) | {"photograph": stage.photographs(subjects, take=1).srgb}
+    for name, image in expected.items():
+        assert torch.allclose(seen[name].inner, image, atol=2e-3), name
+
+
+def test_every_stage_trains_on_its_device(tmp_path, monkeypatch):
+    data, out = tmp_path / "data", tmp_path / "out"
+    monkeypatch.setattr(losses, "VGG_SHA256", fake_run(data, out))
+    monkeypatch.setattr(pool, "open_stage", lambda data, size, device, seed, split: StageOnGpu(size, device))
+    monkeypatch.setattr(Loop, "autocast", lambda loop: nullcontext())
+    with pretended_gpu() as gpu:
+        for stage in cli.STAGES:
+            cli.run_stage(stage, Task(MICRO, data, out, steps=2, device=gpu, in_memory=True))
+    for stage in cli.STAGES:
+        tensors, state = load_checkpoint(out / stage / CHECKPOINT)
+        assert tensors and (stage == "templates" or state["finished"])
+    codes, _ = load_checkpoint(out / "templates" / CHECKPOINT)
+    assert codes["codes"].shape == (MICRO.templates, 3, 4, 16, 16)
