@@ -15,3 +15,10 @@ def choose_device(name: str) -> torch.device:
     if not available[name]:
         raise Id2rError(f"PyTorch finds no {name} device on this machine.", "Use --device auto or --device cpu.")
     return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else str(device)

@@ -25,6 +25,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run_dir", type=Path, help="the --out of the training run")
     command.add_argument("--preset", default="tiny")
     command.add_argument("--to", type=Path, help="folder of the new pack (default: beside the shipped ones)")
+    command.add_argument(
+        "--data", type=Path, help="training data or bundle (needed when the run kept its pool in memory)"
+    )
+    command.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     command.set_defaults(run=_export)
     return parser
 
@@ -46,9 +50,10 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from ..device import choose_device
     from ..train.export import export_pack
 
     folder = options.to or FOLDER / options.preset
-    export_pack(options.run_dir, options.preset, folder)
+    export_pack(options.run_dir, options.preset, folder, options.data, choose_device(options.device))
     print(f"The pack is in {folder}.")
     return 0

@@ -1,22 +1,28 @@
 """A finished run becomes a weight pack, with a model card that states how it was made and how well it does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ..capture.bundle import open_data
 from ..configs import TRAIN_STAGES, get_preset
 from ..conventions import REFLECTANCE, Domain
 from ..nets import Nets, build_nets
 from ..packs import save_pack
-from .checkpoint import load_checkpoint
+from .checkpoint import load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
-from .loop import CHECKPOINT, Task, load_trained
-from .pool import open_pool, pool_folder
-from .portraits import load_portraits
+from .loop import CHECKPOINT, CPU, Task, load_trained
+from .pool import open_pool, pool_folder, validation_pool
+from .portraits import load_portraits, prepare_portraits
 from .templates import load_templates
 
+WITHOUT_ADVERSARY = (
+    "The adversarial loss of the paper was not used: there was no time for it to pay. Maps are therefore soft."
+)
+WITH_ADVERSARY = "The adversarial loss of the paper joined for a part of the run only; fine structure may be invented."
 # Which stage leaves the final weights of each net.
 STAGE_OF = {
     "identity": "identity",
@@ -28,20 +34,27 @@ STAGE_OF = {
 }
 
 
-def export_pack(run_dir: Path, preset_name: str, folder: Path) -> None:
-    """Gather the nets and templates of a run, measure them on held-out subjects, and write the pack."""
-    task = Task(get_preset(preset_name), data=Path(), out=Path(run_dir))
-    nets = load_nets(task)
-    templates = load_templates(task)
-    pool = open_pool(pool_folder(task.out, "validation"))
-    cpu = torch.device("cpu")
+def export_pack(
+    run_dir: Path, preset_name: str, folder: Path, data: Path | None = None, device: torch.device = CPU
+) -> None:
+    """Gather the nets and templates of a run, measure them on held-out subjects, and write the pack.
+
+    data: the training data or a bundle; a run on a GPU leaves no rendered subjects, so they are rendered again from it.
+    """
+    task = Task(get_preset(preset_name), Path(), Path(run_dir), device=device)
+    nets, templates = load_nets(task), load_templates(task)
+    if data is not None:
+        task = replace(task, data=open_data(data, task.out), in_memory=True)
+        prepare_portraits(task.preset, task.data, task.out)
+    pool = validation_pool(task)
+    portraits = load_portraits(task.out, task.preset.size)
     figures = {
-        "identity": identity_figures(nets, pool, cpu)
-        | portrait_figures(nets, load_portraits(task.out, task.preset.size).split("test"), cpu),
-        "reconstruction": reconstruction_figures(nets, pool, cpu),
-        "swap": swap_figures(nets, templates, pool, cpu),
+        "identity": identity_figures(nets, pool, device) | portrait_figures(nets, portraits.split("test"), device),
+        "reconstruction": reconstruction_figures(nets, pool, device),
+        "swap": swap_figures(nets, templates, pool, device),
     }
-    save_pack(folder, folder.name, task.preset, nets, templates, _card(task, len(templates.names), figures))
+    text = _card(task, len(templates.names), pool.count(), len(portraits.split("train")), figures)
+    save_pack(folder, folder.name, task.preset, nets, templates, text)
 
 
 def load_nets(task: Task) -> Nets:
@@ -52,32 +65,37 @@ def load_nets(task: Task) -> Nets:
     return nets
 
 
-def _card(task: Task, templates: int, figures: dict) -> str:
+def _card(task: Task, templates: int, held_out: int, portraits: int, figures: dict) -> str:
     text = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
+    is_sharpened = any(row.adversarial_from < 1.0 for row in task.preset.training.values())
     return text.format(
         preset=task.preset.name,
         size=task.preset.size,
         templates=templates,
-        subjects=_pool_count(task, "train"),
-        held_out=_pool_count(task, "validation"),
-        portraits=len(load_portraits(task.out, task.preset.size).split("train")),
+        subjects=_subjects(task),
+        held_out=held_out,
+        portraits=portraits,
         photographs=figures["identity"].pop("photographs"),
         stages="\n".join(_stage_row(task, stage) for stage in TRAIN_STAGES[:-1]),
         identity="\n".join(f"| {name} | {value:.3f} |" for name, value in figures["identity"].items()),
         reconstruction="\n".join(_reconstruction_row(task, domain, figures) for domain in Domain),
         swap="\n".join(_swap_row(domain, figures["swap"][domain]) for domain in REFLECTANCE),
+        adversary=WITH_ADVERSARY if is_sharpened else WITHOUT_ADVERSARY,
     )
 
 
-def _pool_count(task: Task, split: str) -> int:
-    return open_pool(pool_folder(task.out, split)).count()
+def _subjects(task: Task) -> int:
+    """How many virtual subjects were trained on."""
+    state = load_state(task.out / "templates" / CHECKPOINT)
+    return state["subjects"] if "subjects" in state else open_pool(pool_folder(task.out, "train")).count()
 
 
 def _stage_row(task: Task, stage: str) -> str:
-    _, state = load_checkpoint(task.out / stage / CHECKPOINT)
+    state = load_state(task.out / stage / CHECKPOINT)
     lines = (task.out / stage / "log.jsonl").read_text().splitlines()
     speed = sum(json.loads(line)["images_a_second"] for line in lines) / len(lines)
-    return f"| {stage} | {state['seconds'] / 60:.1f} | {state['step']} | {speed:.1f} |"
+    device = state.get("device", "CPU")
+    return f"| {stage} | {state['seconds'] / 60:.1f} | {state['step']} | {speed:.1f} | {device} |"
 
 
 def _reconstruction_row(task: Task, domain: Domain, figures: dict) -> str:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..configs import Preset, StageTraining
+from ..device import device_name
 from ..errors import Id2rError
 from .checkpoint import (
     halved,
@@ -203,7 +204,7 @@ class Loop:
         state = {"stage": self.stage, "preset": self.task.preset.name, "seed": self.task.seed}
         state |= {"step": self.step, "seconds": self.seconds, "adam_steps": _adam_steps(self._adam)}
         state |= {"rival_steps": _adam_steps(self._rival_adam), "warm_from": self._warm_from}
-        state |= {"finished": self.share >= 1.0}
+        state |= {"finished": self.share >= 1.0, "batch": self.batch, "device": device_name(self.task.device)}
         save_checkpoint(self.folder / CHECKPOINT, tensors, state)
         if self.draw is not None:
             with self.averaged(), torch.no_grad():

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..configs import IDENTITY_WIDTH, Preset
 from ..conventions import Domain
+from ..device import device_name
 from ..nets import Nets, build_nets
 from ..nets.discriminator import PatchDiscriminator
 from .loop import Task, to_device
@@ -52,7 +53,7 @@ def describe_plan(task: Task, stages: tuple[str, ...]) -> str:
         "parameters, million: " + ", ".join(f"{n} {_count(net) / 1e6:.2f}" for n, net in nets.named()),
         f"pack: {sum(_count(net) for _, net in nets.named()) * 2 / MIB:.1f} MiB in half precision",
         f"rendered subjects: {pool_bytes(preset) / GIB:.1f} GiB {'of device memory' if task.in_memory else 'on disk'}",
-        f"measured on {_device_name(task.device)}: {rate / 1e12:.2f} T operations a second in this network",
+        f"measured on {device_name(task.device)}: {rate / 1e12:.2f} T operations a second in this network",
         "",
         f"{'stage':<10} {'batch':>5} {'memory GiB':>10} {'G op/image':>10} {'images/s':>8} {'minutes':>7} {'images':>8}",
     ]
@@ -157,10 +158,6 @@ def measured_rate(task: Task) -> float:
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
 
 
 def _count(net: nn.Module) -> int:
