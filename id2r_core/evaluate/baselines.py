@@ -31,7 +31,7 @@ def projection(fitted: Fitted) -> Tensor:
 def sh_divided(fitted: Fitted) -> Tensor:
     """The projection divided by shading in nine spherical harmonics (Ramamoorthi & Hanrahan 2001).
 
-    The shading is fitted by least squares to face and neck, as if their albedo were one tone, which is our own estimate.
+    The shading is fitted by least squares to face and neck, as if their albedo were one tone: our own estimate of it.
     """
     model, atlas, observed = fitted.head.model, fitted.atlas, fitted.observed
     normal = functional.normalize(atlas.bake(vertex_normals(fitted.head.fine_vertices()[None], model.faces)[0]), dim=0)
@@ -77,7 +77,7 @@ def harmonics(direction: Tensor) -> Tensor:
 
 
 def decode_template(template: Template, pack: Pack) -> dict[Domain, Tensor]:
-    """The views of a template without anyone swapped in, [V = 3, 3, H, W] a domain as `swap.swap_identity` gives them."""
+    """The views of a template without anyone swapped in, [V = 3, 3, H, W] a domain, as `swap_identity` gives them."""
     domains = list(Domain)
     decoded = {}
     with torch.inference_mode():

@@ -88,7 +88,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Runs all methods on photos. judge: a recogniser that took no part in training, or None for the pack's own encoder."""
+    """Runs all methods on photos. judge: a recogniser that took no part in training; without it the pack's own encoder
+    judges."""
 
     pack: Pack
     pack_name: str
@@ -163,7 +164,7 @@ class Estimator:
         return BASELINES[method](fitted)
 
     def _likeness(self, fitted: Fitted, diffuse_srgb: Tensor) -> float | None:
-        """ID: cosine of photo and re-rendered head under the fitted camera and light; None when no face is seen in it."""
+        """ID: cosine of photo and re-rendered head under the fitted camera and light; None when no face is found."""
         rendered = fitted.rendered(diffuse_srgb, JUDGED_SIZE if self.judge else None)
         if self.judge is None:
             vectors = [embed_identity(crop, self.pack).vector.numpy(force=True) for crop in (fitted.crop, rendered)]

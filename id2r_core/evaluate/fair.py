@@ -136,8 +136,8 @@ def _real_fair(context: Context) -> Report:
             errors[skin_type(truth[name])].append(error)
         rows.append(_row(method, fairness(errors), None))
     note = (
-        "The angle is the mean over each layout's own skin mask. MAE is left blank: the benchmark's maps lie in another "
-        "uv layout, and a correspondence to it cannot be shipped."
+        "The angle is of the mean over each layout's own skin mask. MAE is left blank: the benchmark's maps lie in "
+        "another uv layout, and a correspondence to it cannot be shipped."
     )
     table = Table("FAIR: error of the typology angle in degrees", COLUMNS, rows, note)
     published = Table("As published", COLUMNS, [list(row) for row in PUBLISHED], PUBLISHED_NOTE)

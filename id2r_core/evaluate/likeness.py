@@ -1,7 +1,7 @@
-"""Likeness of rendered heads to real portraits that training never saw, by a recogniser that takes no part in making them.
+"""Likeness of rendered heads to real portraits that training never saw, by a recogniser that took no part in it.
 
 The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles; the reported
-figures are the cosine to the photograph and whether the right person comes first. No picture of them is written elsewhere.
+figures are the cosine to the photograph and whether the right person comes first. Reports hold no name and no picture.
 """
 
 from pathlib import Path
@@ -60,7 +60,8 @@ def evaluate_likeness(context: Context) -> Report:
         for hdri, cell in row.items()
     ]
     columns = (
-        ("maps", None), ("HDRI", None), ("portraits", 0), ("cosine", 3), ("lowest", 3), ("highest", 3), ("right one first", 2),
+        ("maps", None), ("HDRI", None), ("portraits", 0), ("cosine", 3), ("lowest", 3), ("highest", 3),
+        ("right one first", 2),
     )  # fmt: skip
     note = f"Gallery: the photographs of the {len(chosen)} people. Recogniser with sha256 {judge.sha256}."
     data = f"{len(chosen)} unseen official portraits (every {QUICK_EVERY if context.quick else EVERY}th), Cycles."

@@ -87,7 +87,8 @@ def ita_degrees(image: np.ndarray, mask: np.ndarray) -> float:
 
 
 def skin_type(ita: float) -> str:
-    """Skin type by its typology angle in degrees (Del Bino & Bernerd 2013): I > 55 > II > 41 > III > 28 > IV > 10 > V > -30 > VI."""
+    """Skin type by its typology angle in degrees (Del Bino & Bernerd 2013): I > 55 > II > 41 > III > 28 > IV > 10 > V >
+    -30 > VI."""
     return SKIN_TYPES[sum(ita < edge for edge in TYPE_EDGES)]
 
 

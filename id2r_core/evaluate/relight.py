@@ -50,7 +50,7 @@ def evaluate_relight(context: Context) -> Report:
         [method, *(mean(scores[method][key]) for key in ("psnr", "ssim", "lpips", "ciede2000"))] for method in COMPARED
     ]
     note = (
-        "Against the same head with the true maps, mean over the head's pixels (skin, eyes and all) and the environments: "
+        "Against the same head with the true maps, mean over the head's pixels (skin, eyes and all) and environments: "
         f"{', '.join(Path(hdri).stem for hdri in hdris)}. The mesh is the true one for all. 'projection' and 'nearest "
         "template' have ID2R's other maps. The sheet shows the truth above and ID2R below."
     )

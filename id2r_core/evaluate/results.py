@@ -14,9 +14,9 @@ FOLDER, TEXT = "results", "results.md"
 ORDER = ("fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "speed")
 HEADING = """# Results
 
-Made by `python -m id2r_core evaluate results` from the reports in `docs/results/`; a test fails when they disagree. Every
-figure stands as it was measured. What is measured and how: `python -m id2r_core evaluate --help`. DATA, OUT and JUDGE in
-a command are the validation set, an output folder and a recogniser that took no part in training.
+Made by `python -m id2r_core evaluate results` from the reports in `docs/results/`; a test fails when they disagree.
+Every figure stands as it was measured. What is measured and how: `python -m id2r_core evaluate --help`. DATA, OUT and
+JUDGE in a command are the validation set, an output folder and a recogniser that took no part in training.
 """
 
 

@@ -124,8 +124,8 @@ def evaluate_robustness(context: Context) -> Report:
     figures.sheet(context.out / "robustness_photos.png", [pictures[at : at + 5] for at in range(0, len(pictures), 5)])
     columns = (("what", None), ("how much", None), ("refused", None), ("PSNR dB", 2), ("ITA error", 2), ("ID", 3))
     note = (
-        f"ID by {context.judge_name}. 'Refused': photographs that ID2R turned away with a reason. The heads are bald, the "
-        "renderer is ours (Lambertian, self-shadowed): changes between rows count, not levels."
+        f"ID by {context.judge_name}. 'Refused': photographs that ID2R turned away with a reason. The heads are bald, "
+        "the renderer is ours (Lambertian, self-shadowed): changes between rows count, not levels."
     )
     return Report(
         "robustness",

@@ -40,11 +40,12 @@ def evaluate_swap(context: Context) -> Report:
         pictures += drawn
     figures.sheet(context.out / "swap.png", pictures)
     columns = (
-        ("template", None), ("swapped people", 0), ("ID-Retrieval", 3), ("ID", 3), ("pose, radians", 4), ("faces found", None),
+        ("template", None), ("swapped people", 0), ("ID-Retrieval", 3), ("ID", 3), ("pose, radians", 4),
+        ("faces found", None),
     )  # fmt: skip
     note = (
         f"Front view, diffuse domain (templates hold no RGB codes). Identity by {context.judge_name}, gallery: one "
-        f"photograph of each of the {len(known)} people. A swapped image without a detectable face counts as not retrieved."
+        f"photograph of each of the {len(known)} people. A swapped image without a detectable face is not retrieved."
     )
     return Report(
         "swap",

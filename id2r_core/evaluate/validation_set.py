@@ -1,4 +1,4 @@
-"""Reading the validation set that `capture validation` writes: photographs of virtual people whose true maps are known."""
+"""Reading what `capture validation` writes: photographs of virtual people whose true maps are known."""
 
 import json
 import os
