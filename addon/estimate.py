@@ -16,8 +16,9 @@ USUAL_SECONDS = {
     "template": 0.1,
     "swap": 1.5,
     "head": 3.0,
-    "stitch": 1.5,
-    "refine": 2.0,
+    "stitch": 2.0,
+    "refine": 3.0,
+    "detail": 3.0,
     "maps": 1.0,
 }
 LONGEST_SHARE = 0.95  # a stage that takes longer than usual waits at this share of its part of the bar

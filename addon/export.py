@@ -27,7 +27,7 @@ def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, n
     Colour files of EXR are linear, as that format is read; the other maps are data and stay as they are.
     """
     images = material.maps_of(skin)
-    if set(images) != set(material.MAP_INPUTS):
+    if not set(images) >= set(material.MAP_INPUTS):
         raise errors.Id2rError(f"'{skin.name}' lacks some of the four maps.", "Select a head that ID2R has made.")
     stored = {name: _sized(image_io.stored_pixels(image), size) for name, image in images.items()}
     if normals == "DIRECTX":

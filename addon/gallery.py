@@ -1,11 +1,12 @@
 """Thumbnails of photos and environments. They are no data-blocks, so looking at them changes nothing in the file."""
 
 from pathlib import Path
+from zlib import crc32
 
 import bpy
 import bpy.utils.previews
 
-from . import lookdev
+from . import history, lookdev
 
 _previews = []  # the one collection of thumbnails while the add-on is registered
 _items: list[tuple] = []  # Blender reads the strings of dynamic items later: they must stay alive
@@ -26,8 +27,15 @@ def environment_items(_self, context) -> list[tuple]:
     from .preferences import own_environments
 
     named = [(name, name.capitalize(), lookdev.hdri_path(name)) for name in lookdev.HDRIS]
-    named += [(str(file), file.stem, file) for file in own_environments(context or bpy.context)]
-    _items[:] = [(name, label, str(path), icon_of(path), index) for index, (name, label, path) in enumerate(named)]
+    own = own_environments(context or bpy.context)
+    photo_light = history.photo_light((context or bpy.context).scene)
+    named += [(str(photo_light), "The Photo's Own", photo_light)] if photo_light else []
+    named += [(str(file), file.stem, file) for file in own]
+    numbers = list(lookdev.HDRIS)
+    _items[:] = [
+        (name, label, str(path), icon_of(path), numbers.index(name) if name in numbers else crc32(name.encode()) >> 1)
+        for name, label, path in named  # a number of its own for each path: Blender stores numbers, not names
+    ]
     return _items
 
 

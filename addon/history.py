@@ -2,12 +2,14 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 
 import bpy
 
 from .core import errors, protocol
 from .mesh_io import HEAD_MARK
 
+PHOTO_LIGHT = "light.exr"  # in a result folder
 SIDE_BY_SIDE = 0.28  # metres between the middles of two heads
 
 
@@ -65,6 +67,15 @@ def remove_run(scene: bpy.types.Scene, index: int) -> None:
         bpy.data.batch_remove([*collection.all_objects, collection])
     if scene.id2r_runs:
         show_run(scene, min(scene.id2r_run_index, len(scene.id2r_runs) - 1))
+
+
+def photo_light(scene: bpy.types.Scene) -> Path | None:
+    """The light of the shown run's photo as an environment, when the run has left that file."""
+    runs = scene.id2r_runs
+    if not 0 <= scene.id2r_run_index < len(runs):
+        return None
+    path = Path(bpy.path.abspath(runs[scene.id2r_run_index].folder)) / PHOTO_LIGHT
+    return path if path.is_file() else None
 
 
 def head_of(collection: bpy.types.Collection) -> bpy.types.Object:

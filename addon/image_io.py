@@ -13,11 +13,13 @@ COLOUR_SPACES = {
     "roughness": "Non-Color",
     "normal": "Non-Color",
 }
+OPTIONAL = {"displacement": "Non-Color"}
 
 
 def load_maps(folder: Path) -> dict[str, bpy.types.Image]:
-    """Load and pack the four reflectance maps of a result folder, keyed by their file stems."""
-    return {name: load_image(folder / f"{name}.png", space) for name, space in COLOUR_SPACES.items()}
+    """Load and pack the four reflectance maps of a result folder, and the displacement if there is one, by file stem."""
+    there = {name: space for name, space in OPTIONAL.items() if (folder / f"{name}.png").is_file()}
+    return {name: load_image(folder / f"{name}.png", space) for name, space in (COLOUR_SPACES | there).items()}
 
 
 def load_image(path: Path, colour_space: str) -> bpy.types.Image:

@@ -192,10 +192,10 @@ def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
 
 
 def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
-    """Another focal length in mm; the camera moves so that the head keeps its size in the picture."""
+    """Another focal length in mm; the camera moves so that the outline of the head keeps its size in the picture."""
     low, high = _box(head)
     camera.data.lens = lens
-    camera.location.y = -((high.z - low.z) * FRAMING * lens / SENSOR + (high.y - low.y) / 2.0)
+    camera.location.y = -lens * ((high.z - low.z) * FRAMING / SENSOR + (high.y - low.y) / (2.0 * PORTRAIT_LENS))
 
 
 def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.types.Object, turn: str, frames: int):

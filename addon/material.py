@@ -32,6 +32,8 @@ PUPIL = 0.34  # of the iris radius, in room light
 SKIN_NAME = "ID2R Skin"
 GROUP = "ID2R Skin"
 MAP_INPUTS = {"diffuse": "Diffuse", "specular": "Specular", "roughness": "Roughness Map", "normal": "Normal"}
+DISPLACEMENT = "displacement"
+DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5  # what the map's values from 0 to 1 span, and its rest
 CONTROLS = ("Tone", "Oiliness", "Roughness", "Pore Strength", "Subsurface")  # the inputs that panels show
 OIL_SMOOTHS = 0.35  # of the roughness, at full oiliness
 OIL_FILM = 0.4  # weight of the coat, at full oiliness
@@ -69,26 +71,30 @@ SKIN_SOCKETS = (
 )
 
 
-def build_materials(images: Images, data) -> dict[str, bpy.types.Material]:
+def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) -> dict[str, bpy.types.Material]:
     """The materials of one head, keyed by SKIN, MOUTH and EYE. data: the HeadFile."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     return {
-        SKIN: skin_material(images),
+        SKIN: skin_material(images, pore_strength=pore_strength),
         MOUTH: mouth_material(),
         EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
     }
 
 
-def skin_material(images: Images, uv_layer: str = UV_LAYER, pore_scale: float = PORES) -> bpy.types.Material:
+def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.types.Material:
     """Skin: four plain image nodes into the node group GROUP, whose inputs are the artist's to set.
 
-    images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y).
+    images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y), and if there is one
+    "displacement", which waits beside the output: the normal map shows the same relief.
     """
     material, shader = principled(SKIN_NAME, {})
     tree = material.node_tree
     output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
     tree.nodes.remove(shader)
-    skin = add_skin_nodes(tree, images, uv_layer, pore_scale)
+    skin = add_skin_nodes(tree, images, UV_LAYER, PORES)
+    skin.inputs["Pore Strength"].default_value = pore_strength
+    if DISPLACEMENT in images:
+        _add_displacement(tree, images[DISPLACEMENT])
     output.location = (400, 0)
     tree.links.new(skin.outputs["BSDF"], output.inputs["Surface"])
     return material
@@ -114,6 +120,17 @@ def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float):
     return skin
 
 
+def _add_displacement(tree, image: bpy.types.Image) -> None:
+    """The nodes of true displacement in metres, for the artist to link in the place of the normal map."""
+    texture = _node(tree, "ShaderNodeTexImage", (-700, -900), image=image, interpolation="Cubic")
+    texture.name = texture.label = DISPLACEMENT
+    uv = next(node for node in tree.nodes if node.type == "UVMAP")
+    tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+    scale = _node(tree, "ShaderNodeDisplacement", (100, -900), label="Link me to Displacement for close-ups")
+    _set(scale, {"Midlevel": DISPLACEMENT_MIDDLE, "Scale": DISPLACEMENT_METRES})
+    tree.links.new(texture.outputs["Color"], scale.inputs["Height"])
+
+
 def skin_node(material: bpy.types.Material | None):
     """The group node whose inputs the artist sets; None when the material is no skin of ours."""
     tree = material.node_tree if material else None
@@ -123,7 +140,7 @@ def skin_node(material: bpy.types.Material | None):
 def maps_of(material: bpy.types.Material) -> Images:
     """The images of the skin's maps, by name."""
     nodes = material.node_tree.nodes
-    return {name: nodes[name].image for name in MAP_INPUTS if name in nodes and nodes[name].image}
+    return {name: nodes[name].image for name in (*MAP_INPUTS, DISPLACEMENT) if name in nodes and nodes[name].image}
 
 
 def skin_group() -> bpy.types.NodeTree:

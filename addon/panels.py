@@ -62,6 +62,7 @@ class ID2R_PT_reconstruct(InViewport, bpy.types.Panel):
             button = row.operator("wm.context_set_int", text=f"{side // 1024}K", depress=settings.resolution == side)
             button.data_path, button.value = "scene.id2r.resolution", side
         column.prop(settings, "refine", slider=True)
+        column.prop(settings, "pores", slider=True)
         column.prop(settings, "keep_expression")
         draw_job(self.layout, context)
 

@@ -86,6 +86,14 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
     )
+    pores: FloatProperty(
+        name="Pores",
+        description="How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)",
+        default=DEFAULTS["pores"],
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     target: EnumProperty(
         name="Target",
         items=[
@@ -178,12 +186,13 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
         template=settings.template,
         keep_expression=settings.keep_expression,
         refine=round(settings.refine, 4),
+        pores=round(settings.pores, 4),
     )
 
 
 def apply_request(settings: ID2R_Settings, request: dict) -> None:
     """Set the options to those of an earlier request."""
-    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine"):
+    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine", "pores"):
         setattr(settings, name, request[name])
 
 

@@ -31,7 +31,8 @@ def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: b
     data = mesh_io.read_head(folder / "head.npz")
     images = image_io.load_maps(folder)
     photo_image = image_io.load_image(folder / "photo.png", "sRGB")
-    materials = material.build_materials(images, data)
+    has_pores = read_report(folder).get("detail", {}).get("pores", 0.0) > 0.0
+    materials = material.build_materials(images, data, 0.0 if has_pores else material.PORE_STRENGTH)
     collection = bpy.data.collections.new(name)
     objects = mesh_io.build_head(data, materials, collection, name)
     portrait = lookdev.add_portrait_camera(collection, objects.head)

@@ -1,0 +1,214 @@
+"""After the reconstruction: history, comparison, where the maps live, saved files, and humans of MPFB."""
+
+import shutil
+from pathlib import Path
+
+import bpy
+import cv2
+import numpy as np
+import pytest
+
+from addon import history, image_io, material, target
+from addon.core import errors
+from tests.blender.conftest import MAP_SIZE, head_arrays, write_result
+
+
+@pytest.fixture
+def two_runs(addon, tmp_path):
+    """Two results, opened."""
+    for name in ("first", "second"):
+        bpy.ops.id2r.open_result(directory=str(write_result(tmp_path / name)))
+    return bpy.context.scene
+
+
+def hidden(scene) -> list[bool]:
+    return [run.collection.hide_render for run in scene.id2r_runs]
+
+
+def test_the_last_run_is_shown_alone_and_seen_by_its_own_camera(two_runs):
+    assert hidden(two_runs) == [True, False]
+    assert two_runs.camera.users_collection[0] == two_runs.id2r_runs[1].collection
+    markers = [marker.frame for marker in two_runs.timeline_markers]
+    assert sorted(markers) == [1, 2]
+    bpy.ops.id2r.show_run(index=0)
+    two_runs.frame_set(2)
+    assert hidden(two_runs) == [False, True]
+    assert two_runs.camera.users_collection[0] == two_runs.id2r_runs[0].collection
+
+
+def test_a_and_b_swap_and_stand_side_by_side(two_runs):
+    bpy.ops.id2r.compare(mode="SWAP")
+    assert hidden(two_runs) == [False, True]
+    bpy.ops.id2r.compare(mode="SWAP")
+    assert hidden(two_runs) == [True, False]
+    bpy.ops.id2r.compare(mode="SIDE")
+    places = [history.head_of(run.collection).location.x for run in two_runs.id2r_runs]
+    assert hidden(two_runs) == [False, False] and places == pytest.approx([0.0, history.SIDE_BY_SIDE])
+
+
+def test_one_run_has_nothing_to_compare_with(addon, result_folder):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    with pytest.raises(RuntimeError, match="only one run"):
+        bpy.ops.id2r.compare()
+    with pytest.raises(RuntimeError, match="no run 3"):
+        bpy.ops.id2r.show_run(index=3)
+
+
+def test_deleting_a_run_takes_its_head_and_shows_the_other(two_runs):
+    bpy.ops.id2r.remove_run(index=1)
+    assert len(two_runs.id2r_runs) == 1 and hidden(two_runs) == [False]
+    assert [made.name for made in bpy.data.objects if made.get("id2r_part") == "head"] == ["ID2R first"]
+    bpy.ops.id2r.remove_run()
+    assert not two_runs.id2r_runs and not bpy.data.objects
+
+
+def test_the_settings_of_a_run_can_be_used_again(addon, result_folder):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    settings = bpy.context.scene.id2r
+    settings.resolution, settings.refine, settings.photo = 2048, 0.25, "/other.png"
+    bpy.ops.id2r.use_run(index=-1)
+    assert (settings.resolution, settings.refine) == (1024, 1.0)
+    assert Path(settings.photo).parent == result_folder
+
+
+def test_the_current_head_is_the_active_one_or_the_shown_one(two_runs):
+    heads = [history.head_of(run.collection) for run in two_runs.id2r_runs]
+    assert history.current_head(bpy.context) == heads[1]
+    bpy.context.view_layer.objects.active = heads[0].children[0]  # its eyes
+    assert history.current_head(bpy.context) == heads[0]
+
+
+def test_the_history_survives_a_saved_file(two_runs, tmp_path):
+    path = str(tmp_path / "saved.blend")
+    material.skin_node(history.current_head(bpy.context).data.materials[0]).inputs["Oiliness"].default_value = 0.4
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    scene = bpy.context.scene
+    assert [run.name for run in scene.id2r_runs] == ["ID2R first", "ID2R second"]
+    assert scene.id2r_runs[1].collection.name == "ID2R second" and hidden(scene) == [True, False]
+    skin = material.skin_node(history.current_head(bpy.context).data.materials[0])
+    assert skin.inputs["Oiliness"].default_value == pytest.approx(0.4)
+
+
+def test_two_scenes_have_histories_of_their_own(two_runs):
+    other = bpy.data.scenes.new("Other")
+    assert not other.id2r_runs and len(two_runs.id2r_runs) == 2
+
+
+def test_maps_go_beside_the_blend_and_back(addon, result_folder, tmp_path):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    with pytest.raises(RuntimeError, match="has not been saved yet"):
+        bpy.ops.id2r.keep_maps(where="BESIDE")
+    (tmp_path / "place").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "place" / "head.blend"))
+    bpy.ops.id2r.keep_maps(where="BESIDE")
+    image = bpy.data.images["diffuse.png"]
+    assert not image.packed_file and image.filepath == "//textures/ID2R_result/diffuse.png"
+    stored = cv2.imread(str(tmp_path / "place/textures/ID2R_result/normal.png"), cv2.IMREAD_UNCHANGED)
+    assert stored.dtype == np.uint16  # nothing is lost on the way
+    bpy.ops.id2r.keep_maps(where="PACKED")
+    shutil.rmtree(tmp_path / "place/textures")
+    assert image.packed_file and image.pixels[0] == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_folder_without_a_result_is_named(addon, tmp_path):
+    with pytest.raises(RuntimeError, match="no head"):
+        bpy.ops.id2r.open_result(directory=str(tmp_path))
+    assert not bpy.data.objects and not bpy.context.scene.id2r_runs
+
+
+# ---- other meshes ----
+
+
+@pytest.fixture
+def human(addon):
+    """A mesh in the MakeHuman layout with a material of its own."""
+    arrays = head_arrays()
+    mesh = bpy.data.meshes.new("Human")
+    mesh.from_pydata(arrays["vertices"].tolist(), [], arrays["quads"].tolist())
+    layer = mesh.uv_layers.new(name="UVMap")
+    corners = arrays["uv_makehuman"][arrays["quads_uv_makehuman"]].astype(np.float32)
+    layer.data.foreach_set("uv", np.ascontiguousarray(corners).ravel())
+    own = bpy.data.materials.new("Body")
+    if own.node_tree is None:
+        own.use_nodes = True
+    mesh.materials.append(own)
+    made = bpy.data.objects.new("Human", mesh)
+    made["MPFB_GEN_object_type"] = "Basemesh"
+    bpy.context.scene.collection.objects.link(made)
+    bpy.context.view_layer.objects.active = made
+    return made
+
+
+MPFB_WORKER = """
+    import pathlib
+    assert set(request) == {"folder", "size"}, request
+    out = pathlib.Path(request["folder"])
+    say("result", out=str(out), report={})
+    sys.stdin.readline()
+"""
+
+
+def test_an_mpfb_human_takes_the_skin_and_keeps_its_body(human, result_folder, fake_python):
+    shutil.copy(result_folder / "coverage.png", result_folder / "mask.png")
+    fake_python(MPFB_WORKER)
+    before = human.data.materials[0]
+    assert bpy.ops.id2r.apply_to_mesh(folder=str(result_folder), size=64) == {"FINISHED"}
+    own = human.data.materials[0]
+    assert own != before and own.name == "Body with ID2R Skin" and before.name == "Body"
+    blend = own.node_tree.nodes["ID2R Blend"]
+    assert blend.inputs[1].links[0].from_node.type == "BSDF_PRINCIPLED"  # the body's own surface
+    skin = blend.inputs[2].links[0].from_node
+    assert skin == material.skin_node(own) and skin.inputs["Diffuse"].is_linked
+    assert {node.uv_map for node in own.node_tree.nodes if node.type == "UVMAP"} == {"UVMap"}
+
+
+def test_a_mesh_of_another_kind_is_refused_before_a_process_starts(addon, fake_python, result_folder, monkeypatch):
+    from addon import job
+
+    monkeypatch.setattr(job, "start", None)
+    bpy.ops.mesh.primitive_cube_add()
+    with pytest.raises(RuntimeError, match="not the texture layout"):
+        bpy.ops.id2r.apply_to_mesh(folder=str(result_folder))
+    with pytest.raises(errors.Id2rError, match="no mesh called"):
+        target.named_mesh("Nobody")
+
+
+def test_reconstructing_onto_the_active_mesh(human, fake_python, tmp_path):
+    photo = tmp_path / "Ada.png"
+    photo.touch()
+    out = write_result(tmp_path / "out")
+    shutil.copy(out / "coverage.png", out / "mask.png")
+    fake_python("""
+        while True:
+            say("result", out=request.get("out") or request["folder"], report={})
+            line = sys.stdin.readline()
+            if not line or "request" not in line:
+                break
+            request = json.loads(line)["request"]
+    """)
+    settings = bpy.context.scene.id2r
+    settings.photo, settings.out, settings.target = str(photo), str(out), "MESH"
+    assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
+    assert human.data.materials[0].name == "Body with ID2R Skin" and "ID2R Ada" in bpy.data.objects
+
+
+# ---- images ----
+
+
+def test_any_image_of_the_file_can_become_a_photo(addon, tmp_path):
+    painted = bpy.data.images.new("Painted", 8, 6)
+    painted.pixels.foreach_set(np.tile(np.array([0.25, 0.5, 0.75, 1.0], np.float32), 48))
+    image_io.save_photo(painted, tmp_path / "painted.png")
+    stored = cv2.imread(str(tmp_path / "painted.png"))
+    assert stored.shape[:2] == (6, 8) and stored[0, 0][::-1] / 255 == pytest.approx((0.25, 0.5, 0.75), abs=0.003)
+    float_image = bpy.data.images.new("Float", 4, 4, float_buffer=True)  # scene linear
+    float_image.pixels.foreach_set(np.full(64, 0.5, np.float32))
+    image_io.save_photo(float_image, tmp_path / "float.png")
+    assert cv2.imread(str(tmp_path / "float.png"))[0, 0, 0] / 255 == pytest.approx(0.735, abs=0.004)
+
+
+def test_stored_pixels_are_those_of_the_file(addon, result_folder):
+    image = image_io.load_image(result_folder / "diffuse.png", "sRGB")
+    assert image_io.stored_pixels(image).shape == (MAP_SIZE, MAP_SIZE, 3)
+    assert image_io.stored_pixels(image)[3, 5] == pytest.approx((0.75, 0.6, 0.45), abs=0.003)

@@ -1,0 +1,201 @@
+"""The machine's side: check, packs, problem reports, the command line; and the estimate of time."""
+
+import json
+import shutil
+import zipfile
+
+import bpy
+import pytest
+
+from addon import cli, estimate, job, packs
+from addon.core import PACKAGE_ROOT, conventions, errors
+from addon.operators import system
+from tests.blender.conftest import write_result
+
+SHIPPED = PACKAGE_ROOT / "id2r_core" / "packs" / "tiny"
+
+
+@pytest.fixture
+def status(addon):
+    return bpy.context.window_manager.id2r
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """A pack of one file, whose hash is right."""
+    import hashlib
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a.safetensors").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    manifest = {"name": "mine", "files": {"a.safetensors": digest}, "templates": ["t1", "t2"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "own_folder", lambda name: tmp_path / "user" / name)
+    return tmp_path / "user" / "packs"
+
+
+FOUND = {"id2r": "0", "devices": {"cpu": "2 threads"}, "findings": [], "lines": ["torch: 2", "All is here."]}
+MISSING = FOUND | {"lines": ["torch: missing", "PROBLEM: torch cannot be imported. Install it."], "findings": [1]}
+
+
+def test_a_check_names_devices_and_problems(status, fake_python):
+    fake_python(f"say('result', out='', report={FOUND!r}); sys.stdin.readline()")
+    assert bpy.ops.id2r.doctor() == {"FINISHED"}
+    assert json.loads(status.devices) == {"cpu": "2 threads"}
+    fake_python(f"say('result', out='', report={MISSING!r}); sys.stdin.readline()")
+    with pytest.raises(RuntimeError, match="Install it"):
+        bpy.ops.id2r.doctor()
+
+
+def test_the_command_doctor(addon, fake_python, capsys):
+    fake_python(f"say('result', out='', report={FOUND!r}); sys.stdin.readline()")
+    assert cli.execute(["doctor"]) == 0
+    assert "All is here." in capsys.readouterr().out and not job.is_warm()
+    fake_python(f"say('result', out='', report={MISSING!r}); sys.stdin.readline()")
+    assert cli.execute(["doctor"]) == 2
+
+
+def test_the_command_batch_goes_on_after_a_bad_photo(addon, fake_python, tmp_path, capsys, monkeypatch):
+    from addon import batch
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.jpg", "c.png", "notes.txt"):
+        (photos / name).touch()
+        write_result(tmp_path / "out" / name[0])
+    small = batch.Options(renders=(), samples=1, size=16)
+    monkeypatch.setattr(batch, "Options", lambda: small)
+    fake_python("""
+        while True:
+            if request["photo"].endswith("b.jpg"):
+                say("error", message="No face in b.jpg.", hint="Use another.")
+            else:
+                say("result", out=request["out"], report={})
+            line = sys.stdin.readline()
+            if not line or "request" not in line:
+                break
+            request = json.loads(line)["request"]
+    """)
+    assert cli.execute(["batch", str(photos), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "2 of 3 photos are done" in said.out and "No face in b.jpg" in said.err
+    assert [(tmp_path / "out" / name / "head.blend").is_file() for name in "abc"] == [True, False, True]
+    assert cli.execute(["batch", str(tmp_path / "user")]) == 2
+
+
+def test_the_command_contact_sheet(addon, result_folder):
+    options = ["--renders", "studio", "--samples", "1", "--size", "16"]
+    assert cli.execute(["contact-sheet", str(result_folder), *options]) == 0
+    assert (result_folder / "contact_sheet.png").is_file()
+    assert cli.execute(["contact-sheet", str(result_folder / "nowhere"), *options]) == 2
+
+
+def test_a_problem_report_has_versions_error_and_log(status, fake_python):
+    fake_python("print('the log', file=sys.stderr); say('error', message='No.', hint='Try.'); sys.stdin.readline()")
+    with pytest.raises(RuntimeError):
+        bpy.ops.id2r.doctor()
+    job.retire()
+    text = system.problem_report(bpy.context)
+    for each in (bpy.app.version_string, "No. Try.", "the log"):
+        assert each in text
+    assert bpy.ops.id2r.report_problem() == {"FINISHED"}
+
+
+def test_the_shipped_pack_is_listed_and_as_published(own):
+    assert SHIPPED in packs.pack_folders() and packs.word_of(SHIPPED) == "tiny"
+    packs.verify(SHIPPED)
+    assert packs.template_names("tiny") and packs.template_names("nowhere") == []
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_pack_is_imported_and_chosen(addon, own, pack, tmp_path, as_zip):
+    source = pack / "manifest.json"
+    if as_zip:
+        source = tmp_path / "mine.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in pack.iterdir():
+                archive.write(file, f"mine/{file.name}")
+    assert bpy.ops.id2r.import_pack(filepath=str(source)) == {"FINISHED"}
+    settings = bpy.context.scene.id2r
+    assert settings.pack == str(own / "mine") and own / "mine" in packs.pack_folders()
+    assert packs.template_names(settings.pack) == ["t1", "t2"]
+
+
+def test_a_damaged_pack_is_refused_and_not_installed(addon, own, pack):
+    (pack / "a.safetensors").write_bytes(b"other")
+    with pytest.raises(RuntimeError, match="its hash differs"):
+        bpy.ops.id2r.import_pack(filepath=str(pack / "manifest.json"))
+    assert not own.exists()
+
+
+def test_what_is_no_pack_is_said(own, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    with pytest.raises(errors.Id2rError, match="cannot be opened"):
+        packs.import_pack(tmp_path / "a.zip")
+    shutil.rmtree(own, ignore_errors=True)
+    with pytest.raises(errors.Id2rError, match="is no weight pack"):
+        packs.import_pack(tmp_path)
+
+
+def test_a_pack_cannot_write_outside_its_folder(own, pack):
+    manifest = json.loads((pack / "manifest.json").read_text())
+    manifest["files"]["../evil"] = "0"
+    (pack / "manifest.json").write_text(json.dumps(manifest))
+    (pack.parent / "evil").touch()
+    with pytest.raises(errors.Id2rError, match="lacks"):
+        packs.import_pack(pack)
+
+
+def test_installing_needs_online_access(addon):
+    assert bpy.app.online_access or not bpy.ops.id2r.install_runtime.poll()
+
+
+# ---- the time that is left ----
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_every_stage_has_a_usual_time():
+    assert list(estimate.USUAL_SECONDS) == [estimate.START, *conventions.STAGES]
+
+
+def test_the_bar_moves_with_time_and_never_back():
+    clock = Clock()
+    guess = estimate.Estimate({"a": 2.0, "b": 6.0, "c": 2.0}, clock)
+    seen = []
+    for second, stage in enumerate("aabbbbbbbbbc"):
+        clock.now = float(second)
+        guess.begin(stage)
+        seen.append(guess.fraction)
+    assert seen == sorted(seen) and seen[2] == pytest.approx(0.2)
+    assert max(seen[:-1]) < 0.8 == pytest.approx(seen[-1])  # "b" took longer than usual and waited for "c"
+
+
+def test_a_slow_machine_is_noticed():
+    clock = Clock()
+    guess = estimate.Estimate({"a": 5.0, "b": 5.0}, clock)
+    assert guess.seconds_left == pytest.approx(10.0)
+    clock.now = 20.0  # four times as long as usual
+    guess.begin("b")
+    assert guess.seconds_left == pytest.approx(20.0)
+
+
+def test_what_was_learnt_is_used():
+    assert estimate.learnt({"a": 1.0, "b": 1.0}, {"b": 4.0, "other": 9.0}) == {"a": 1.0, "b": 4.0}
+
+
+@pytest.mark.parametrize("seconds, said", [(0.4, "nearly done"), (19.6, "about 20 s left"), (130, "about 2 min left")])
+def test_time_in_words(seconds, said):
+    assert estimate.in_words(seconds) == said
