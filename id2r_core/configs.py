@@ -89,6 +89,7 @@ class PoolSizes:
     validation_subjects: int
     chunk: int  # subjects rendered at once
     start: int  # subjects that must be there before a stage begins
+    fill_seconds: float = 0.0  # a pool in memory is filled so long before the first stage begins
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _paper_training(batch: int, batch_accelerator: int) -> dict[str, StageTraini
     }
 
 
-_LARGE_POOL = PoolSizes(subjects=2000, photographs=4, validation_subjects=48, chunk=8, start=96)
+_LARGE_POOL = PoolSizes(subjects=2000, photographs=4, validation_subjects=48, chunk=8, start=96, fill_seconds=40.0)
 
 PRESETS = {
     "paper": Preset(

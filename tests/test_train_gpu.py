@@ -9,9 +9,12 @@ from pretend_gpu import OnGpu, pretended_gpu
 from test_bundle import small_data
 
 from id2r_core.capture import CaptureStage
+from id2r_core.configs import PRESETS
 from id2r_core.conventions import Domain
+from id2r_core.packs import load_pack
 from id2r_core.train import cli, losses, pool
 from id2r_core.train.checkpoint import load_checkpoint
+from id2r_core.train.export import export_pack
 from id2r_core.train.loop import CHECKPOINT, Loop, Task
 
 
@@ -77,5 +80,9 @@ def test_every_stage_trains_on_its_device(tmp_path, monkeypatch):
     for stage in cli.STAGES:
         tensors, state = load_checkpoint(out / stage / CHECKPOINT)
         assert tensors and (stage == "templates" or state["finished"])
+    with pretended_gpu() as gpu:
+        monkeypatch.setitem(PRESETS, "micro", MICRO)
+        export_pack(out, "micro", tmp_path / "pack", data, gpu)
+    assert load_pack(tmp_path / "pack").templates.codes.shape == (MICRO.templates, 3, 4, 16, 16)
     codes, _ = load_checkpoint(out / "templates" / CHECKPOINT)
     assert codes["codes"].shape == (MICRO.templates, 3, 4, 16, 16)

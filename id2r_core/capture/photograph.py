@@ -1,6 +1,7 @@
 """What makes a photograph of a rendered head: pose, hair, background, exposure, white balance, sensor and JPEG."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -248,13 +249,15 @@ def develop(dice: Dice, linear: Tensor) -> Tensor:
         srgb = linear_to_srgb(image.clamp(max=shoulder) + (1 - shoulder) * torch.tanh(over)).clamp(0, 1)
         srgb = torch.lerp(srgb, srgb * srgb * (3 - 2 * srgb), random.uniform(0.0, 0.5))
         grey = srgb.mean(0, keepdim=True)
-        images.append(_store(random, (grey + random.uniform(0.95, 1.3) * (srgb - grey)).clamp(0, 1)))
-    return torch.stack(images)
+        images.append((grey + random.uniform(0.95, 1.3) * (srgb - grey)).clamp(0, 1))
+    pixels = torch.stack(images).permute(0, 2, 3, 1).cpu().numpy()
+    with ThreadPoolExecutor(torch.get_num_threads()) as workers:  # beside a GPU this would else take most of the time
+        stored = np.stack(list(workers.map(_store, dice, pixels)))
+    return torch.from_numpy(stored).to(linear.device).permute(0, 3, 1, 2)
 
 
-def _store(random: np.random.Generator, srgb: Tensor) -> Tensor:
-    """One image [3, H, W] through lens blur, resizing, noise and JPEG."""
-    pixels = srgb.permute(1, 2, 0).cpu().numpy()
+def _store(random: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """One image [H, W, 3] through lens blur, resizing, noise and JPEG; float32 as well."""
     size = pixels.shape[0]
     if random.random() < 0.35:
         small = max(48, int(size * random.uniform(0.45, 0.95)))
@@ -265,4 +268,4 @@ def _store(random: np.random.Generator, srgb: Tensor) -> Tensor:
     pixels = ((pixels + noise).clip(0, 1) * 255 + 0.5).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 99))]
     stored = cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], quality)[1], cv2.IMREAD_COLOR)[..., ::-1]
-    return torch.from_numpy(stored.astype(np.float32) / 255.0).permute(2, 0, 1).to(srgb.device)
+    return stored.astype(np.float32) / 255.0

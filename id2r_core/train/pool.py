@@ -96,9 +96,10 @@ class MemoryPool:
         """How many subjects are there by now."""
         return self._count
 
-    def fill(self, subjects: int) -> None:
-        """Render until that many are there."""
-        while self._count < min(subjects, self.capacity):
+    def fill(self, subjects: int, seconds: float = 0.0) -> None:
+        """Render until that many are there, and on until that much time has passed."""
+        began = time.monotonic()
+        while self._count < self.capacity and (self._count < subjects or time.monotonic() - began < seconds):
             self._render_chunk()
 
     def render_on(self) -> None:
@@ -239,8 +240,8 @@ def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryP
         began = time.monotonic()
         stage = open_stage(task.data, task.preset.size, task.device, task.seed, split)
         task.pools[split] = MemoryPool(task.preset, stage, capacity)
-        task.pools[split].fill(start)
-        task.report(f"pool: {start} {split} subjects after {time.monotonic() - began:.0f} s")
+        task.pools[split].fill(start, task.preset.pool.fill_seconds if start < capacity else 0.0)
+        task.report(f"pool: {task.pools[split].count()} {split} subjects after {time.monotonic() - began:.0f} s")
     return task.pools[split]
 
 

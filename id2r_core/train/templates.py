@@ -34,7 +34,8 @@ def make_templates(task: Task) -> None:
 def load_templates(task: Task) -> TemplateLibrary:
     """What the templates stage of this run left."""
     tensors, state = load_checkpoint(task.out / "templates" / CHECKPOINT)
-    return TemplateLibrary(tuple(state["names"]), tensors["codes"].long(), tensors["vectors"], tensors["tones_linear"])
+    codes, vectors, tones = (tensors[name].to(task.device) for name in ("codes", "vectors", "tones_linear"))
+    return TemplateLibrary(tuple(state["names"]), codes.long(), vectors, tones)
 
 
 def spread(library: TemplateLibrary, count: int) -> list[int]:
