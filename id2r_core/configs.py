@@ -202,6 +202,7 @@ PRESETS = {
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
         },
         losses=LossWeights(adversarial_share=0.3, identity=5.0, supervised_perceptual=10.0),
+        discriminator_width=32,
     ),
     "tiny": Preset(
         name="tiny",

@@ -100,6 +100,20 @@ def test_resuming_gives_the_same_curve(run, monkeypatch):
         assert torch.allclose(tensor.float(), halves[name].float(), atol=tolerance), name
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of PyTorch about itself
+def test_compiled_networks_train_like_others(run, monkeypatch):
+    data, out = run
+    monkeypatch.setattr(Loop, "autocast", lambda loop: nullcontext())
+    shutil.copytree(out, out.with_name("compiled"))
+    assert train("codebook", run, "--steps", "2") == 0
+    steps = ("--steps", "2", "--compile", "aot_eager")
+    assert train("codebook", (data, out.with_name("compiled")), *steps) == 0
+    one, other = (load_checkpoint(folder / "codebook" / CHECKPOINT)[0] for folder in (out, out.with_name("compiled")))
+    assert one.keys() == other.keys()
+    for name in (name for name in one if name.startswith("now/")):
+        assert torch.allclose(one[name], other[name], atol=1e-4), name
+
+
 def test_a_run_is_not_overwritten_without_resume(run):
     assert train("codebook", run, "--steps", "1") == 0
     with pytest.raises(Id2rError, match="already holds a run"):

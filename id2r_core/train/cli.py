@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch._functorch.config
 
 from ..capture.bundle import open_data
 from ..configs import PRESETS, TRAIN_STAGES, Preset, get_preset
@@ -69,6 +70,9 @@ def run_stage(stage: str, task: Task) -> Loop | None:
 def _task(options: argparse.Namespace) -> Task:
     device = own_device(choose_device(options.device))
     crew = join_crew(device)
+    if options.compile:
+        # VQGAN's adaptive weight goes through the graph twice, which compiled graphs allow only so.
+        torch._functorch.config.donated_buffer = False
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # images of one size: the best algorithm is worth looking for
         torch.set_float32_matmul_precision("high")
@@ -85,6 +89,7 @@ def _task(options: argparse.Namespace) -> Task:
         batch=options.batch,
         in_memory=in_memory,
         deadline=time.monotonic() + 60.0 * options.stop_after if options.stop_after else float("inf"),
+        compile=options.compile,
         crew=crew,
         report=(lambda line: print(line, flush=True)) if crew.leads else lambda line: None,
     )
@@ -122,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--subjects", type=int, help="virtual subjects to train on (default: the preset's)")
     parser.add_argument(
         "--pool", choices=("auto", "disk", "memory"), default="auto", help="where rendered subjects are kept"
+    )
+    parser.add_argument(
+        "--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile networks first; pays in long runs"
     )
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)

@@ -86,6 +86,7 @@ def _train(
     encoder, decoder = trained["encoder"], trained["decoder"]
     discriminator = to_device(PatchDiscriminator(preset), task.device)
     perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
+    encode, decode, judge, compare = map(task.compiled, (encoder, decoder, discriminator, perceptual))
     portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
     held_out = validation_pool(task)
     with growing_pool(task) as pool:
@@ -98,23 +99,23 @@ def _train(
             images = crew.mine(draw_images(pool, portraits, domain, generator)).to(task.device)
             of_all, domain = domain, crew.mine(domain)
             with loop.autocast():
-                latent = encoder(images)
+                latent = encode(images)
                 quantised = quantise(latent.float(), domain)
-                made = decoder(quantised.latent)
-                likeness = perceptual(made, images)
+                made = decode(quantised.latent)
+                likeness = compare(made, images)
             made = made.float()
             l1 = (made - images).abs().mean()
             reconstruction = weights.l1 * l1 + weights.perceptual * likeness
             loss = reconstruction + quantised.loss
             if loop.has_adversary:
-                adversarial = -discriminator(made).mean()
+                adversarial = -judge(made).mean()
                 factor = adaptive_weight(
                     reconstruction, adversarial, decoder.last.weight, weights.adversarial_most, crew
                 )
                 loss = loss + weights.adversarial_share * factor * adversarial
             loop.descend(loss)
             if loop.has_adversary:
-                rival = hinge_for_discriminator(discriminator(images), discriminator(made.detach()))
+                rival = hinge_for_discriminator(judge(images), judge(made.detach()))
                 loop.descend_rival(rival)
                 loop.note(discriminator=rival)
             whole = [crew.gather(part) for part in (latent.detach().float(), quantised.codes)]

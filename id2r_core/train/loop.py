@@ -54,6 +54,7 @@ class Task:
     batch: int | None = None  # None: that of the preset for this kind of device
     in_memory: bool = False  # rendered subjects stay in the memory of the device instead of a pool on disk
     deadline: float = math.inf  # of time.monotonic(); a loop that meets it saves and ends as if interrupted
+    compile: str | None = None  # the backend of torch.compile for the networks of a step; None: not compiled
     crew: Crew = ALONE
     report: Callable[[str], None] = lambda line: None
     pools: dict = field(default_factory=dict)  # pools in memory, shared by the stages of one process
@@ -61,6 +62,10 @@ class Task:
     def batch_of(self, stage: str) -> int:
         row = self.preset.training[stage]
         return self.batch or (row.batch if self.device.type == "cpu" else row.batch_accelerator)
+
+    def compiled(self, module: nn.Module) -> nn.Module:
+        """The module, compiled where that was asked for; parameters and names stay those of the module itself."""
+        return torch.compile(module, backend=self.compile) if self.compile else module
 
 
 class Loop:

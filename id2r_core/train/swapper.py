@@ -65,6 +65,7 @@ def train_swapper(task: Task) -> Loop:
     swapper = to_device(Swapper(preset), task.device)
     discriminator = to_device(PatchDiscriminator(preset), task.device)
     perceptual = load_perceptual(task.data, weights.perceptual_taps, task.device)
+    compare, judge = map(task.compiled, (perceptual, discriminator))
     portraits = prepare_portraits(preset, task.data, task.out, task.report).split("train").to(task.device)
     held_out = validation_pool(task)
     with growing_pool(task) as pool:
@@ -78,14 +79,12 @@ def train_swapper(task: Task) -> Loop:
             latent = books.look_up(library.codes[swaps.template, swaps.view, domain], domain)
             with loop.autocast():
                 made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, domain)
-            loss, notes = _swap_loss(loop, made, swaps, perceptual, recogniser)
+            loss, notes = _swap_loss(loop, made, swaps, compare, recogniser)
             if loop.has_adversary:
-                loss = loss - weights.swap_adversarial * discriminator(made.float()).mean()
+                loss = loss - weights.swap_adversarial * judge(made.float()).mean()
             loop.descend(loss)
             if loop.has_adversary:
-                loop.descend_rival(
-                    hinge_for_discriminator(discriminator(swaps.target), discriminator(made.detach().float()))
-                )
+                loop.descend_rival(hinge_for_discriminator(judge(swaps.target), judge(made.detach().float())))
             loop.note(**notes)
     return loop
 
