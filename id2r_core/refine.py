@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from .cover import Cover, at_home, find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
-from .geometry.texture import blur, blur_inside, fill_holes, soften
+from .geometry.texture import blur, blur_inside, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -29,21 +30,21 @@ NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
-FACING = (0.12, 0.4)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
+FACING = (0.18, 0.45)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
 LEARNT_TONE = 0.5  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 TONE_BAND, DETAIL_BAND = 0.06, 0.004  # shares of the atlas: what is slower is tone, what is faster is detail
-TONE_KEPT = 0.7  # share of the slow difference to the prior (beard, blush) that is believed
+TONE_KEPT = 0.85  # share of the slow difference to the prior (beard, blush) that is believed
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.7
-STRANGE_LUMINANCE, STRANGE_CHROMA = 0.4, 0.18  # log-luminance and log-chroma beyond which texels are not this skin
-LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
-HAIR_UNLIKE_SKIN, SCALP_ABOVE = (1.2, 1.8), (0.075, 0.085)  # standard deviations; metres above the eyes
-LEAST_SHARE = 0.002  # of the atlas: less scalp than this in the photo tells nothing about the hair
-RIM_CONTRAST = 0.17  # log-luminance against the surrounding skin
-# Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
-BRIDGE_CONTRAST = 0.7
-NOSE_BASE, HAIR_REACH = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
+# Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
+FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.85
+VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
+STRANDS = (0.03, 0.06)  # mean fine contrast (log-luminance) of skin and of a beard
+SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
+HAIRY_PRIOR = 0.05  # how far an unseen scalp is taken for hairy, against 1 for what is seen of it
+HAIR_SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
+HAIR_GLOSS = {Domain.SPECULAR: 0.2, Domain.ROUGHNESS: 0.7}  # in the units of the maps
 DETAIL_HEIGHT = 0.35 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -73,12 +74,20 @@ class Refined:
 
 
 def refine_from_photo(
-    maps: Maps, photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas, identity: Identity, strength: float = 1.0
+    maps: Maps,
+    photo: Photo,
+    face: Face,
+    head: FittedHead,
+    atlas: HeadAtlas,
+    identity: Identity,
+    strength: float = 1.0,
+    hair: float = 1.0,
 ) -> Refined:
     """Carry the person's own tone, colour and detail from the photo into the maps.
 
-    strength in [0, 1] scales how far the photo's detail is believed; 0 leaves the swapped maps but for their tone. The
-    coverage becomes the larger of the views' and the photo's.
+    strength in [0, 1] scales how far the photo is believed; 0 leaves the swapped maps but for their tone. hair in
+    [0, 1]: how densely cropped hair is painted on the scalp where the photo shows hair; 0 leaves it bald. The coverage
+    becomes the larger of the views' and the photo's.
     """
     observed = observe(photo, face, head, atlas)
     prior = srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3)
@@ -87,12 +96,17 @@ def refine_from_photo(
     transfer = diffuse_transfer(head.model, head.fine_vertices())
     light = solve_light(observed, prior, head.model, transfer)
     shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
-    albedo, trust = _delight(observed, shading, prior, atlas)
-    trust = trust * strength
-    diffuse = _merge(albedo, prior, trust, atlas)
-    images = dict(maps.images)
-    images[Domain.DIFFUSE] = linear_to_srgb(diffuse).clamp(0, 1)
+    log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
+    cover = find_cover(log_albedo, observed.trust, atlas)
+    log_albedo = unfold(remove_rims(log_albedo, cover.rims), observed.trust, head, atlas)
+    seen = observed.trust * _lit(shading, observed.trust) * strength
+    trust = seen * cover.skin
+    albedo = _calm(log_albedo, prior, trust, atlas)
+    crop = grow_hair(albedo, cover, seen, atlas)
+    diffuse = linear_to_srgb(_merge(albedo, prior, trust))
+    images = _wear(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
+    trust = trust * (1 - cover.rims)  # what was painted under them is no evidence
     maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
     white = _median_under(shading, observed.trust * atlas.region("face"))
     return Refined(maps, light, tone, white, observed, trust)
@@ -129,9 +143,11 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
     seen = look(atlas, head.fine_vertices(), head.camera)
     srgb = torch.tensor(photo.srgb).permute(2, 0, 1).to(device)
     linear = srgb_to_linear(seen.sample(srgb).clamp(0, 1))
-    facing = _ramp(seen.cosine, *FACING)
+    facing = ramp(seen.cosine, *FACING)
+    person = torch.from_numpy(person_in_photo(photo, face, head)).to(device)
+    facing = facing * seen.sample(person[None])[0].clamp(0, 1)
     trust = facing * seen.visible * _outside_eyes_and_mouth(seen, face) * (atlas.region("skin") > 0.99)
-    trust = soften(_erode(trust, 0.002), 0.002) * trust
+    trust = soften(erode(trust, 0.002), 0.002) * trust
     if (trust * atlas.region("face") > 0.5).float().mean() < LEAST_SEEN:
         raise Id2rError(
             f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
@@ -189,92 +205,46 @@ def _non_negative(transfer, albedo, seen, weight, closeness, radiance) -> Tensor
     return radiance
 
 
-def _delight(observed: Observation, shading: Tensor, prior: Tensor, atlas: HeadAtlas) -> tuple[Tensor, Tensor]:
-    """Albedo [3, T, T] that the photo shows, and where to trust it [T, T]."""
-    lit = _ramp(shading.mean(0) / shading.mean(0)[observed.trust > 0.5].mean(), LEAST_SHADE, 3 * LEAST_SHADE)
-    trust = observed.trust * lit
-    log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
-    trust = trust * _same_skin(log_albedo, prior, trust, atlas)
-    off = log_albedo - prior.log()
-    slow = blur_inside(off, trust, TONE_BAND)
+def _lit(shading: Tensor, trust: Tensor) -> Tensor:
+    """[T, T] 0 in deep shadow, where the photo tells nothing."""
+    level = shading.mean(0)
+    return ramp(level / level[trust > 0.5].mean(), LEAST_SHADE, 3 * LEAST_SHADE)
+
+
+def unfold(log_albedo: Tensor, trust: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
+    """Lighten the folds that the photo's expression has made: the neutral head does not have them.
+
+    A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids, lips and nostrils
+    are dark by nature, and so is a beard, which shows by its strands.
+    """
+    moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
+    amount = ramp(atlas.bake(moved)[0], *FOLDING)
+    dark = (
+        torch.stack([soften(atlas.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip")]).amax(0).clamp(max=1)
+    )
+    smooth = blur_inside(log_albedo, trust + 1e-3, DETAIL_BAND / 2)
+    depth = _valleys(smooth, FOLD_WIDTH)
+    chin = atlas.region("beard") * (1 - dark)
+    strands = (log_albedo - smooth).mean(0).abs()[chin * trust > 0.5]
+    bearded = ramp(strands.mean(), *STRANDS) * chin if len(strands) else torch.zeros_like(chin)
+    return log_albedo + FOLD_REMOVED * depth * amount * (1 - bearded) * (1 - dark)
+
+
+def _valleys(image: Tensor, width: float) -> Tensor:
+    """How much each channel of [3, T, T] lies below what surrounds it within `width` (black-hat), a share of the side."""
+    size = min(VALLEY_SIDE, image.shape[-1])
+    small = functional.interpolate(image[None], size=size, mode="area")[0].permute(1, 2, 0).numpy(force=True)
+    across = max(3, round(width * size)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    depth = torch.from_numpy(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, kernel)).to(image).permute(2, 0, 1)
+    return functional.interpolate(depth[None], size=image.shape[-1], mode="bilinear")[0]
+
+
+def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is half light and half skin."""
+    slow = blur_inside(log_albedo - prior.log(), trust, TONE_BAND)
     log_albedo = log_albedo - (1 - TONE_KEPT) * slow
-    return _soften_highlights(log_albedo, trust, atlas).exp().clamp(2e-3, 0.95), trust
-
-
-def _same_skin(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on the person's own skin, 0 on hair, glasses and cloth.
-
-    Outside the face everything must look like the prior's skin. Inside it the photo is believed, but for hair near its
-    border (wrong hue, or far too dark) and, when glasses sit on the nose, their rims.
-    """
-    face, feature = atlas.region("face"), atlas.features
-    off = log_albedo - prior.log()
-    off = off - _median_under(off, trust * face)[:, None, None]
-    luminance = off.mean(0)
-    chroma = (off - luminance).norm(dim=0)
-    beyond = torch.maximum(luminance.abs() / STRANGE_LUMINANCE, chroma / STRANGE_CHROMA)
-    outside = _ramp(beyond, 0.8, 1.3)
-    hair = _hair(off, trust, atlas)
-    rims = _rims(luminance, trust, atlas)
-    lids = (soften(atlas.region("eyelid"), 0.006) * 2).clamp(max=1)
-    strange = (
-        torch.maximum(face * hair * (1 - feature), face * rims * (1 - torch.maximum(lids, atlas.region("brow"))))
-        + (1 - face) * outside
-    )
-    strange = strange.clamp(max=1)
-    return soften(_erode(1 - strange, 0.003), 0.003)
-
-
-def _hair(off: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on hair that hangs into the face.
-
-    Each texel near the face's border is compared with the skin of the middle of the face and with what covers the
-    scalp, in brightness, hue and fine contrast (hair has strands); on a bald head both are alike and nothing is taken.
-    """
-    luminance = off.mean(0)
-    strands = blur((luminance - soften(luminance, 0.004)).abs()[None], 0.01)[0]
-    looks = torch.stack([luminance, off[0] - off[1], off[0] - off[2], strands])
-    zone, feature = _hair_zone(atlas), atlas.features
-    skin = (1 - zone) * (1 - feature) * atlas.region("face") * trust
-    scalp = atlas.region("scalp") * _ramp(atlas.surface[1], *SCALP_ABOVE) * (trust > 0.2)
-    if (scalp > 0.5).sum() < LEAST_SHARE * scalp.numel():
-        return torch.zeros_like(luminance)
-    unlike_skin, unlike_hair = _unlikeness(looks, skin), _unlikeness(looks, scalp)
-    if unlike_skin[scalp > 0.5].median() < HAIR_UNLIKE_SKIN[0]:
-        return torch.zeros_like(luminance)
-    found = _ramp(unlike_skin, *HAIR_UNLIKE_SKIN) * (unlike_hair < unlike_skin) * zone
-    return -_erode(-found, 0.006)  # the hairline's soft edge is hair too
-
-
-def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
-    """[T, T] distance of looks [4, T, T] from those under a mask, in (robust, floored) standard deviations."""
-    inside = looks[:, mask > 0.5]
-    middle = inside.median(1).values
-    spread = 1.5 * (inside - middle[:, None]).abs().median(1).values
-    spread = torch.maximum(spread, spread.new_tensor(LOOKS_FLOOR))
-    return ((looks - middle[:, None, None]) / spread[:, None, None]).square().mean(0).sqrt()
-
-
-def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on the rims of glasses; all 0 when no bridge of glasses crosses the nose between the eyes."""
-    position = atlas.surface
-    bridge = (position[0].abs() < 0.005) & (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
-    fine = luminance - blur_inside(luminance[None], trust, 0.012)[0]
-    columns = torch.where(bridge & (trust > 0.3), fine, fine.new_tensor(float("nan")))
-    profile = columns.nanmean(1)  # along the nose, averaged across it
-    profile = profile[~profile.isnan()]
-    if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
-        return torch.zeros_like(luminance)
-    found = _ramp(fine.abs(), RIM_CONTRAST, 2 * RIM_CONTRAST) * _ramp(
-        soften(atlas.region("eyelid"), 0.05), 0.004, 0.012
-    )
-    return -_erode(-found, 0.003)
-
-
-def _hair_zone(atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 towards the border of the face, where hair may hang over it."""
-    position = atlas.surface
-    return _ramp((position - position.new_tensor(NOSE_BASE)[:, None, None]).norm(dim=0), *HAIR_REACH)
+    return _soften_highlights(log_albedo, trust, atlas).exp().clamp(2e-3, 0.95)
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -286,14 +256,67 @@ def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> T
     return log_albedo - (1 - HIGHLIGHT_KEPT) * above
 
 
-def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Photo where it is trusted; elsewhere the prior, its tone carried over from the trusted border (a membrane)."""
-    gain = blur_inside((albedo / prior).log(), trust, TONE_BAND / 2)
+def _merge(albedo: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
+    """Photo where it is trusted, elsewhere what it shows on the other side of the face, elsewhere the prior.
+
+    Each layer is brought to the tone of the one above it by a membrane: the smooth continuation of their ratio from the
+    trusted border. The mirrored side lends its features but none of its fine marks.
+    """
+    log_albedo = albedo.log()
+    carried = _continued(prior.log(), log_albedo, trust)
+    mirrored, trust_mirrored = blur_inside(log_albedo, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
+    lent = _continued(mirrored, log_albedo, trust * trust_mirrored)
+    carried = torch.lerp(carried, lent, _fade(trust_mirrored))
+    return torch.lerp(carried, log_albedo, _fade(trust)).exp()
+
+
+def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:
+    """`layer` [3, T, T] brought to the tone of `above`, which is known where it is trusted."""
+    gain = blur_inside(above - layer, trust, TONE_BAND / 2)
     sure = (soften(trust, TONE_BAND / 2) > 0.25).float()
-    gain = fill_holes(gain[None], sure[None, None])[0]
-    carried = prior.log() + blur(gain, TONE_BAND / 2)
-    blend = soften(trust, 0.006) * (trust > 0)
-    return (albedo.log() * blend + carried * (1 - blend)).exp()
+    return layer + blur(fill_holes(gain[None], sure[None, None])[0], TONE_BAND / 2)
+
+
+def _fade(trust: Tensor) -> Tensor:
+    return soften(trust, 0.006) * (trust > 0)
+
+
+@dataclass(frozen=True)
+class CroppedHair:
+    """albedo [3, T, T] linear; presence [T, T] in [0, 1]: where the scalp has hair; edge [T, T] in [0, 1]: where the
+    photo shows hair and the soft beginning of it, which belongs to both."""
+
+    albedo: Tensor
+    presence: Tensor
+    edge: Tensor
+
+
+def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> CroppedHair:
+    """Hair on the scalp as the photo shows it; behind what is seen it goes on as it is at the border.
+
+    Hair that hangs over the face or the ears is left out: it is not at home there.
+    """
+    home, known = at_home(atlas), (seen > 0.1).float()
+    sure = (cover.hair * known * home > 0.9).float()
+    if sure.mean() < LEAST_HAIR:
+        return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
+    scalp = atlas.region("scalp")
+    sureness = scalp * torch.lerp(torch.full_like(known, HAIRY_PRIOR), torch.ones_like(known), known)
+    spread = fill_holes(torch.lerp(torch.ones_like(known), cover.hair, known)[None, None], sureness[None, None])[0, 0]
+    spread = scalp * ramp(spread, *SPREAD)
+    presence = soften(torch.lerp(spread, home * cover.hair, known), HAIR_SOFTNESS)
+    filled = fill_holes((albedo.log() * sure)[None], sure[None, None])[0].clamp(max=0).exp()
+    return CroppedHair(torch.lerp(filled, albedo, _fade(seen)), presence, home * cover.near_hair * _fade(seen))
+
+
+def _wear(images: dict[Domain, Tensor], crop: CroppedHair, density: float) -> dict[Domain, Tensor]:
+    """Images with hair on the scalp: its colour over the skin's, and less gloss than skin."""
+    presence = density * torch.maximum(crop.presence, crop.edge)
+    skin = srgb_to_linear(images[Domain.DIFFUSE]).clamp(min=2e-3).log()
+    worn = {Domain.DIFFUSE: linear_to_srgb(torch.lerp(skin, crop.albedo.log(), presence).exp()).clamp(0, 1)}
+    for domain, level in HAIR_GLOSS.items():
+        worn[domain] = torch.lerp(images[domain], torch.full_like(images[domain], level), density * crop.presence)
+    return images | worn
 
 
 def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -332,15 +355,3 @@ def _outside_eyes_and_mouth(seen: Seen, face: Face) -> Tensor:
     canvas = torch.from_numpy(cv2.GaussianBlur(canvas, (0, 0), CANVAS / 600)).to(seen.pixel.device)
     grid = (seen.pixel - torch.from_numpy(low).to(seen.pixel)) / span * 2 - 1
     return functional.grid_sample(canvas[None, None], grid[None], padding_mode="border", align_corners=False)[0, 0]
-
-
-def _ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """Smoothstep from 0 at `low` to 1 at `high`."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _erode(mask: Tensor, share: float) -> Tensor:
-    """Minimum over a square of half width `share` of the side."""
-    reach = max(1, round(share * mask.shape[-1]))
-    return -functional.max_pool2d(-mask[None, None], 2 * reach + 1, 1, reach)[0, 0]

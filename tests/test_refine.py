@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from id2r_core.cover import at_home, person_in_photo
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import look, make_atlas
@@ -27,6 +28,7 @@ from id2r_core.refine import (
     refine_from_photo,
     solve_light,
     tile_frames,
+    unfold,
 )
 from id2r_core.relight import Light, diffuse_transfer
 from id2r_core.stitch import Maps
@@ -318,23 +320,72 @@ def test_without_a_bridge_nothing_is_taken_for_glasses(prior, head, atlas, albed
     assert diffuse_of(found).mean(0)[ring].median() < 0.7 * diffuse_of(found).mean(0)[around].median()
 
 
-def hair(atlas) -> Tensor:
-    """[T, T] 1 on a fringe over the upper forehead and on all of the scalp."""
-    return ((atlas.surface[1] > 0.045) & atlas.mask).float()
-
-
-def test_hair_over_the_forehead_is_taken_off(prior, head, atlas, albedo, light, refined, observed):
-    fringe = hair(atlas)
+def with_hair(albedo, atlas, lowest: float) -> Tensor:
+    """Dark strands over the scalp and the forehead down to `lowest` metres above the eyes."""
     strands = 0.045 * (1 + 0.5 * torch.sin(atlas.surface[0] * 2500))
     dark = strands * torch.tensor([1.2, 0.9, 0.6])[:, None, None]
-    found = refine(prior, head, atlas, torch.where(fringe > 0, dark, albedo), light)
-    on_face = (fringe > 0) & (atlas.region("face") > 0.9) & (observed.trust > 0.7)
-    assert on_face.sum() > 100
-    assert found.maps.coverage[on_face].median() < 0.2
-    darkness = (diffuse_of(found) / diffuse_of(refined)).log().mean(0)[on_face]
-    assert darkness.median() > -0.5
-    below = (atlas.surface[1] < 0.02) & (atlas.region("cheek") > 0.5)
+    return torch.where((atlas.surface[1] > lowest) & atlas.mask, dark, albedo)
+
+
+def darkness(found, refined, where) -> float:
+    return float((diffuse_of(found) / diffuse_of(refined)).log().mean(0)[where].median())
+
+
+def test_a_fringe_is_taken_off_the_forehead(prior, head, atlas, albedo, light, refined, observed):
+    found = refine(prior, head, atlas, with_hair(albedo, atlas, 0.022), light)
+    under_fringe = (atlas.surface[1] > 0.024) & (atlas.region("face") > 0.9) & (at_home(atlas) < 0.05)
+    under_fringe &= (observed.trust > 0.7) & (atlas.features < 0.05)
+    assert under_fringe.sum() > 60
+    assert found.maps.coverage[under_fringe].median() < 0.2
+    assert darkness(found, refined, under_fringe) > -0.5
+    below = (atlas.surface[1] < 0.0) & (atlas.region("cheek") > 0.5)
     assert found.maps.coverage[below].median() > 0.8
+
+
+def test_hair_stays_on_the_scalp_and_goes_on_behind(prior, head, atlas, albedo, light, refined, observed):
+    haired = with_hair(albedo, atlas, 0.055)
+    found = refine(prior, head, atlas, haired, light)
+    on_top = (atlas.surface[1] > 0.066) & (atlas.region("scalp") > 0.6) & atlas.mask
+    seen, behind = on_top & (observed.trust > 0.15), on_top & (observed.trust == 0) & (atlas.surface[2] < -0.1)
+    assert seen.sum() > 20 and behind.sum() > 60
+    assert darkness(found, refined, seen) < -1.0
+    assert darkness(found, refined, behind) < -1.0
+    assert (
+        found.maps.images[Domain.SPECULAR][0][behind].median() < 0.8 * prior.images[Domain.SPECULAR][0][behind].median()
+    )
+    photo = photograph(head, linear_to_srgb(haired), light)
+    bald = refine_from_photo(prior, photo, face_of(head), head, atlas, person_of(TONE), hair=0.0)
+    assert darkness(bald, refined, behind) > -0.3
+
+
+def test_a_bald_head_stays_bald(refined, atlas):
+    scalp = (atlas.region("scalp") > 0.9) & atlas.mask
+    face = (atlas.region("face") > 0.9) & (atlas.features < 0.3)
+    brightness = diffuse_of(refined).mean(0)
+    assert brightness[scalp].median() > 0.7 * brightness[face].median()
+
+
+def test_folds_of_the_expression_go_and_others_stay(model, atlas):
+    """A dark line beside the mouth is a fold when the photo smiles, and the person's own when it does not."""
+    line = ((atlas.surface[0] - 0.033).abs() < 0.0015) & (atlas.surface[1] < -0.035) & (atlas.surface[1] > -0.06)
+    line &= (atlas.surface[2] > 0.0) & atlas.mask
+    log_albedo = torch.where(line, -2.2, -1.2).expand(3, -1, -1).contiguous()
+    seen = atlas.mask.float()
+    smile = known_head(model, camera_at(), expression={"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9})
+    assert line.sum() > 8
+    smoothed = unfold(log_albedo, seen, smile, atlas)
+    assert smoothed[:, line].mean() > -1.75
+    assert torch.equal(unfold(log_albedo, seen, known_head(model, camera_at()), atlas), log_albedo)
+
+
+def test_the_person_is_told_from_the_background(head, atlas, albedo, light):
+    photo = photograph(head, linear_to_srgb(albedo), light)
+    background = (photo.srgb - photo.srgb[0, 0]).max(-1) == 0
+    srgb = np.where(background[..., None], np.float32([0.2, 0.35, 0.8]), photo.srgb)
+    person = person_in_photo(replace(photo, srgb=srgb), face_of(head), head)
+    assert person.shape == background.shape
+    assert person[background].mean() < 0.05
+    assert person[~background].mean() > 0.9
 
 
 def test_a_background_beside_a_slipping_fit_is_not_skin(prior, head, atlas, albedo, light, refined):

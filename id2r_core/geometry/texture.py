@@ -80,3 +80,21 @@ def soften(mask: Tensor, share: float) -> Tensor:
 def blur_inside(image: Tensor, mask: Tensor, share: float) -> Tensor:
     """Blur [C, T, T] that counts only texels under `mask` [T, T] (normalised convolution, Knutsson & Westin 1993)."""
     return blur(image * mask, share) / blur(mask[None], share).clamp(min=1e-4)
+
+
+def erode(mask: Tensor, share: float) -> Tensor:
+    """Minimum of [T, T] over a square of half width `share` of the side; `dilate` is the maximum."""
+    return -dilate(-mask, share)
+
+
+def dilate(mask: Tensor, share: float) -> Tensor:
+    """Maximum of [T, T] over a square of half width `share` of the side."""
+    reach = max(1, round(share * mask.shape[-1]))
+    rows = functional.max_pool2d(mask[None, None], (2 * reach + 1, 1), 1, (reach, 0))
+    return functional.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0, 0]
+
+
+def ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """Smoothstep from 0 at `low` to 1 at `high`."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,215 @@
+"""What the photo shows at every texel of the head: the person's skin, the hair of the head, glasses, or none of these.
+
+Each photo is its own training set: the middle of the face shows what this person's skin looks like under this light,
+the top of the head what the hair looks like, the chin whether there is a beard. Every other texel goes to the one that
+it resembles.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .facemesh import OVAL
+from .geometry.texture import blur, blur_inside, dilate, erode, ramp, soften
+from .head.atlas import HeadAtlas
+from .head.fit import FittedHead
+from .landmarks import Face
+from .photo import Photo
+
+NOSE_BASE, BORDER_OF_FACE = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
+SCALP_ABOVE = 0.066  # metres above the eyes
+HAIR_EDGE = 0.012  # of the atlas
+BLUEST_HAIR = 0.1  # log-ratio of blue to red: grey hair is at 0, a blue sky behind it above
+LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this unlike skin the head is bald
+HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach beyond the mean head's scalp
+LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
+UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
+ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which ears and neck are something else
+BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
+LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
+RIM_WIDTH, RIM_LENGTH = 0.013, 0.05  # of the atlas
+RIM_CONTRAST = (0.2, 0.4)  # log-luminance: of any part of a rim, of some part of it
+# Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
+BRIDGE_CONTRAST = 0.7
+PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
+HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
+FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
+
+
+@dataclass(frozen=True)
+class Cover:
+    """[T, T] each, in [0, 1]; only meaningful where the photo sees the texel.
+
+    skin: the person's own, brows and beard included; hair: of the head, wherever it lies; near_hair: hair with its soft
+    edge; rims: of glasses.
+    """
+
+    skin: Tensor
+    hair: Tensor
+    near_hair: Tensor
+    rims: Tensor
+
+
+def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Cover:
+    """Tell skin, hair and rims apart. log_albedo [3, T, T]: what the photo shows, its light divided out; trust [T, T]."""
+    looks = _looks(log_albedo, trust, atlas)
+    middle = atlas.region("face") * (1 - _border_of_face(atlas))
+    of_skin = middle * (1 - atlas.features) * trust
+    unlike_skin = _unlikeness(looks, of_skin)
+    own = torch.maximum(middle * (1 - atlas.region("forehead")), atlas.region("face") * atlas.features)
+    may_be_hair = (log_albedo[2] - log_albedo[0] < BLUEST_HAIR).float()
+    hair = _hair(looks, unlike_skin, trust * may_be_hair, atlas) * may_be_hair * (1 - own)
+    near_hair = dilate(hair, HAIR_EDGE) * (1 - own)  # the soft edge of hair is hair too
+    skin = _like_skin(looks, of_skin, trust, atlas)
+    return Cover(
+        skin=soften(erode(torch.minimum(skin, 1 - near_hair), 0.003), 0.003),
+        hair=hair,
+        near_hair=soften(near_hair, 0.003),
+        rims=_rims(looks[0], trust, atlas),
+    )
+
+
+def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
+    """[H, W] in [0, 1]: 0 on the background of the photo.
+
+    GrabCut (Rother et al. 2004): the edge of the photo is background, the face is not, and the fitted head is the guess
+    in between.
+    """
+    shrink = min(1.0, PERSON_SIDE / max(photo.height, photo.width))
+    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
+    image = np.ascontiguousarray((cv2.resize(photo.srgb, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8))
+    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True) * shrink
+    oval = face.points[list(OVAL)] * shrink
+    labels = np.full(image.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    chin = int(np.clip(oval[:, 1].max(), 1, size[1]))
+    strip = max(2, round(FRAME * max(size)))
+    low, high = outline.min(0), outline.max(0)
+    if low[1] > 3 * strip:  # else the head is cut off by the photo's edge, which then shows hair
+        labels[:strip] = cv2.GC_BGD
+    if low[0] > 3 * strip:
+        labels[: chin // 2, :strip] = cv2.GC_BGD
+    if high[0] < size[0] - 3 * strip:
+        labels[: chin // 2, -strip:] = cv2.GC_BGD
+    with_hair = (outline - outline.mean(0)) * HAIR_ROOM + outline.mean(0)
+    guess = np.zeros_like(labels)
+    cv2.fillConvexPoly(guess, cv2.convexHull(with_hair.round().astype(np.int32)), 1)
+    labels[(guess > 0) & (labels != cv2.GC_BGD)] = cv2.GC_PR_FGD
+    labels[chin:] = cv2.GC_PR_FGD  # shoulders: cloth is told from skin by its look
+    cv2.fillPoly(labels, [oval.round().astype(np.int32)], cv2.GC_FGD)
+    if not (labels == cv2.GC_BGD).any():
+        return np.ones(photo.srgb.shape[:2], np.float32)
+    cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, labels, None, *models, PERSON_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
+    return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+
+
+def remove_rims(log_albedo: Tensor, rims: Tensor) -> Tensor:
+    """Continue skin, brows and lids of [3, T, T] under the rims of glasses (Telea's inpainting, 2004)."""
+    mask = (rims.numpy(force=True) > 0.3).astype(np.uint8)
+    if not mask.any():
+        return log_albedo
+    reach = max(2, round(0.006 * mask.shape[0]))
+    encoded = (log_albedo.exp().clamp(0, 1).sqrt() * 255).byte().permute(1, 2, 0).numpy(force=True)
+    filled = cv2.inpaint(np.ascontiguousarray(encoded), mask, reach, cv2.INPAINT_TELEA)
+    filled = torch.from_numpy(filled).to(log_albedo).permute(2, 0, 1).div(255).square().clamp(min=1e-3).log()
+    return torch.lerp(log_albedo, filled, soften((rims > 0.3).float(), 0.001).clamp(max=1))
+
+
+def at_home(atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 where the hair of the head may grow: the mean head's scalp and as far as hairlines and sideburns reach."""
+    reach = dilate(atlas.region("scalp"), HAIRLINE_REACH)
+    return soften(reach, 0.008) * (1 - atlas.region("ear")) * (1 - atlas.region("neck"))
+
+
+def _looks(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[4, T, T]: brightness and hue against the face's median, and fine contrast (hair has strands)."""
+    middle = log_albedo[:, trust * atlas.region("face") > 0.5].median(1).values
+    off = log_albedo - middle[:, None, None]
+    luminance = off.mean(0)
+    strands = blur((luminance - soften(luminance, 0.004)).abs()[None], 0.01)[0]
+    return torch.stack([luminance, off[0] - off[1], off[0] - off[2], strands])
+
+
+def _like_skin(looks: Tensor, of_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on skin. The face is believed; ears, neck and scalp must look like it, or like the beard near the chin."""
+    middle = looks[:, of_skin > 0.5].median(1).values
+    off = looks[:3] - middle[:3, None, None]
+    odd = torch.maximum(off[0].abs() / ODD_LUMINANCE, off[1:].norm(dim=0) / ODD_CHROMA)
+    own = 1 - ramp(odd, 0.8, 1.2)
+    chin = atlas.region("beard") * (1 - atlas.region("lip")) * trust
+    if (chin > 0.5).sum() > LEAST_SHARE * chin.numel():
+        near = (atlas.surface - _centre(atlas, "chin")[:, None, None]).norm(dim=0) < BEARD_REACH
+        own = torch.maximum(own, near * (1 - ramp(_unlikeness(looks, chin), BEARD_LIKE, 1.5 * BEARD_LIKE)))
+    face = atlas.region("face")
+    return face + (1 - face) * own
+
+
+def _hair(looks: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on hair: unlike the skin of the face and more like what covers the top of the head; 0 on bald heads."""
+    scalp = (atlas.region("scalp") > 0.5) & (atlas.surface[1] > SCALP_ABOVE) & (trust > 0.1)
+    covered = scalp & (unlike_skin > UNLIKE_SKIN[0])
+    if covered.sum() < max(LEAST_SHARE * scalp.numel(), LEAST_COVERED * scalp.sum()):
+        return torch.zeros_like(unlike_skin)
+    found = ramp(unlike_skin, *UNLIKE_SKIN) * (_unlikeness(looks, covered.float()) < unlike_skin)
+    return found * _connected(found * trust > 0.05, covered)
+
+
+def _connected(mask: Tensor, seeds: Tensor) -> Tensor:
+    """[T, T] bool: the connected parts of a mask that hold some of the seeds. Wrinkles and moles do not hang together
+    with the hair of the head."""
+    _, labels = cv2.connectedComponents(mask.numpy(force=True).astype(np.uint8))
+    kept = np.unique(labels[(seeds & mask).numpy(force=True)])
+    return torch.from_numpy(np.isin(labels, kept[kept > 0])).to(mask.device)
+
+
+def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
+    """[T, T] distance of looks [4, T, T] from those under a mask, in (robust, floored) standard deviations."""
+    inside = looks[:, mask > 0.5]
+    middle = inside.median(1).values
+    spread = 1.5 * (inside - middle[:, None]).abs().median(1).values
+    spread = torch.maximum(spread, spread.new_tensor(LOOKS_FLOOR))
+    return ((looks - middle[:, None, None]) / spread[:, None, None]).square().mean(0).sqrt()
+
+
+def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on the rims of glasses; all 0 when no bridge of glasses crosses the nose between the eyes.
+
+    Rims are long thin lines, darker or brighter than what lies on both their sides (top-hat transform), around the eyes
+    but not on the lids.
+    """
+    position = atlas.surface
+    bridge = (position[0].abs() < 0.005) & (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
+    fine = luminance - blur_inside(luminance[None], trust, 0.012)[0]
+    columns = torch.where(bridge & (trust > 0.3), fine, fine.new_tensor(float("nan")))
+    profile = columns.nanmean(1)  # along the nose, averaged across it
+    profile = profile[~profile.isnan()]
+    if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
+        return torch.zeros_like(luminance)
+    features = torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
+    around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (features < 0.4)
+    width = max(3, round(RIM_WIDTH * atlas.size)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    thin = cv2.morphologyEx(luminance.numpy(force=True), cv2.MORPH_BLACKHAT, kernel) * around.numpy(force=True)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((thin > RIM_CONTRAST[0]).astype(np.uint8))
+    is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
+    is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
+    is_rim[0] = False
+    return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance), 0.002)
+
+
+def _border_of_face(atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 towards the border of the face and beyond, where hair may hang over it."""
+    position = atlas.surface
+    return ramp((position - position.new_tensor(NOSE_BASE)[:, None, None]).norm(dim=0), *BORDER_OF_FACE)
+
+
+def _centre(atlas: HeadAtlas, region: str) -> Tensor:
+    """Mean position [3] of a region on the mean head."""
+    weight = atlas.region(region)
+    return (atlas.surface * weight).sum((1, 2)) / weight.sum()
