@@ -44,14 +44,13 @@ STEEPEST = 0.8  # of all slopes
 STEEPEST_FORM = 0.35  # of the slopes that networks and photo give: wrinkles, not form
 MESO_BAND = 0.02  # share of the tile: slower slopes belong to the mesh, faster ones to the normal map
 GAIN_BAND = 0.03  # share of the tile over which the photo's brightness is carried on to where it sees nothing
-LEAST_POWER = 1e-6  # of a frequency that can be integrated
 WAVELENGTH_SIGMA = 0.35  # standard deviation, in wavelengths, of the blur that takes them away
 # Octaves of the photo, finest first, in pixels; one counts as shown with at least this share of the contrast of the next.
 OCTAVES, SHOWN = 4, 0.35
 PHOTO_HEIGHT = 0.13  # mm that a unit of the photo's fine log-luminance stands out: a crease is dark because it is deep
 PHOTO_CONTRAST = 0.25  # log-luminance that the photo's fine octaves may add
 DEEP = 0.06  # mm: a cavity of 1
-LINES_SHARE = 0.5  # of furrows in what looks like a cavity
+LINES_SHARE = 0.3  # of furrows in what looks like a cavity
 CAVITY_DENSITY = (0.16, 0.24, 0.26)  # log-albedo that a cavity of 1 is darker: light that is caught turns red
 CAVITY_SPECULAR, CAVITY_ROUGHNESS = -0.45, 0.10  # share of the specular, added roughness
 MOTTLE_SPACINGS = (2.4, 1.2)  # mm
@@ -179,7 +178,7 @@ class Working:
 
     diffuse_srgb [3, t, t], with the synthesised unevenness of colour; specular, roughness [t, t];
     height [t, t] mm: what the reconstructed normals stand for; trust [t, t]: of the photo's own skin;
-    pixel [t, t, 2]: where in the photo a texel lies; seen [t, t]: how well the photo sees it, whatever it shows;
+    pixel [t, t, 2]: where in the photo a texel lies; photographed [3, t, t]: the photo there, sRGB; seen [t, t]: how well the photo sees it, whatever it shows;
     gain [3, t, t]: what the photo is brighter than the albedo, carried on to where it sees nothing (of sRGB codes).
     """
 
@@ -189,6 +188,7 @@ class Working:
     height: Tensor
     trust: Tensor
     pixel: Tensor
+    photographed: Tensor
     seen: Tensor
     gain: Tensor
 
@@ -212,6 +212,7 @@ def _prepare(
         height=height_of(tangent_slopes(images[Domain.NORMAL], head, atlas).cpu(), sheet),
         trust=refined.trust.cpu(),
         pixel=observed.pixel.cpu(),
+        photographed=photographed,
         seen=seen,
         gain=gain[0].exp(),
     )
@@ -259,7 +260,7 @@ def tangent_slopes(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) -> 
     fine = local[:2] - blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
     # Lids, lips and ears fold within a few texels: the views' pixels there show a neighbour's slope.
     folded = torch.stack([atlas.region(name) for name in ("eyelid", "lip", "ear")]).amax(0)
-    return (fine * (1 - soften(folded, 0.006)) * atlas.mask).clamp(-STEEPEST_FORM, STEEPEST_FORM)
+    return (fine * (1 - soften(folded, 0.006)) * (atlas.region("skin") > 0.99)).clamp(-STEEPEST_FORM, STEEPEST_FORM)
 
 
 def height_of(slope: Tensor, sheet: Sheet) -> Tensor:
@@ -271,23 +272,24 @@ def height_of(slope: Tensor, sheet: Sheet) -> Tensor:
     along, skew, beside = _steps(sheet, size)
     growth_x = -slope[0] * along
     growth_y = slope[1] * beside + skew * growth_x
-    # The derivative of central differences, as `normals_of` takes them.
-    fy = torch.sin(torch.fft.fftfreq(size) * 2 * torch.pi)[:, None]
-    fx = torch.sin(torch.fft.rfftfreq(size) * 2 * torch.pi)[None]
+    fx = torch.fft.rfftfreq(size)[None] * 2 * torch.pi
+    fy = torch.fft.fftfreq(size)[:, None] * 2 * torch.pi
     spectrum = -1j * (fx * torch.fft.rfft2(growth_x) + fy * torch.fft.rfft2(growth_y))
     power = fx**2 + fy**2
-    spectrum = torch.where(power > LEAST_POWER, spectrum / power.clamp(min=LEAST_POWER), 0)
-    return torch.fft.irfft2(spectrum, s=(size, size))
+    power[0, 0] = 1.0  # the mean height is nothing to be known
+    return torch.fft.irfft2(spectrum / power, s=(size, size))
 
 
 def normals_of(height: Tensor, sheet: Sheet) -> Tensor:
     """Height [T, T] mm -> tangent-space normals as an image [3, T, T] (+y up), through the stretch of the tile."""
     along, skew, beside = _steps(sheet, height.shape[-1])
-    growth_x, growth_y = torch.gradient(height, dim=1)[0], torch.gradient(height, dim=0)[0]
-    slope_y = (growth_y - skew * growth_x).div_(beside)
-    slope_x = growth_x.div_(-along)
-    normal = torch.stack([slope_x.clamp_(-STEEPEST, STEEPEST), slope_y.clamp_(-STEEPEST, STEEPEST), along.fill_(1)])
-    return encode_normal(normal.div_(normal.norm(dim=0)))
+    central = {"ksize": 1, "scale": 0.5, "borderType": cv2.BORDER_REPLICATE}
+    growth_x = torch.from_numpy(cv2.Sobel(height.numpy(), cv2.CV_32F, 1, 0, **central))
+    growth_y = torch.from_numpy(cv2.Sobel(height.numpy(), cv2.CV_32F, 0, 1, **central))
+    slope_y = growth_y.sub_(skew.mul_(growth_x)).div_(beside).clamp_(-STEEPEST, STEEPEST)
+    slope_x = growth_x.div_(along).neg_().clamp_(-STEEPEST, STEEPEST)
+    length = (slope_x * slope_x).addcmul_(slope_y, slope_y).add_(1).rsqrt_()
+    return encode_normal(torch.stack([slope_x.mul_(length), slope_y.mul_(length), length]))
 
 
 def _steps(sheet: Sheet, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -302,10 +304,17 @@ def _steps(sheet: Sheet, size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def photograph_tile(working: Working, photo: Photo, size: int) -> np.ndarray:
-    """The photo on the head tile, [T, T, 3] uint8 sRGB, whatever it shows there."""
+    """The photo on the head tile, [T, T, 3] uint8 sRGB, whatever it shows there.
+
+    A photo that the working size holds is enlarged from it; a larger one is looked up again.
+    """
+    side = working.pixel.shape[0]
+    held = float(_pixels_a_texel(working.pixel, working.seen > 0.5))
+    if held <= 1:
+        return cv2.resize(stored(working.photographed, np.uint8), (size, size), interpolation=cv2.INTER_CUBIC)
     pixels = (photo.srgb * 255 + 0.5).astype(np.uint8)
     x, y = (cv2.resize(np.ascontiguousarray(axis), (size, size)) for axis in working.pixel.permute(2, 0, 1).numpy())
-    shrink = float(_pixels_a_texel(working.pixel, working.seen > 0.5)) * working.pixel.shape[0] / size
+    shrink = held * side / size
     if shrink > 1:
         pixels = cv2.resize(pixels, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
         x, y = x / shrink, y / shrink

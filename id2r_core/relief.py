@@ -28,7 +28,10 @@ from .geometry.texture import fill_holes
 from .head.atlas import HeadAtlas, make_atlas
 from .head.fit import FittedHead
 
-GRID = 512  # side of the grid on which surface and regions are looked up
+GRID, BORDER = (
+    512,
+    4,
+)  # side of the grid on which surface and regions are looked up; cells from a border that are no skin
 METRES_TO_MILLIMETRES = 1000.0
 
 
@@ -54,30 +57,32 @@ class Skin:
 REST = "rest"
 # In the order in which a region covers those before it.
 SKINS = {
-    REST: Skin(2.2, 0.13, 0.024, 0.015, 0.05, 0.018, 0.009, 0.3),
-    "scalp": Skin(0.9, 0.12, 0.018, 0.008, 0.00, 0.010, 0.008, 0.1),
-    "neck": Skin(1.3, 0.11, 0.014, 0.022, 0.18, 0.030, 0.008, 0.8),
-    "ear": Skin(1.5, 0.09, 0.010, 0.008, 0.00, 0.010, 0.006, 0.1),
-    "forehead": Skin(3.0, 0.13, 0.022, 0.013, 0.22, 0.026, 0.009, 0.7),
-    "cheek": Skin(2.4, 0.18, 0.042, 0.013, 0.05, 0.018, 0.012, 0.4),
-    "beard": Skin(2.4, 0.16, 0.032, 0.011, 0.06, 0.018, 0.014, 0.3),
-    "chin": Skin(2.4, 0.17, 0.038, 0.008, 0.00, 0.015, 0.024, 0.1),
-    "nose": Skin(4.5, 0.18, 0.044, 0.004, 0.00, 0.010, 0.010, 0.0),
-    "brow": Skin(2.4, 0.13, 0.020, 0.010, 0.05, 0.015, 0.010, 0.2),
-    "eyelid": Skin(1.8, 0.08, 0.007, 0.018, 0.35, 0.026, 0.004, 0.9),
-    "lip": Skin(0.0, 0.10, 0.000, 0.000, 0.75, 0.055, 0.012, 0.0),
+    REST: Skin(2.2, 0.13, 0.015, 0.016, 0.05, 0.018, 0.012, 0.3),
+    "scalp": Skin(0.9, 0.12, 0.013, 0.010, 0.00, 0.010, 0.010, 0.1),
+    "neck": Skin(1.3, 0.11, 0.010, 0.020, 0.18, 0.030, 0.012, 0.8),
+    "ear": Skin(1.5, 0.09, 0.008, 0.010, 0.00, 0.010, 0.008, 0.1),
+    "forehead": Skin(2.8, 0.12, 0.014, 0.016, 0.22, 0.026, 0.012, 0.6),
+    "cheek": Skin(2.4, 0.17, 0.028, 0.017, 0.05, 0.018, 0.016, 0.4),
+    "beard": Skin(2.4, 0.15, 0.021, 0.014, 0.06, 0.018, 0.018, 0.3),
+    "chin": Skin(2.4, 0.17, 0.026, 0.010, 0.00, 0.015, 0.028, 0.1),
+    "nose": Skin(4.0, 0.16, 0.030, 0.006, 0.00, 0.010, 0.014, 0.0),
+    "brow": Skin(2.4, 0.13, 0.014, 0.013, 0.05, 0.015, 0.012, 0.2),
+    "eyelid": Skin(1.8, 0.08, 0.005, 0.020, 0.35, 0.026, 0.006, 0.8),
+    "lip": Skin(0.0, 0.10, 0.000, 0.000, 1.20, 0.034, 0.016, 0.0),
 }
+PATCH_SIZE, PATCHES, FADE = 5.0, 0.3, 0.45  # mm; spread of the logarithm of the density; of furrows
 PORE_SPREAD = 0.42  # standard deviation of the logarithm of a pore's diameter
 WIDEST_PORE = 0.55  # mm
 STRETCHED_PORE = 0.5  # how much longer than wide a pore is where the skin has a full grain
 MOVES, MOVE = 2, 0.45  # rounds in which points keep away from each other, share of what is missing
 NEIGHBOURS = 4
-FURROW_WIDTH, WRINKLE_WIDTH = 0.045, 0.09  # standard deviations of the profiles, mm
+FURROW_WIDTH, WRINKLE_WIDTH, LIP_WIDTH = 0.065, 0.09, 0.13  # standard deviations of the profiles, mm
 LONGEST_WAY, MOST_POINTS = 1.3, 40  # points of a line a texel, at the mean stretch, and at most
 CURVATURE = 0.16  # of a furrow, in its own lengths
+MOSTLY, LEAST_WRINKLES = 0.3, 0.02  # share from which a place is lip; mm per square mm below which there are none
 STEP = 0.35  # mm between the turns of a wrinkle
-WRINKLE_LENGTH, LIP_LENGTH = (4.0, 22.0), (3.0, 9.0)  # mm
-WANDER = 0.10  # radians a step
+WRINKLE_LENGTH, LIP_LENGTH = (4.0, 22.0), (3.5, 9.0)  # mm
+WANDER, LIP_WANDER = 0.08, 0.04  # radians a step
 BUMP_SIZES, BUMP_SHARES = (3.2, 1.5, 0.8), (0.6, 0.45, 0.3)  # mm between the bumps; shares of the unevenness
 LATTICE, NODE_SHARE = 64, 0.5  # nodes a side of the solid noise, and how far apart they are, in bumps
 NOISE_SIDE = 1024  # texels a side on which noise is made; the smallest bumps are two of them wide
@@ -110,6 +115,16 @@ class Sheet:
     """
 
     fields: Tensor
+
+    @property
+    def skin(self) -> Skin:
+        """Each number [G, G]."""
+        return Skin(*self.fields[12:20])
+
+    @property
+    def lip(self) -> Tensor:
+        """[G, G] in [0, 1]."""
+        return self.fields[20]
 
     def at(self, places: Tensor) -> "Spot":
         grid = (places * 2 - 1)[None, None]
@@ -179,6 +194,7 @@ def cell_area(sheet: Sheet) -> Tensor:
 def make_relief(sheet: Sheet, size: int, seed: int, age: float) -> Relief:
     """Fine relief at `size` texels a side. age in [0, 1]: 0 a young adult, 1 very old."""
     random = np.random.default_rng(seed)
+    sheet = _patchy(sheet, random)
     places, neighbours = scatter_pores(sheet, random)
     spot = sheet.at(places)
     pores = _draw_pores(places, spot, size, random, age)
@@ -194,7 +210,8 @@ def make_relief(sheet: Sheet, size: int, seed: int, age: float) -> Relief:
 
 
 def _eroded(mask: Tensor) -> Tensor:
-    return (functional.max_pool2d(1 - mask[None, None].float(), 5, 1, 2)[0, 0] < 0.5).float()
+    """[G, G] without the cells at the border, whose surface is folded in where it goes on inside mouth and lids."""
+    return (functional.max_pool2d(1 - mask[None, None].float(), 2 * BORDER + 1, 1, BORDER)[0, 0] < 0.5).float()
 
 
 def _skin_fields(atlas: HeadAtlas) -> Tensor:
@@ -203,7 +220,7 @@ def _skin_fields(atlas: HeadAtlas) -> Tensor:
     field = numbers[0][:, None, None].expand(-1, atlas.size, atlas.size)
     for name, row in zip(list(SKINS)[1:], numbers[1:], strict=True):
         field = torch.lerp(field, row[:, None, None].expand_as(field), atlas.region(name))
-    return field * (atlas.region("skin") * atlas.mask)
+    return field * (atlas.region("skin") > 0.99) * _eroded(atlas.mask)
 
 
 def _crease_directions(head: FittedHead, position: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -237,13 +254,20 @@ def _centre_of(head: FittedHead, atlas: HeadAtlas, region: str) -> Tensor:
     return (vertices * weight[:, None]).sum(0) / weight.sum()
 
 
+def _patchy(sheet: Sheet, random: np.random.Generator) -> Sheet:
+    """No two patches of skin are alike: pores lie closer here, and there the furrows all but vanish."""
+    fields = sheet.fields.clone()
+    fields[12] *= (PATCHES * surface_noise(sheet, GRID, PATCH_SIZE, random)).exp()
+    fields[15] *= (1 + FADE * surface_noise(sheet, GRID, PATCH_SIZE, random)).clamp(min=0)
+    return Sheet(fields)
+
+
 # ---- where pores lie ----
 
 
 def scatter_pores(sheet: Sheet, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Places of pores [P, 2], as dense as the skin wants and apart from each other, and the nearest others [P, K]."""
-    density, area = sheet.fields[12], cell_area(sheet)
-    places = torch.from_numpy(_systematic(np.float64(density * area), random))
+    places = torch.from_numpy(_systematic(np.float64(sheet.skin.density * cell_area(sheet)), random))
     for _ in range(MOVES):
         spot = sheet.at(places)
         distance, neighbours = cKDTree(spot.position.numpy()).query(spot.position.numpy(), NEIGHBOURS + 1, workers=-1)
@@ -287,8 +311,9 @@ def _draw_pores(places: Tensor, spot: Spot, size: int, random: np.random.Generat
     diameter = (spot.skin.diameter * factor * (1 + 0.25 * age)).clamp(max=WIDEST_PORE)
     depth = spot.skin.depth * factor.clamp(max=2.2) * (1 + 0.2 * age)
     sigma = diameter / 3
-    longer = 1 + STRETCHED_PORE * spot.skin.grain * (0.5 + age)
-    shape = _tile_shape(spot, sigma, longer, size)
+    longer = 1 + STRETCHED_PORE * (torch.from_numpy(random.random(len(places), np.float32)) + spot.skin.grain * age)
+    free = (1 - spot.skin.grain) * torch.from_numpy(random.random(len(places), np.float32) - 0.5) * torch.pi
+    shape = _tile_shape(spot, sigma, longer, free, size)
     depth = depth * _kept(sigma, sigma * longer, shape, spot, size)
     reach = (CUTOFF * torch.maximum(shape[:, 0], shape[:, 2]).sqrt()).ceil().clamp(max=12).long()
     image = torch.zeros(size * size)
@@ -298,10 +323,12 @@ def _draw_pores(places: Tensor, spot: Spot, size: int, random: np.random.Generat
     return image.view(size, size)
 
 
-def _tile_shape(spot: Spot, sigma: Tensor, longer: Tensor, size: int) -> Tensor:
+def _tile_shape(spot: Spot, sigma: Tensor, longer: Tensor, turn: Tensor, size: int) -> Tensor:
     """Covariances [P, 3] (xx, xy, yy) in texels of Gaussians on the surface, and of the texel itself."""
-    along = spot.move(spot.crease) * size  # a millimetre along the crease, in texels
-    beside = spot.move(spot.beside()) * size
+    crease, beside = spot.crease, spot.beside()
+    cosine, sine = turn.cos()[:, None], turn.sin()[:, None]
+    along = spot.move(crease * cosine + beside * sine) * size  # a millimetre along the pore, in texels
+    beside = spot.move(beside * cosine - crease * sine) * size
     along, beside = along * (sigma * longer)[:, None], beside * sigma[:, None]
     xx, yy = along[:, 0] ** 2 + beside[:, 0] ** 2, along[:, 1] ** 2 + beside[:, 1] ** 2
     xy = along[:, 0] * along[:, 1] + beside[:, 0] * beside[:, 1]
@@ -343,8 +370,8 @@ class Strokes:
 def _furrows(places: Tensor, spot: Spot, neighbours: Tensor, random, age: float, size: int) -> Strokes:
     """Bent lines from pore to pore; deeper along the crease, more so with age."""
     here = torch.arange(len(places))[:, None].expand_as(neighbours)
-    mutual = here < neighbours
-    first, last = here[mutual], neighbours[mutual]
+    once = here < neighbours
+    first, last = here[once], neighbours[once]
     way = spot.position[last] - spot.position[first]
     length = way.norm(dim=1)
     along = (way * spot.crease[first]).sum(1).abs() / length.clamp(min=1e-3)
@@ -370,25 +397,21 @@ def _furrows(places: Tensor, spot: Spot, neighbours: Tensor, random, age: float,
 
 def _wrinkles(sheet: Sheet, random: np.random.Generator, age: float, size: int) -> list[Strokes]:
     """Fine wrinkles of skin, which come with age, and the grooves of lips, which everybody has."""
-    lip = sheet.fields[-1]
-    length = sheet.fields[16] * cell_area(sheet)  # mm of wrinkle in a cell
-    share = 0.25 + 0.75 * age
-    kinds = (
-        (length * (lip < 0.3), share, 0.4 + 1.3 * age, WRINKLE_LENGTH),
-        (length * (lip >= 0.3), 1.0, 1.0, LIP_LENGTH),
-    )
-    return [_trace(sheet, field * much / np.mean(span), deep, span, random, size) for field, much, deep, span in kinds]
+    lip = sheet.lip
+    length = sheet.skin.wrinkles * cell_area(sheet)  # mm of wrinkle in a cell
+    skin = (length * (0.25 + 0.75 * age) * (lip < MOSTLY), 0.4 + 1.3 * age, WRINKLE_LENGTH, WRINKLE_WIDTH, WANDER)
+    lips = (length * (lip >= MOSTLY), 1.0, LIP_LENGTH, LIP_WIDTH, LIP_WANDER)
+    return [_trace(sheet, *kind, random, size) for kind in (skin, lips)]
 
 
-def _trace(sheet, expected: Tensor, deep: float, span, random, size: int) -> Strokes:
-    """Lines that follow the creases; expected [G, G]: how many begin in a cell."""
-    places = torch.from_numpy(_systematic(np.float64(expected), random))
+def _trace(sheet, density: Tensor, deep: float, span, width: float, wander: float, random, size: int) -> Strokes:
+    """Lines that follow the creases; density [G, G]: mm of them in a cell; span: the shortest and the longest, mm."""
+    places = torch.from_numpy(_systematic(np.float64(density / np.mean(span)), random))
     count = len(places)
     uniform = lambda: torch.from_numpy(random.random(count, np.float32))
     length = span[0] + (span[1] - span[0]) * uniform() ** 2
-    strength = deep * (0.3 + 1.2 * uniform() ** 1.5)
-    turn = (uniform() - 0.5) * 0.5
-    drift = (uniform() - 0.5) * WANDER
+    strength = deep * (0.3 + 1.2 * uniform())
+    turn, drift = (uniform() - 0.5) * 4 * wander, (uniform() - 0.5) * wander
     sides = torch.sign(uniform() - 0.5)
     path, mass = [], []
     fine = max(1, int(np.ceil(STEP * size / MEAN_SIDE * LONGEST_WAY)))  # points a step
@@ -397,18 +420,20 @@ def _trace(sheet, expected: Tensor, deep: float, span, random, size: int) -> Str
         t = step * STEP / length
         heading = sides[:, None] * (spot.crease * turn.cos()[:, None] + spot.beside() * turn.sin()[:, None])
         way = spot.move(heading * STEP)
-        depth = spot.skin.groove * strength * (4 * t * (1 - t)).clamp(0, 1) ** 0.7 * (spot.skin.wrinkles > 0.02)
+        depth = (
+            spot.skin.groove * strength * (4 * t * (1 - t)).clamp(0, 1) ** 0.7 * (spot.skin.wrinkles > LEAST_WRINKLES)
+        )
         for part in range(fine):
             path.append(places + way * (part + 0.5) / fine)
-            mass.append(depth * STEP / fine * WRINKLE_WIDTH * (2 * np.pi) ** 0.5 * size**2 / spot.area)
+            mass.append(depth * STEP / fine * width * (2 * np.pi) ** 0.5 * size**2 / spot.area)
         places = (places + way).clamp(0, 1)
-        turn = turn + drift + torch.from_numpy(random.standard_normal(count).astype(np.float32)) * WANDER
+        turn = turn + drift + torch.from_numpy(random.standard_normal(count).astype(np.float32)) * wander
         going = t < 1
         places, length, strength, turn = places[going], length[going], strength[going], turn[going]
         drift, sides, count = drift[going], sides[going], int(going.sum())
         if not count:
             break
-    return Strokes(torch.cat(path), torch.cat(mass), WRINKLE_WIDTH)
+    return Strokes(torch.cat(path), torch.cat(mass), width)
 
 
 def _draw_lines(strokes: list[Strokes], size: int) -> Tensor:
@@ -448,7 +473,7 @@ def _bumps(sheet: Sheet, size: int, random: np.random.Generator) -> Tensor:
     bumps = torch.zeros(coarse, coarse)
     for spacing, share in zip(BUMP_SIZES, BUMP_SHARES, strict=True):
         bumps += share * surface_noise(sheet, coarse, spacing, random)
-    return enlarge(bumps * _resized(sheet.fields[15], coarse), size)
+    return enlarge(bumps * _resized(sheet.skin.bumps, coarse), size)
 
 
 def surface_noise(sheet: Sheet, size: int, spacing: float, random: np.random.Generator) -> Tensor:
