@@ -62,7 +62,8 @@ def write_set(folder, model) -> None:
         {"name": name, "index": number, "skin_type": kind, "ita_degrees": 0.0, "age": 30, "sex": "female"}
         for number, (name, (kind, _)) in enumerate(PEOPLE.items())
     ]
-    index = {"seed": 0, "command": "by hand", "date": "2026-01-01", "size": PIXELS, "subjects": subjects, "scenes": scenes}
+    index = {"seed": 0, "command": "by hand", "date": "2026-01-01", "size": PIXELS}
+    index |= {"subjects": subjects, "scenes": scenes}
     (folder / "validation.json").write_text(json.dumps(index))
 
 

@@ -1,4 +1,4 @@
-"""Every figure against an independent implementation: a slow formula written out here, another package, or published numbers.
+"""Every figure against something independent: a slow formula written out here, another package, published numbers.
 
 Numbers of colour-science were computed once with version 0.4.7 (sRGB, D65, 2 degree observer); it is no dependency.
 """

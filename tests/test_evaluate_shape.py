@@ -130,7 +130,7 @@ class FakeContext:
         self.estimator = self
         self.progress = lambda stage, done, total: None
 
-    def all(self, photos, progress):
+    def all(self, photos, progress, methods):
         return {name: self.of(name) for name, _ in photos}
 
     def of(self, name):

@@ -72,7 +72,7 @@ def evaluate_albedo(context: Context) -> Report:
 def _notes(context: Context) -> str:
     return (
         f"ID: cosine of photo and re-rendered head under the fitted camera and light, by {context.judge_name}. "
-        "Light leak: correlation of albedo luminance with the true shading over the skin; 'truth' is that of the true maps. "
+        "Light leak: correlation of albedo luminance with the true shading over the skin; 'truth': of the true maps. "
         + ("" if context.lpips else "LPIPS is blank: its backbone is not on this machine.")
     )
 

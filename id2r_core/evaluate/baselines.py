@@ -20,6 +20,7 @@ from .fitted import Fitted
 
 LEAST_TRUST = 0.1  # texels that the photo shows worse are filled
 MIRRORED = 0.5  # how much a mirrored texel counts against the smooth filling
+MEAN_OF = 24  # templates, evenly over the pack
 LEAST_SHADING = 0.25  # of the mean: darker shading is not divided by
 
 
@@ -89,15 +90,16 @@ def decode_template(template: Template, pack: Pack) -> dict[Domain, Tensor]:
 
 
 def mean_template(pack: Pack, model: HeadModel, atlas: HeadAtlas) -> Tensor:
-    """The mean diffuse map [3, T, T] sRGB of all templates of a pack, averaged in linear light and stitched once."""
-    total = None
-    for index in range(len(pack.templates.names)):
+    """The mean diffuse map [3, T, T] sRGB of a pack's templates, averaged in linear light and stitched once."""
+    total, count = None, len(pack.templates.names)
+    chosen = range(0, count, max(1, count // MEAN_OF))
+    for index in chosen:
         views = decode_template(pack.templates[index], pack)
         linear = {
             domain: srgb_to_linear(image) if domain is Domain.DIFFUSE else image for domain, image in views.items()
         }
         total = linear if total is None else {domain: total[domain] + linear[domain] for domain in total}
-    mean = {domain: image / len(pack.templates.names) for domain, image in total.items()}
+    mean = {domain: image / len(chosen) for domain, image in total.items()}
     mean[Domain.DIFFUSE] = linear_to_srgb(mean[Domain.DIFFUSE]).clamp(0, 1)
     camera = capture_cameras(pack.preset.size, pack.device)[0]
     nobody = torch.zeros(1, device=pack.device)

@@ -125,8 +125,12 @@ def _public(arguments: Sequence[str]) -> list[str]:
     """The arguments with paths replaced by capitals."""
     shown, previous = [], ""
     for argument in arguments:
-        is_path = previous in ("--data", "--out", "--judge", "--portraits") or "/" in argument and previous != "--hdris"
-        shown.append(previous.lstrip("-").upper() if is_path else argument)
+        if previous == "--hdris":
+            shown.append(",".join(Path(each).stem for each in argument.split(",")))
+        elif previous in ("--data", "--out", "--judge", "--portraits") or "/" in argument:
+            shown.append(previous.lstrip("-").upper())
+        else:
+            shown.append(argument)
         previous = argument
     return shown
 

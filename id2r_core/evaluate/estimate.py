@@ -102,24 +102,29 @@ class Estimator:
     def size(self) -> int:
         return self.atlas.size
 
-    def all(self, photos: Iterable[tuple[str, Path]], progress: Progress) -> dict[str, Estimate]:
-        """(unique name, file) of every photo -> name -> estimate. A photo that ID2R refuses becomes a failed one."""
+    def all(
+        self, photos: Iterable[tuple[str, Path]], progress: Progress, methods: tuple[str, ...] = METHODS
+    ) -> dict[str, Estimate]:
+        """(unique name, file) of every photo -> name -> estimate. A photo that ID2R refuses becomes a failed one.
+
+        methods: which albedos and likenesses are wanted; ID2R's own folder is always made.
+        """
         photos = list(photos)
         found = {}
         for number, (name, file) in enumerate(photos):
             progress("estimate", number, len(photos))
-            found[name] = self.one(name, file)
+            found[name] = self.one(name, file, methods)
         progress("estimate", len(photos), len(photos))
         return found
 
-    def one(self, name: str, file: Path) -> Estimate:
+    def one(self, name: str, file: Path, methods: tuple[str, ...] = METHODS) -> Estimate:
         """The estimate of one photo, from disk when it is there and current."""
-        folder, fingerprint = self.out / "estimates" / name, self._fingerprint(file)
+        folder, fingerprint = self.out / "estimates" / name, self._fingerprint(file, methods)
         record = read_json(folder / RECORD)
         if record.get("fingerprint") != fingerprint:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            record = {"photo": file.name, "fingerprint": fingerprint} | self._make(file, folder)
+            record = {"photo": file.name, "fingerprint": fingerprint} | self._make(file, folder, methods)
             write_json(folder / RECORD, record)
         return Estimate(folder, record)
 
@@ -138,15 +143,15 @@ class Estimator:
             partial.replace(file)
         return torch.from_numpy(np.load(file)).to(self.pack.device)
 
-    def _make(self, file: Path, folder: Path) -> dict:
+    def _make(self, file: Path, folder: Path, methods: tuple[str, ...]) -> dict:
         request = Request(str(file), str(folder / OWN_FOLDER), self.pack_name, self.size, device=self.pack.device.type)
         try:
             report = reconstruct(request).report
-            fitted = self.fit(load_photo(file))
+            fitted = self.fit(load_photo(file)) if methods else None
         except Id2rError as error:
             return {"failed": error.message}
         identity = {}
-        for method in METHODS:
+        for method in methods:
             diffuse = self._diffuse(method, fitted, folder)
             if method != OURS:
                 _write_srgb(folder / _diffuse_file(method), diffuse)
@@ -175,8 +180,8 @@ class Estimator:
             return None
         return round(cosine(self.judge.embed(fitted.photo), seen), 4)
 
-    def _fingerprint(self, file: Path) -> str:
-        parts = [self.code, self.pack.sha256, str(self.size), self.judge.sha256 if self.judge else "own"]
+    def _fingerprint(self, file: Path, methods: tuple[str, ...]) -> str:
+        parts = [self.code, self.pack.sha256, str(self.size), self.judge.sha256 if self.judge else "own", *methods]
         return hashlib.sha256("".join(parts).encode() + file.read_bytes()).hexdigest()
 
     @cached_property

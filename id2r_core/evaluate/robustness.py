@@ -114,7 +114,7 @@ def evaluate_robustness(context: Context) -> Report:
         for number, case in enumerate(cases):
             name = f"robust-{subject.name}-{case.factor}-{number}"
             photos[name] = (subject, case, _photograph(context.estimator.model, subject, case, folder / f"{name}.png"))
-    found = context.estimator.all([(name, file) for name, (_, _, file) in photos.items()], context.progress)
+    found = context.estimator.all([(name, file) for name, (_, _, file) in photos.items()], context.progress, (OURS,))
     rows = [_row(context, case, subjects, photos, found) for case in cases]
     size = context.estimator.size
     pictures = [

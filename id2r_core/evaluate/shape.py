@@ -245,7 +245,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _now(context: Context) -> Report:
     photos = read_now(context.data)
-    estimates = context.estimator.all([(photo.name, photo.image) for photo in photos], context.progress)
+    estimates = context.estimator.all([(photo.name, photo.image) for photo in photos], context.progress, methods=())
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for photo in photos:
         if estimates[photo.name].failed:
@@ -272,7 +272,7 @@ def _realy(context: Context) -> Report:
         raise Id2rError(
             f"'{context.data}' holds no images/.", "Put REALY's photographs there, named by the scan's number."
         )
-    estimates = context.estimator.all([(photo.stem, photo) for photo in photos], context.progress)
+    estimates = context.estimator.all([(photo.stem, photo) for photo in photos], context.progress, methods=())
     scale = np.loadtxt(context.data / REALY_SCALE, ndmin=1)
     found: dict[str, list[float]] = defaultdict(list)
     for photo in (photo for photo in photos if not estimates[photo.stem].failed):
