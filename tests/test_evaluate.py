@@ -304,7 +304,7 @@ def report():
     return Report("demo", "Demo", "Data.", [table], ["One note."], ["demo.png"], {"photo 1": "no face"})
 
 
-MADE_WITH = {"command": "cmd", "date": "2026-01-01", "pack": {"name": "p", "sha256": "ab"}, "size": 8}
+MADE_WITH = {"command": "cmd", "date": "2026-01-01", "pack": {"name": "p", "sha256": "ab"}, "size": 8, "code": "0123456789abcdef"}
 
 
 def test_json_holds_what_the_text_shows(report, tmp_path):

@@ -115,6 +115,7 @@ def _made_with(context: Context, arguments: Sequence[str], name: str, started: f
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "pack": {"name": pack.name, "sha256": pack.sha256},
         "size": context.estimator.size,
+        "code": context.estimator.code,
         "quick": context.quick,
         "judge_sha256": context.estimator.judge.sha256 if context.estimator.judge else None,
         "seconds": round(time.monotonic() - started, 1),

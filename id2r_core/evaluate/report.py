@@ -39,7 +39,7 @@ class Report:
 
 
 def save_report(report: Report, made_with: dict, out: Path) -> None:
-    """Write NAME.json and NAME.md. made_with: command, date, pack, size, seconds."""
+    """Write NAME.json and NAME.md. made_with: command, date, pack, size, code, seconds."""
     values = asdict(report) | made_with | {"tables": [table.to_json() for table in report.tables]}
     write_json(out / f"{report.name}.json", values)
     (out / f"{report.name}.md").write_text(markdown(values), encoding="utf-8")
@@ -50,7 +50,7 @@ def markdown(report: dict, level: int = 1, figures_at: str = "") -> str:
     lines = [f"{'#' * level} {report['title']}", "", report["data"], ""]
     pack = report["pack"]
     made = f"Pack `{pack['name']}`, sha256 `{pack['sha256']}`, maps of {report['size']}, {report['date']}"
-    lines += [f"{made}:", "", f"    {report['command']}", ""]
+    lines += [f"{made}, code `{report['code'][:12]}`:", "", f"    {report['command']}", ""]
     for table in report["tables"]:
         lines += [f"**{table['title']}**", "", *_rows(table), ""]
         lines += [table["note"], ""] if table["note"] else []
