@@ -15,7 +15,8 @@ import torch
 from synthetic_head import FACE_CENTRE, camera_at, light_from
 from synthetic_validation import LIGHTS, PEOPLE, write_set
 
-from id2r_core.conventions import Domain
+from id2r_core.capture.light import sky_pixels
+from id2r_core.conventions import Domain, yup_to_zup
 from id2r_core.errors import Id2rError
 from id2r_core.evaluate import baselines, cli, estimate, figures, likeness, metrics, relight, robustness, speed
 from id2r_core.evaluate.albedo import evaluate_albedo
@@ -110,6 +111,20 @@ def test_true_shading_is_that_of_the_light_that_was_photographed(folder, model):
         assert np.corrcoef(found[mask].mean(1), expected[mask].mean(1))[0, 1] > 0.99
         mirrored = found[:, ::-1][mask].mean(1)
         assert np.corrcoef(mirrored, expected[mask].mean(1))[0, 1] < 0.95
+
+
+@pytest.mark.parametrize("towards", [(0.0, 0.1, 1.0), (1.0, 0.3, 0.2), (-0.5, -0.6, 0.4), (0.2, 0.9, -0.3)])
+def test_a_lamp_is_read_where_blender_sees_it(tmp_path, towards):
+    """Cycles looks up a direction (x, y, z) of its world at u = 1/2 - atan2(y, x) / 2 pi, v = 1/2 + asin(z) / pi."""
+    core = np.array(towards) / np.linalg.norm(towards)
+    x, y, z = yup_to_zup(core)
+    sky = np.full((128, 256, 3), 0.01, np.float32)
+    row, column = int((0.5 - np.arcsin(z) / np.pi) * 128), int((0.5 - np.arctan2(y, x) / (2 * np.pi)) * 256)
+    sky[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = 100.0
+    cv2.imwrite(str(tmp_path / "lamp.exr"), sky)
+    seen = read_light(tmp_path / "lamp.exr")
+    directions = sky_pixels(seen.shape[0])[0].numpy()
+    assert directions[seen.mean(2).argmax()] @ core > np.cos(np.radians(6))
 
 
 def test_an_even_sky_gives_every_surface_its_radiance_times_pi(model, tmp_path):
@@ -304,7 +319,13 @@ def report():
     return Report("demo", "Demo", "Data.", [table], ["One note."], ["demo.png"], {"photo 1": "no face"})
 
 
-MADE_WITH = {"command": "cmd", "date": "2026-01-01", "pack": {"name": "p", "sha256": "ab"}, "size": 8, "code": "0123456789abcdef"}
+MADE_WITH = {
+    "command": "cmd",
+    "date": "2026-01-01",
+    "pack": {"name": "p", "sha256": "ab"},
+    "size": 8,
+    "code": "0123456789abcdef",
+}
 
 
 def test_json_holds_what_the_text_shows(report, tmp_path):
