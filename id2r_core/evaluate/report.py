@@ -84,6 +84,18 @@ def _rounded(cell, decimals: int | None):
     return None if math.isnan(cell) else round(float(cell), decimals)
 
 
+def rivals_that_win(
+    rows: Sequence[Sequence], column: int, heading: str, ours: str, rivals: Sequence[str], low_is_good: bool
+) -> str:
+    """A sentence that names the rivals with the better figure in a column; empty when ours is not known."""
+    values = {row[0]: row[column] for row in rows if row[column] is not None}
+    if ours not in values:
+        return ""
+    sign = 1 if low_is_good else -1
+    better = [name for name in rivals if name in values and sign * values[name] < sign * values[ours]]
+    return f"Better than {ours} on {heading}: {', '.join(better) or 'none of the rivals'}."
+
+
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean of what there is, None of nothing."""
     known = [value for value in values if value is not None]
