@@ -1,17 +1,27 @@
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
-from fake_capture import MICRO
+from fake_capture import MICRO, fake_run
 
+from id2r_core import packs
 from id2r_core.configs import PRESETS
 from id2r_core.conventions import Domain, linear_to_srgb
 from id2r_core.errors import Id2rError
 from id2r_core.identity import Identity
 from id2r_core.nets import build_nets
+from id2r_core.nets.identity_encoder import face_window
+from id2r_core.nets.onnx_identity import identity_path, load_onnx_identity
 from id2r_core.packs import cli, load_pack, pack_folder, pack_names, save_pack, verify_pack
 from id2r_core.swap import swap_identity
 from id2r_core.templates import TemplateLibrary, choose_template
+from id2r_core.train import cli as train_cli
+from id2r_core.train import losses
 
 
 @pytest.fixture
@@ -76,7 +86,7 @@ def test_a_damaged_manifest_is_refused(folder):
 
 def test_a_pack_of_a_newer_program_is_refused(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
     with pytest.raises(Id2rError, match="does not know"):
         load_pack(folder)
 
@@ -125,3 +135,92 @@ def test_pack_commands(folder, capsys):
     assert cli.main(["verify", str(folder)]) == 0
     assert cli.main(["info", str(folder)]) == 0
     assert "# A card" in capsys.readouterr().out
+
+
+def arcface_in_small(path: Path, width: int = 512, seed: int = 0) -> Path:
+    """An ONNX graph of the operators of insightface's ArcFace models: convolution, norm, PReLU, residual, linear layer."""
+    random = np.random.default_rng(seed)
+    constants = {
+        "w1": random.normal(0, 0.3, (8, 3, 3, 3)), "b1": np.zeros(8), "slope": np.full((8, 1, 1), 0.25),
+        "s": np.ones(8), "t": np.zeros(8), "m": np.zeros(8), "v": np.ones(8),
+        "w2": random.normal(0, 0.1, (8, 8, 3, 3)), "w3": random.normal(0, 0.05, (width, 8 * 14 * 14)), "b3": np.zeros(width),
+    }  # fmt: skip
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["face", "w1", "b1"], ["a"], kernel_shape=[3, 3], strides=[8, 8], pads=[1, 1, 1, 1]),
+        make("BatchNormalization", ["a", "s", "t", "m", "v"], ["b"], epsilon=2e-5),
+        make("PRelu", ["b", "slope"], ["c"]),
+        make("Conv", ["c", "w2"], ["d"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        make("Add", ["c", "d"], ["e"]),
+        make("Flatten", ["e"], ["f"], axis=1),
+        make("Gemm", ["f", "w3", "b3"], ["vector"], transB=1),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "arcface",
+        [value("face", kind, ["N", 3, 112, 112])],
+        [value("vector", kind, ["N", width])],
+        [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_a_foreign_identity_model_gives_what_onnx_runtime_gives(tmp_path):
+    path = arcface_in_small(tmp_path / "arc.onnx")
+    face = torch.rand(2, 3, 112, 112) * 2 - 1
+    face.requires_grad_(True)
+    net = load_onnx_identity(path, torch.device("cpu"))
+    expected = onnxruntime.InferenceSession(path).run(None, {"face": face.detach().numpy()})[0]
+    assert np.allclose(net(face).detach().numpy(), expected, atol=1e-4)
+    net(face).sum().backward()
+    assert face.grad.abs().sum() > 0
+
+
+def test_an_unfit_identity_model_is_refused(tmp_path):
+    with pytest.raises(Id2rError, match="512"):
+        load_onnx_identity(arcface_in_small(tmp_path / "small.onnx", width=64), torch.device("cpu"))
+    (tmp_path / "text.onnx").write_bytes(b"no model at all")
+    with pytest.raises(Id2rError, match="no ONNX model"):
+        load_onnx_identity(tmp_path / "text.onnx", torch.device("cpu"))
+    with pytest.raises(Id2rError, match="names no identity model"):
+        identity_path("insightface:nowhere.onnx")
+
+
+def test_a_pack_for_an_arcface_model_from_training_to_use(tmp_path, monkeypatch):
+    data, out = tmp_path / "data", tmp_path / "out"
+    monkeypatch.setitem(PRESETS, "micro", MICRO)
+    monkeypatch.setattr(losses, "VGG_SHA256", fake_run(data, out))
+    model, folder = arcface_in_small(tmp_path / "arc.onnx"), tmp_path / "pack"
+    option = ["--identity", f"insightface:{model}"]
+    common = ["--preset", "micro", "--data", str(data), "--out", str(out), "--threads", "1", "--steps", "1"]
+    assert train_cli.main(["all", *common, *option]) == 0
+    export = ["export", str(out), "--preset", "micro", "--to", str(folder)]
+    with pytest.raises(Id2rError, match="trained for arc.onnx"):
+        cli.main(export)
+    assert cli.main([*export, *option]) == 0
+    monkeypatch.setattr(packs, "INSIGHTFACE", tmp_path / "insightface")
+    with pytest.raises(Id2rError, match="arc.onnx.*not at hand"):
+        load_pack(folder)
+    (tmp_path / "insightface" / "buffalo").mkdir(parents=True)
+    arcface_in_small(tmp_path / "insightface" / "buffalo" / "arc.onnx", seed=1)  # of that name, but another model
+    with pytest.raises(Id2rError, match="not at hand"):
+        load_pack(folder)
+    shutil.copy(model, tmp_path / "insightface" / "buffalo" / "arc.onnx")
+    pack = load_pack(folder)
+    crop = torch.rand(1, 3, 128, 128) * 2 - 1
+    found = pack.nets.identity(crop)
+    expected = load_onnx_identity(model, torch.device("cpu"))(face_window(crop))
+    assert torch.allclose(found.vector, torch.nn.functional.normalize(expected, dim=1), atol=1e-5)
+    assert not list(folder.glob("*.onnx")) and pack.templates.vectors.shape == (MICRO.templates, 512)
+    assert cli.main(["info", str(folder)]) == 0
+
+
+def test_networks_that_nobody_asks_for_are_not_made(folder):
+    pack = load_pack(folder)
+    pack.nets.decoder(torch.zeros(1, MICRO.code_width, 16, 16))
+    assert "decoder" in vars(pack.nets) and "encoder" not in vars(pack.nets)
+    with pytest.raises(AttributeError):
+        pack.nets.dekoder  # noqa: B018

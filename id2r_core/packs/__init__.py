@@ -1,29 +1,34 @@
 """Weight packs: a folder of safetensors files, a manifest with their hashes and a model card. Format: FORMAT.md.
 
-Nothing but safetensors and JSON is ever read, and no file before its sha256 has been checked.
+Nothing but safetensors and JSON is ever read, and no file before its sha256 has been checked. Networks are mapped into
+memory and made when they are first asked for: a job never makes the encoder, which only training and templates need.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as load_tensors
+from safetensors import safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
+from torch import nn
 
 from ..configs import PRESETS, Preset
 from ..errors import Id2rError
 from ..nets import Nets, build_nets
+from ..nets.onnx_identity import ForeignIdentity, file_hash, load_onnx_identity
 from ..templates import TemplateLibrary
 
 FOLDER = Path(__file__).parent
 MANIFEST = "manifest.json"
 TEMPLATES = "templates.safetensors"
 CARD = "README.md"
-FORMAT = 1
+FORMAT, FORMAT_FOREIGN = 1, 2  # the second: the identity vector is that of a model which is not in the pack
+INSIGHTFACE = Path("~/.insightface/models")
 HINT_DAMAGED = "Install it again, or choose another pack."
 
 
@@ -33,10 +38,58 @@ class Pack:
 
     name: str
     preset: Preset
-    nets: Nets
+    nets: "Nets | LazyNets"
     templates: TemplateLibrary
     sha256: str
     device: torch.device
+
+
+class LazyNets:
+    """The networks of a pack by the names of `Nets`, frozen and in float32, each made when it is first asked for."""
+
+    def __init__(self, folder: Path, manifest: dict, device: torch.device):
+        self._folder, self._device = folder, device
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the caller's randomness stays
+            self._plans = dict(build_nets(PRESETS[manifest["preset"]]).named())
+        for name, plan in self._plans.items():
+            _check_sizes(plan, folder / f"{name}.safetensors")
+        self._foreign = find_identity(folder, manifest)
+
+    def __getattr__(self, name: str) -> nn.Module:
+        if name.startswith("_") or name not in self._plans:
+            raise AttributeError(name)
+        tensors = load_file(self._folder / f"{name}.safetensors")  # mapped, not read
+        tensors = {key: t.float() if t.is_floating_point() else t.clone() for key, t in tensors.items()}
+        net = self._plans[name]
+        net.load_state_dict(tensors, assign=True)
+        if name == "identity" and self._foreign is not None:
+            net = ForeignIdentity(net, load_onnx_identity(self._foreign, self._device))
+        net = net.to(self._device).eval().requires_grad_(False)
+        setattr(self, name, net)
+        return net
+
+    def named(self) -> list[tuple[str, nn.Module]]:
+        """All of them."""
+        return [(name, getattr(self, name)) for name in self._plans]
+
+
+def find_identity(folder: Path, manifest: dict) -> Path | None:
+    """The identity model that a pack names by hash: beside the pack or where insightface keeps its models.
+
+    None for packs with an identity encoder of their own. Raises Id2rError when the model is not at hand.
+    """
+    wanted = manifest.get("identity")
+    if wanted is None:
+        return None
+    places = [folder / wanted["file"], *sorted(INSIGHTFACE.expanduser().rglob(wanted["file"]))]
+    for path in filter(Path.is_file, places):
+        if file_hash(path) == wanted["sha256"]:
+            return path
+    raise Id2rError(
+        f"The weight pack '{manifest['name']}' was trained for the identity model {wanted['file']} "
+        f"(sha256 {wanted['sha256'][:12]}...), which is not at hand.",
+        f"Put that very file into {folder} or below {INSIGHTFACE}; its licence is between you and its publisher.",
+    )
 
 
 def pack_names() -> list[str]:
@@ -60,7 +113,7 @@ def read_manifest(folder: Path) -> tuple[dict, str]:
     text = (folder / MANIFEST).read_bytes()
     try:
         manifest = json.loads(text)
-        known = manifest["format"] == FORMAT and manifest["preset"] in PRESETS
+        known = manifest["format"] in (FORMAT, FORMAT_FOREIGN) and manifest["preset"] in PRESETS
         complete = isinstance(manifest["files"], dict) and isinstance(manifest["templates"], list)
     except (ValueError, KeyError, TypeError) as error:
         raise Id2rError(f"The manifest of the weight pack in {folder} is damaged.", HINT_DAMAGED) from error
@@ -72,39 +125,45 @@ def read_manifest(folder: Path) -> tuple[dict, str]:
 def load_pack(name_or_path: str | Path, device: torch.device | str = "cpu") -> Pack:
     """Load a pack by name or folder onto a device, in float32.
 
-    Raises Id2rError when the pack is unknown, when a file is missing, or when its hash is not that of the manifest.
+    Raises Id2rError when the pack is unknown, when a file is missing, when its hash is not that of the manifest, or when
+    the identity model that it was trained for is not at hand.
     """
     folder, device = pack_folder(name_or_path), torch.device(device)
     manifest, sha256 = read_manifest(folder)
-    preset = PRESETS[manifest["preset"]]
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the weights drawn here are replaced; the caller's randomness is not touched
-        nets = build_nets(preset)
-    for name, net in nets.named():
-        tensors = _checked_tensors(folder, f"{name}.safetensors", manifest)
-        _fill(net, tensors, folder)
-        net.to(device).eval().requires_grad_(False)
-    stored = _checked_tensors(folder, TEMPLATES, manifest)
+    for file in (*(f"{field.name}.safetensors" for field in fields(Nets)), TEMPLATES):
+        _check_hash(folder, file, manifest)
+    stored = load_file(folder / TEMPLATES)
     templates = TemplateLibrary(
         tuple(manifest["templates"]),
         stored["codes"].to(device, torch.int64),
         stored["vectors"].to(device, torch.float32),
         stored["tones_linear"].to(device, torch.float32),
     )
-    return Pack(manifest["name"], preset, nets, templates, sha256, device)
+    nets = LazyNets(folder, manifest, device)
+    return Pack(manifest["name"], PRESETS[manifest["preset"]], nets, templates, sha256, device)
 
 
 def verify_pack(folder: Path) -> dict:
     """Check the hash of every file; returns the manifest. Raises Id2rError at the first that differs."""
     manifest, _ = read_manifest(folder)
     for name in manifest["files"]:
-        _checked_bytes(folder, name, manifest)
+        _check_hash(folder, name, manifest)
     return manifest
 
 
-def save_pack(folder: Path, name: str, preset: Preset, nets: Nets, templates: TemplateLibrary, card: str) -> None:
-    """Write a pack in half precision; the folder appears complete or not at all."""
+def save_pack(
+    folder: Path,
+    name: str,
+    preset: Preset,
+    nets: Nets,
+    templates: TemplateLibrary,
+    card: str,
+    identity: dict[str, str] | None = None,
+) -> None:
+    """Write a pack in half precision; the folder appears complete or not at all.
+
+    identity: `file` and `sha256` of the identity model that the pack was trained for, where that is not its own.
+    """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -120,32 +179,29 @@ def save_pack(folder: Path, name: str, preset: Preset, nets: Nets, templates: Te
         (partial / file).write_bytes(data)
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
     manifest = {"format": FORMAT, "name": name, "preset": preset.name, "files": hashes}
+    if identity is not None:
+        manifest |= {"format": FORMAT_FOREIGN, "identity": identity}
     manifest["templates"] = list(templates.names)
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
 
 
-def _checked_bytes(folder: Path, file: str, manifest: dict) -> bytes:
+def _check_hash(folder: Path, file: str, manifest: dict) -> None:
     if file not in manifest["files"] or not (folder / file).is_file():
         raise Id2rError(f"The weight pack '{manifest['name']}' lacks {file}.", HINT_DAMAGED)
-    data = (folder / file).read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest["files"][file]:
+    if file_hash(folder / file) != manifest["files"][file]:
         raise Id2rError(f"{file} of the weight pack '{manifest['name']}' is damaged (its hash differs).", HINT_DAMAGED)
-    return data
 
 
-def _checked_tensors(folder: Path, file: str, manifest: dict) -> dict[str, torch.Tensor]:
-    return load_tensors(_checked_bytes(folder, file, manifest))
-
-
-def _fill(net: torch.nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Give the tensors to a net. Raises Id2rError when they are not this preset's."""
-    expected = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise Id2rError(f"The weights in {folder} are of other sizes than this program's.", "Update the program.")
-    tensors = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
-    net.load_state_dict(tensors, assign=True)
+def _check_sizes(net: nn.Module, path: Path) -> None:
+    """Raises Id2rError when the tensors of a file are not this preset's; reads only the file's head."""
+    expected = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        found = {name: file.get_slice(name).get_shape() for name in names}
+    if expected != found:
+        raise Id2rError(f"The weights in {path.parent} are of other sizes than this program's.", "Update the program.")
 
 
 def _halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import CARD, FOLDER, pack_folder, pack_names, verify_pack
+from . import CARD, FOLDER, pack_folder, pack_names, read_manifest, verify_pack
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +29,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, help="training data or bundle (needed when the run kept its pool in memory)"
     )
     command.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
+    command.add_argument(
+        "--identity", metavar="insightface:PATH", help="the identity model that the run was trained for"
+    )
     command.set_defaults(run=_export)
     return parser
 
@@ -45,15 +48,24 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    print((pack_folder(options.pack) / CARD).read_text(encoding="utf-8"))
+    folder = pack_folder(options.pack)
+    manifest, sha256 = read_manifest(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+    print(f"{manifest['name']}: preset {manifest['preset']}, {len(manifest['templates'])} templates, {size:.1f} MiB")
+    print(f"sha256 {sha256}")
+    if "identity" in manifest:
+        print(f"needs the identity model {manifest['identity']['file']}, sha256 {manifest['identity']['sha256']}")
+    print("\n" + (folder / CARD).read_text(encoding="utf-8"))
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
     from ..device import choose_device
+    from ..nets.onnx_identity import identity_path
     from ..train.export import export_pack
 
     folder = options.to or FOLDER / options.preset
-    export_pack(options.run_dir, options.preset, folder, options.data, choose_device(options.device))
+    device, identity = choose_device(options.device), identity_path(options.identity)
+    export_pack(options.run_dir, options.preset, folder, options.data, device, identity)
     print(f"The pack is in {folder}.")
     return 0

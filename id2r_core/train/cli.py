@@ -12,6 +12,7 @@ import torch._functorch.config
 from ..capture.bundle import open_data
 from ..configs import PRESETS, TRAIN_STAGES, Preset, get_preset
 from ..device import choose_device
+from ..nets.onnx_identity import identity_path
 from .carry import collect_run, restore_run
 from .codebook import train_codebook, train_domains
 from .fusion import train_fusion
@@ -89,6 +90,7 @@ def _task(options: argparse.Namespace) -> Task:
         batch=options.batch,
         in_memory=in_memory,
         deadline=time.monotonic() + 60.0 * options.stop_after if options.stop_after else float("inf"),
+        identity=identity_path(options.identity),
         compile=options.compile,
         crew=crew,
         report=(lambda line: print(line, flush=True)) if crew.leads else lambda line: None,
@@ -132,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
         "--compile", nargs="?", const="inductor", metavar="BACKEND", help="compile networks first; pays in long runs"
     )
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--identity", metavar="insightface:PATH", help="train for the vectors of this ArcFace model in ONNX"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     return parser

@@ -9,11 +9,13 @@ import torch
 from ..capture.bundle import open_data
 from ..configs import TRAIN_STAGES, get_preset
 from ..conventions import REFLECTANCE, Domain
+from ..errors import Id2rError
 from ..nets import Nets, build_nets
 from ..packs import save_pack
 from .checkpoint import load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
+from .identity import identity_name, trained_encoder
 from .loop import CHECKPOINT, CPU, Task, load_trained
 from .pool import open_pool, pool_folder, validation_pool
 from .portraits import load_portraits, prepare_portraits
@@ -35,26 +37,45 @@ STAGE_OF = {
 
 
 def export_pack(
-    run_dir: Path, preset_name: str, folder: Path, data: Path | None = None, device: torch.device = CPU
+    run_dir: Path,
+    preset_name: str,
+    folder: Path,
+    data: Path | None = None,
+    device: torch.device = CPU,
+    identity: Path | None = None,
 ) -> None:
     """Gather the nets and templates of a run, measure them on held-out subjects, and write the pack.
 
     data: the training data or a bundle; a run on a GPU leaves no rendered subjects, so they are rendered again from it.
     """
-    task = Task(get_preset(preset_name), Path(), Path(run_dir), device=device)
+    task = Task(get_preset(preset_name), Path(), Path(run_dir), device=device, identity=identity)
+    named = _trained_for(task)
     nets, templates = load_nets(task), load_templates(task)
+    shown = replace(nets, identity=trained_encoder(task))
     if data is not None:
         task = replace(task, data=open_data(data, task.out), in_memory=True)
         prepare_portraits(task.preset, task.data, task.out)
     pool = validation_pool(task)
     portraits = load_portraits(task.out, task.preset.size)
     figures = {
-        "identity": identity_figures(nets, pool, device) | portrait_figures(nets, portraits.split("test"), device),
+        "identity": identity_figures(shown, pool, device) | portrait_figures(shown, portraits.split("test"), device),
         "reconstruction": reconstruction_figures(nets, pool, device),
-        "swap": swap_figures(nets, templates, pool, device),
+        "swap": swap_figures(shown, templates, pool, device),
     }
     text = _card(task, len(templates.names), pool.count(), len(portraits.split("train")), figures)
-    save_pack(folder, folder.name, task.preset, nets, templates, text)
+    save_pack(folder, folder.name, task.preset, nets, templates, text, named)
+
+
+def _trained_for(task: Task) -> dict[str, str] | None:
+    """The identity model of the run. Raises Id2rError when the one at hand is another."""
+    named = load_state(task.out / "templates" / CHECKPOINT).get("identity")
+    given = identity_name(task.identity)
+    if named == given:
+        return named
+    told = lambda model: f"{model['file']} ({model['sha256'][:12]}...)" if model else "its own identity encoder"
+    raise Id2rError(
+        f"The run was trained for {told(named)}, not for {told(given)}.", "Give the same --identity as in training."
+    )
 
 
 def load_nets(task: Task) -> Nets:

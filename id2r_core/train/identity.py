@@ -1,5 +1,7 @@
 """Stage `identity`: the encoder learns who is who, what a head was generated from, and the tone of its skin."""
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from ..configs import IDENTITY_WIDTH
 from ..conventions import linear_to_srgb, srgb_to_linear
 from ..nets.identity_encoder import AngularMargin, IdentityEncoder
+from ..nets.onnx_identity import ForeignIdentity, file_hash, load_onnx_identity
 from . import augment
 from .loop import Loop, Task, load_trained, to_device
 from .pool import Pool, growing_pool
@@ -56,11 +59,18 @@ def train_identity(task: Task) -> Loop:
     return loop
 
 
-def trained_encoder(task: Task) -> IdentityEncoder:
-    """The encoder that the identity stage of this run left, frozen."""
+def trained_encoder(task: Task) -> IdentityEncoder | ForeignIdentity:
+    """The encoder that the identity stage of this run left, frozen; with the vectors of `task.identity` if there is one."""
     encoder = IdentityEncoder(task.preset)
     load_trained(task, "identity", {"identity": encoder})
-    return encoder
+    if task.identity is None:
+        return encoder
+    return ForeignIdentity(encoder, load_onnx_identity(task.identity, task.device)).eval()
+
+
+def identity_name(path: Path | None) -> dict[str, str] | None:
+    """What a pack says of the identity model that it was trained for."""
+    return {"file": path.name, "sha256": file_hash(path)} if path else None
 
 
 def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[torch.Tensor, ...]:

@@ -6,7 +6,7 @@ from ..conventions import REFLECTANCE, Domain
 from ..templates import TemplateLibrary
 from .checkpoint import load_checkpoint, save_checkpoint
 from .fusion import trained_autoencoder
-from .identity import trained_encoder
+from .identity import identity_name, trained_encoder
 from .loop import CHECKPOINT, Task
 from .pool import growing_pool
 from .swapper import encode_library, template_candidates
@@ -26,6 +26,7 @@ def make_templates(task: Task) -> None:
         "tones_linear": library.tones_linear[keep],
     }
     state = {"names": [library.names[i] for i in keep], "subjects": subjects}
+    state |= {"identity": identity_name(task.identity)}
     if task.crew.leads:
         save_checkpoint(task.out / "templates" / CHECKPOINT, tensors, state)
     task.report(f"templates: {len(keep)} of {len(library.names)} captures kept")
