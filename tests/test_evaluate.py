@@ -23,7 +23,7 @@ from id2r_core.evaluate.albedo import evaluate_albedo
 from id2r_core.evaluate.context import Context
 from id2r_core.evaluate.estimate import METHODS, OURS, Estimate, Estimator, make_estimator
 from id2r_core.evaluate.fair import PUBLISHED, evaluate_fair, read_fair
-from id2r_core.evaluate.report import Report, Table, markdown, save_report
+from id2r_core.evaluate.report import Report, Table, markdown, rivals_that_win, save_report
 from id2r_core.evaluate.results import results_text, write_results
 from id2r_core.evaluate.swap import evaluate_swap
 from id2r_core.evaluate.validation_set import light_power, read_light, read_validation
@@ -210,6 +210,7 @@ def test_albedo_of_a_perfect_estimate_and_of_a_darker_one(context):
     assert rows[OURS]["same person, two lights: CIEDE2000"] == pytest.approx(0, abs=1e-6)
     assert cells(report.tables[2])["normal"]["PSNR dB"] > 60
     assert (context.out / report.figures[0]).is_file()
+    assert "Better than ID2R on PSNR: none of the rivals." in report.tables[0].note
 
 
 def test_virtual_fair_is_named_so_and_counts_by_the_true_type(context):
@@ -345,6 +346,13 @@ def test_json_holds_what_the_text_shows(report, tmp_path):
         "photo 1: no face",
     ):
         assert part in text
+
+
+def test_rivals_that_win_are_named():
+    rows = [["ours", 5.0], ["a", 4.0], ["b", 6.0], ["c", None]]
+    assert rivals_that_win(rows, 1, "Score", "ours", ["a", "b", "c"], True) == "Better than ours on Score: a."
+    assert rivals_that_win(rows, 1, "PSNR", "ours", ["a", "b", "c"], False) == "Better than ours on PSNR: b."
+    assert rivals_that_win(rows, 1, "Score", "c", ["a"], True) == ""
 
 
 def test_results_follow_the_reports_and_disagreement_is_seen(report, tmp_path):

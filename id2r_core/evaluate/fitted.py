@@ -23,7 +23,7 @@ NEUTRAL_WHITE = 1.0  # linear; only the colour of the irises hangs on it
 
 @dataclass(frozen=True)
 class Fitted:
-    """transfer [Nf, L]: what each light gives to the fine vertices; mean_diffuse_srgb [3, T, T]: the pack's mean map."""
+    """transfer [Nf, L]: what each light gives to the fine vertices; mean_diffuse_srgb [3, T, T]: a mean of templates."""
 
     photo: Photo
     face: Face
