@@ -7,6 +7,7 @@
     python build.py package                   dist/id2r-VERSION.zip, the extension as Blender installs it
     python build.py validate                  Blender's own checks on that file
     python build.py bench [PHOTO] [--runs N]  seconds and memory of every stage
+    python build.py screenshots [SHOT ...]    docs/screens/*.png, with a Blender 3.4 or newer under Xvfb (Debian has both)
 
 Each makes what it needs first: a private environment in .venv/ with the pinned packages of pyproject.toml, and the head
 file. On Linux the package index serves PyTorch with CUDA; for the much smaller CPU build set, before the first run,
@@ -47,6 +48,17 @@ from .addon import register, unregister
 
 __all__ = ["register", "unregister"]
 '''
+SCREENS = ROOT / "docs" / "screens"
+SCREENSHOTS = (
+    "start", "photo", "running", "refused", "result", "compare", "lookdev", "export", "image_editor", "preferences",
+)  # fmt: skip
+# 128 colours are enough for panels and keep a picture under 400 KB; what lies below the panels is cut off.
+SHRINK = """
+import sys, PIL.Image
+picture = PIL.Image.open(sys.argv[1]).convert("RGB")
+picture = picture.crop((0, 0, picture.width, min(picture.height, 1100)))
+picture.quantize(128, dither=PIL.Image.Dither.NONE).save(sys.argv[1], optimize=True)
+"""
 OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
 # NASA, public domain; carried by scikit-image.
 SAMPLE_NAME = "astronaut"
@@ -102,6 +114,38 @@ def bench(options: argparse.Namespace) -> None:
     photo = options.photo or sample_photo()
     runs = [measure(photo, ROOT / "out" / "bench") for _ in range(options.runs)]
     print(bench_table(runs))
+
+
+def screenshots(options: argparse.Namespace) -> None:
+    """Every state of the panels, in a real window; see tests/blender/screenshots.py."""
+    missing = [name for name in ("blender", "xvfb-run") if shutil.which(name) is None]
+    if missing:
+        raise BuildError(f"{' and '.join(missing)} not found; on Debian: apt install blender xvfb python3-numpy")
+    prepare(*RUN_GROUPS)
+    photo = sample_photo()
+    result = ROOT / "out" / photo.stem
+    if not (result / "head.npz").is_file():
+        call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    for name in options.more or SCREENSHOTS:
+        with step(name):
+            screenshot(name, result, photo)
+
+
+def screenshot(name: str, result: Path, photo: Path) -> None:
+    """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
+    picture = SCREENS / f"{name}.png"
+    window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1400", "1500"]
+    script = ROOT / "tests" / "blender" / "screenshots.py"
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1400x1500x24", "blender", *window, "--python", str(script), "--"]
+    command += [name, str(result), str(photo), str(environment_python()), str(picture)]
+    picture.unlink(missing_ok=True)
+    done = subprocess.run(
+        command, env=os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1"}, capture_output=True, text=True, check=False
+    )
+    if not picture.is_file():
+        raise BuildError(f"No picture came of '{name}': {done.stdout[-500:]}{done.stderr[-1500:]}")
+    call_python("-c", SHRINK, picture)
 
 
 # ---- environment ----
@@ -215,6 +259,7 @@ def stage_extension(folder: Path) -> None:
         else:
             shutil.copy2(source, folder / name)
     (folder / "__init__.py").write_text(FORWARDING_INIT)
+    (folder / "requirements.txt").write_text("\n".join(requirements_of()) + "\n")  # for id2r_core.install
 
 
 def extension_tool(*arguments: str | Path) -> None:
@@ -318,7 +363,7 @@ def step(label: str) -> Iterator[None]:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, test, lint, package, validate, bench):
+    for command in (run, test, lint, package, validate, bench, screenshots):
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(function=command)
         if command in (run, bench):
@@ -334,7 +379,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     cut = next(foreign, len(arguments))
     options, unknown = parser.parse_known_args(arguments[:cut])
     options.more = unknown + arguments[cut:]
-    if options.more and options.function not in (run, test):
+    if options.more and options.function not in (run, test, screenshots):
         parser.error(f"unrecognized arguments: {' '.join(options.more)}")
     return options
 

@@ -22,7 +22,7 @@ def copied_file(context) -> Path | None:
 def pasted_image(context) -> bpy.types.Image:
     """A new image with the picture in the clipboard. Raises Id2rError when there is none or Blender cannot paste."""
     area = context.area or next(iter(context.screen.areas if context.screen else ()), None)
-    if area is None or not hasattr(bpy.ops.image, "clipboard_paste"):
+    if area is None or "clipboard_paste" not in dir(bpy.ops.image):
         raise _nothing()
     before, kind = set(bpy.data.images), area.type
     area.type = "IMAGE_EDITOR"  # the only kind of editor in which Blender pastes

@@ -130,7 +130,7 @@ def _compact(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _add_uv_layer(mesh: bpy.types.Mesh, name: str, corners: np.ndarray) -> None:
     """corners: [q, 4, 2] uv of each face corner in face order."""
     layer = mesh.uv_layers.new(name=name)
-    layer.uv.foreach_set("vector", np.ascontiguousarray(corners, np.float32).ravel())
+    layer.data.foreach_set("uv", np.ascontiguousarray(corners, np.float32).ravel())
 
 
 def _assign_parts(made, quads, part, part_names, materials) -> None:

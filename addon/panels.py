@@ -56,8 +56,8 @@ class ID2R_PT_reconstruct(InViewport, bpy.types.Panel):
         column.active = not status.running
         row = column.row(align=True)
         row.prop(settings, "target", expand=True)
+        column.prop(settings, "resolution")
         row = column.row(align=True)
-        row.prop(settings, "resolution")
         for side in RESOLUTIONS:
             button = row.operator("wm.context_set_int", text=f"{side // 1024}K", depress=settings.resolution == side)
             button.data_path, button.value = "scene.id2r.resolution", side
@@ -153,11 +153,13 @@ class ID2R_PT_lookdev(InViewport, bpy.types.Panel):
     def draw(self, context) -> None:
         settings = context.scene.id2r
         self.layout.template_icon_view(settings, "hdri", show_labels=True, scale=ENVIRONMENTS, scale_popup=5.0)
+        self.layout.prop(settings, "hdri", text="")
         column = self.layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        for name in ("hdri_rotation", "hdri_strength", "hide_background"):
+        for name in ("hdri_rotation", "hdri_strength"):
             column.prop(settings, name)
+        self.layout.prop(settings, "hide_background")
         row = self.layout.row(align=True)
         for label, view in (("Portrait", "PORTRAIT"), ("Over the Photo", "PHOTO")):
             frame = {"PORTRAIT": lookdev.PORTRAIT_FRAME, "PHOTO": lookdev.PHOTO_FRAME}[view]
@@ -239,10 +241,12 @@ def draw_reference(layout, context) -> None:
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
         return
-    row = layout.row(align=True)
-    row.prop(settings, "image", text="")
-    button = row.operator("id2r.use_image", text="Use")
-    button.image = settings.image.name if settings.image else ""
+    if bpy.data.images:
+        row = layout.row(align=True)
+        row.prop(settings, "image", text="")
+        row = row.row(align=True)
+        row.enabled = settings.image is not None
+        row.operator("id2r.use_image", text="Use Image").image = settings.image.name if settings.image else ""
 
 
 def draw_job(layout, context) -> None:

@@ -21,6 +21,7 @@ USAGE = """usage: python -m id2r_core COMMAND ...
   train ...           train a weight pack, stage by stage
   evaluate ...        measure results: `evaluate fair`, `evaluate albedo`, `evaluate all` ...
   pack ...            list, check and describe weight packs
+  doctor              what is installed here, what is missing, how to mend it
   worker              serve jobs over a pipe (for the add-on)
 
 `python -m id2r_core COMMAND --help` explains one command."""
@@ -114,6 +115,12 @@ def pack(arguments: Sequence[str]) -> int:
     return pack_main(arguments)
 
 
+def doctor(arguments: Sequence[str]) -> int:
+    from .doctor import main as doctor_main
+
+    return doctor_main(arguments)
+
+
 def worker(arguments: Sequence[str]) -> int:
     from .worker import main as worker_main
 
@@ -121,7 +128,7 @@ def worker(arguments: Sequence[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
-    command.__name__: command for command in (reconstruct, capture, train, evaluate, pack, worker)
+    command.__name__: command for command in (reconstruct, capture, train, evaluate, pack, doctor, worker)
 }
 
 

@@ -8,7 +8,7 @@ from .. import estimate, job
 from ..core import errors, protocol
 
 TICK = 0.1  # seconds between looks at the worker
-AREAS = {"VIEW_3D", "IMAGE_EDITOR", "PREFERENCES"}
+REGIONS = {("VIEW_3D", "UI"), ("IMAGE_EDITOR", "UI"), ("PREFERENCES", "WINDOW")}
 
 
 class JobOperator:
@@ -134,10 +134,11 @@ _usual = dict(estimate.USUAL_SECONDS)  # what the stages took the last time in t
 
 
 def redraw(context) -> None:
-    """Draw the panels again in which a job shows its progress."""
+    """Draw the sidebars again in which a job shows its progress, and not the viewports beside them."""
     for area in context.screen.areas if context.screen else ():
-        if area.type in AREAS:
-            area.tag_redraw()
+        for region in area.regions:
+            if (area.type, region.type) in REGIONS:
+                region.tag_redraw()
 
 
 def tell(operator: bpy.types.Operator, work: Callable, *arguments) -> set[str]:

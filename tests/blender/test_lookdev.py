@@ -32,7 +32,7 @@ def test_every_lens_shows_the_head_at_the_same_size(head):
         distances.append(-camera.location.y)
         assert camera.data.lens == lens
     assert distances == sorted(distances) and distances[2] > 1.9 * distances[0]
-    assert max(heights) - min(heights) < 0.06 and max(heights) < 1.0
+    assert max(heights) - min(heights) < 0.08 and max(heights) < 1.0  # a near ball hides more of its outline
 
 
 def angles(path: str, frames) -> list[float]:

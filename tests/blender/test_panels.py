@@ -91,9 +91,10 @@ def test_every_panel_draws_with_two_heads(draw, panel, result_folder):
 
 def test_without_a_photo_the_panel_says_what_to_do(draw):
     drawn = draw(panels.ID2R_PT_reference)
-    assert drawn[0].startswith("Open a photo") and {"id2r.open_photo", "id2r.paste_photo", "id2r.use_image"} <= set(
-        drawn
-    )
+    assert drawn[0].startswith("Open a photo") and {"id2r.open_photo", "id2r.paste_photo"} <= set(drawn)
+    assert "id2r.use_image" not in drawn
+    bpy.data.images.new("Mine", 4, 4)
+    assert "id2r.use_image" in draw(panels.ID2R_PT_reference)
 
 
 def test_a_photo_is_shown(draw, result_folder):
