@@ -21,7 +21,7 @@ from .photo import Photo
 
 NOSE_BASE, BORDER_OF_FACE = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
 SCALP_ABOVE = 0.066  # metres above the eyes
-HAIR_EDGE = 0.012  # of the atlas
+HAIR_EDGE = 0.009  # of the atlas
 BLUEST_HAIR = 0.1  # log-ratio of blue to red: grey hair is at 0, a blue sky behind it above
 LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this unlike skin the head is bald
 HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach beyond the mean head's scalp

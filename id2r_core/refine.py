@@ -30,13 +30,13 @@ NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
-FACING = (0.18, 0.45)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
+FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
 LEARNT_TONE = 0.5  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 TONE_BAND, DETAIL_BAND = 0.06, 0.004  # shares of the atlas: what is slower is tone, what is faster is detail
 TONE_KEPT = 0.85  # share of the slow difference to the prior (beard, blush) that is believed
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.7
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
 # Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
 FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.85
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
@@ -301,9 +301,9 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
     if sure.mean() < LEAST_HAIR:
         return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
     scalp = atlas.region("scalp")
-    sureness = scalp * torch.lerp(torch.full_like(known, HAIRY_PRIOR), torch.ones_like(known), known)
+    sureness = torch.lerp(HAIRY_PRIOR * scalp, home, known)
     spread = fill_holes(torch.lerp(torch.ones_like(known), cover.hair, known)[None, None], sureness[None, None])[0, 0]
-    spread = scalp * ramp(spread, *SPREAD)
+    spread = home * ramp(spread, *SPREAD)
     presence = soften(torch.lerp(spread, home * cover.hair, known), HAIR_SOFTNESS)
     filled = fill_holes((albedo.log() * sure)[None], sure[None, None])[0].clamp(max=0).exp()
     return CroppedHair(torch.lerp(filled, albedo, _fade(seen)), presence, home * cover.near_hair * _fade(seen))

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from .conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .geometry.camera import capture_cameras
+from .geometry.mesh import vertex_normals
 from .geometry.texture import fill_holes, soften
 from .head.atlas import HeadAtlas, Seen, look
 from .head.fit import FittedHead
@@ -20,6 +21,7 @@ MIRROR_SHARE = 0.5  # of what no view sees: how far a mirrored texel counts agai
 NEVER_SEEN = 0.02
 LEAST_ROUGHNESS, OUTLINE_SHARE = 0.15, 0.03  # below it is background; of the view's side
 EYE_MARGIN = 0.008  # of the atlas's side: the painted eyes of the views stay off the lids
+FULL_DETAIL = 512  # pixels a side of a view from which its normals are taken as they are
 GAIN_LIMIT = 0.35  # natural logarithm
 
 
@@ -41,6 +43,7 @@ def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas
     Texels are weighed by visibility and angle of view; the side views are matched in gain to the front view where both
     see the same skin; what no view sees is filled by its mirror image and smoothly.
     """
+    views = views | {domain: _without_grid(views[domain]) for domain in (Domain.SPECULAR, Domain.ROUGHNESS)}
     vertices = head.fine_neutral_vertices()
     size = views[Domain.DIFFUSE].shape[-1]
     cameras = capture_cameras(size, vertices.device)
@@ -62,7 +65,26 @@ def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas
             of_domain = _match_gains(of_domain, weight)
         blended = (of_domain * weight[:, None]).sum(0) / weight.sum(0).clamp(min=1e-4)
         images[domain] = _complete(blended, coverage, domain)
+    images[Domain.NORMAL] = _sober_normals(images[Domain.NORMAL], vertices, atlas, size)
     return Maps(images, coverage)
+
+
+def _without_grid(view: Tensor) -> Tensor:
+    """[V, C, H, W] without the faint grid of period two that decoders leave: the binomial filter 1 2 1 is blind to it."""
+    binomial = view.new_tensor([0.25, 0.5, 0.25])
+    kernel = (binomial[:, None] * binomial).expand(view.shape[1], 1, 3, 3)
+    return functional.conv2d(functional.pad(view, (1, 1, 1, 1), mode="replicate"), kernel, groups=view.shape[1])
+
+
+def _sober_normals(normal: Tensor, vertices: Tensor, atlas: HeadAtlas, size: int) -> Tensor:
+    """Normals [3, T, T] of coarse views, drawn to those of the fitted head.
+
+    A view of 128 px has 2 mm to a pixel: what it shows of creases round mouth, eyes and ears lies beside them.
+    """
+    own = functional.normalize(atlas.bake(vertex_normals(vertices[None], atlas.model.faces)[0]), dim=0)
+    share = min(1.0, size / FULL_DETAIL) ** 2
+    mixed = torch.lerp(own, decode_normal(normal), share)
+    return torch.where(atlas.mask, encode_normal(functional.normalize(mixed, dim=0)), normal)
 
 
 def _head_in_views(roughness: Tensor) -> Tensor:
