@@ -122,8 +122,9 @@ def _stage_row(task: Task, stage: str) -> str:
 def _reconstruction_row(task: Task, domain: Domain, figures: dict) -> str:
     row = figures["reconstruction"][domain]
     usage = next(v for k, v in code_usage(task, "domains").items() if f".{domain.value}." in k)
-    return f"| {domain.value} | {row['psnr']:.2f} | {row['psnr_fused']:.2f} | {row['colour_error']:.1f} | {usage:.0%} |"
+    figures = f"{row['psnr']:.2f} | {row['psnr_fused']:.2f} | {row['colour_error']:.1f} | {row['detail']:.2f}"
+    return f"| {domain.value} | {figures} | {usage:.0%} |"
 
 
 def _swap_row(domain: Domain, row: dict[str, float]) -> str:
-    return f"| {domain.value} | {row['closest']:.2f} | {row['fixed']:.2f} | {row['colour_error']:.1f} |"
+    return f"| {domain.value} | {row['closest']:.2f} | {row['fixed']:.2f} | {row['colour_error']:.1f} | {row['detail']:.2f} |"

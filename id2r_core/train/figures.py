@@ -1,15 +1,24 @@
 """Held-out figures of a run, for the model card: subjects and portraits that were never trained on."""
 
+import copy
+
 import torch
+from torch import nn
 
 from ..conventions import REFLECTANCE, Domain, linear_to_srgb
-from ..nets import Nets
+from ..nets import Nets, Swapper
+from ..nets.codebook import Codebook
+from ..nets.identity_encoder import Embedding
+from ..nets.vqgan import Decoder, Encoder
 from ..templates import TemplateLibrary
+from .codebook import Quantise
 from .identity import tone_error
+from .loop import Task, load_trained
 from .pool import VIEWS, Pool
 from .portraits import Portraits
 
 FALSE_ACCEPTS = 1e-3
+NYQUIST, FINE_FROM = 0.5, 1 / 8  # cycles a pixel; share of it
 
 
 @torch.no_grad()
@@ -57,19 +66,43 @@ def portrait_figures(nets: Nets, portraits: Portraits, device: torch.device) -> 
 @torch.no_grad()
 def reconstruction_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[Domain, dict[str, float]]:
     """Held-out views through the encoder, each domain's own codebook or all five fused, and the decoder."""
-    figures = {}
+    own = codec_figures(nets.encoder, nets.decoder, nets.codebooks.quantise, pool, device)
     for index, domain in enumerate(Domain):
-        scores = {"own": Scores(), "fused": Scores()}
+        fused = Scores()
         for subject in range(pool.count()):
             images, mask = _views(pool, subject, index)
-            latent = nets.encoder(images.to(device))
-            labels = torch.full((VIEWS,), index, device=device)
-            own = nets.decoder(nets.codebooks.quantise(latent, labels).latent)
-            fused = nets.decoder(nets.fusion.fuse(nets.codebooks.quantise_all(latent)))
-            scores["own"].add(own.cpu(), images, mask)
-            scores["fused"].add(fused.cpu(), images, mask)
-        figures[domain] = {"psnr": scores["own"].psnr(), "psnr_fused": scores["fused"].psnr()}
-        figures[domain]["colour_error"] = scores["own"].colour_error()
+            latent = nets.fusion.fuse(nets.codebooks.quantise_all(nets.encoder(images.to(device))))
+            fused.add(nets.decoder(latent).cpu(), images, mask)
+        own[domain] |= {"psnr_fused": fused.psnr(), "detail_fused": fused.detail()}
+    return own
+
+
+def joint_figures(task: Task, pool: Pool) -> dict[Domain, dict[str, float]]:
+    """The same for the stage before, in which all domains share one codebook."""
+    preset = task.preset
+    encoder, decoder = Encoder(preset), Decoder(preset)
+    shared = Codebook(preset.codes, preset.code_width, preset.commitment)
+    load_trained(task, "codebook", {"encoder": encoder, "decoder": decoder, "codebook": shared})
+    return codec_figures(encoder, decoder, lambda latent, domain: shared(latent), pool, task.device)
+
+
+@torch.no_grad()
+def codec_figures(
+    encoder: Encoder, decoder: Decoder, quantise: Quantise, pool: Pool, device: torch.device
+) -> dict[Domain, dict[str, float]]:
+    """Of each domain: psnr, colour_error (0..255), detail (see `Scores.detail`), and codes_used: how many
+    different codes occur in the held-out views (a code that is never needed there may still be alive).
+    """
+    figures = {}
+    for index, domain in enumerate(Domain):
+        scores, used = Scores(), set()
+        for subject in range(pool.count()):
+            images, mask = _views(pool, subject, index)
+            quantised = quantise(encoder(images.to(device)), torch.full((VIEWS,), index))
+            used |= set(quantised.codes.unique().tolist())
+            scores.add(decoder(quantised.latent).cpu(), images, mask)
+        figures[domain] = {"psnr": scores.psnr(), "colour_error": scores.colour_error(), "detail": scores.detail()}
+        figures[domain]["codes_used"] = len(used)
     return figures
 
 
@@ -78,30 +111,76 @@ def swap_figures(
     nets: Nets, library: TemplateLibrary, pool: Pool, device: torch.device
 ) -> dict[Domain, dict[str, float]]:
     """One photograph of each held-out subject, swapped into the closest and the fixed template, against the truth."""
-    scores = {domain: {"closest": Scores(), "fixed": Scores()} for domain in REFLECTANCE}
-    view = torch.arange(VIEWS)
-    for one in range(pool.count()):
-        found = nets.identity(pool.photograph_images(torch.tensor([one]), torch.tensor([0])).to(device))
-        closest = int(library.distances(found.vector, found.tone_linear).argmin())
-        vector, tone = found.vector.expand(VIEWS, -1), found.tone_linear.expand(VIEWS, -1)
-        for row, domain in enumerate(REFLECTANCE):
-            index = list(Domain).index(domain)
-            images, mask = _views(pool, one, index)
-            labels = torch.full((VIEWS,), index, device=device)
-            for kind, template in (("closest", closest), ("fixed", 0)):
-                latent = nets.codebooks.look_up(library.codes[template, view, row].to(device), labels)
-                scores[domain][kind].add(nets.swapper(nets.decoder, latent, vector, tone, labels).cpu(), images, mask)
-    figures = {domain: {kind: score.psnr() for kind, score in kinds.items()} for domain, kinds in scores.items()}
-    for domain, kinds in scores.items():
-        figures[domain]["colour_error"] = kinds["closest"].colour_error()
+    found = {kind: _swap_scores(nets, nets.swapper, library, pool, device, kind) for kind in ("closest", "fixed")}
+    figures = {}
+    for domain in REFLECTANCE:
+        figures[domain] = {kind: scores[domain].psnr() for kind, scores in found.items()}
+        figures[domain]["colour_error"] = found["closest"][domain].colour_error()
+        figures[domain]["detail"] = found["closest"][domain].detail()
     return figures
 
 
+@torch.no_grad()
+def level_figures(
+    nets: Nets, library: TemplateLibrary, pool: Pool, device: torch.device
+) -> dict[str, dict[Domain, float]]:
+    """PSNR of the swap into the closest template with all levels, with each one left out, and with none at all.
+
+    A level without which nothing falls is dead.
+    """
+    sides = list(nets.swapper.levels)
+    left_out = {"all": [], **{f"without {side}": [side] for side in sides}, "none": sides}
+    figures = {}
+    for name, without in left_out.items():
+        scores = _swap_scores(nets, without_levels(nets.swapper, without), library, pool, device, "closest")
+        figures[name] = {domain: scores[domain].psnr() for domain in REFLECTANCE}
+    return figures
+
+
+def without_levels(swapper: Swapper, sides: list[str]) -> Swapper:
+    """The same swapper (shared weights) that does not inject into some levels."""
+    reduced = copy.copy(swapper)
+    reduced._modules = dict(swapper._modules)
+    reduced.levels = nn.ModuleDict({side: level for side, level in swapper.levels.items() if side not in sides})
+    return reduced
+
+
+def _swap_scores(
+    nets: Nets, swapper: Swapper, library: TemplateLibrary, pool: Pool, device: torch.device, kind: str
+) -> dict[Domain, "Scores"]:
+    scores = {domain: Scores() for domain in REFLECTANCE}
+    for one in range(pool.count()):
+        found = nets.identity(pool.photograph_images(torch.tensor([one]), torch.tensor([0])).to(device))
+        template = int(library.distances(found.vector, found.tone_linear).argmin()) if kind == "closest" else 0
+        for domain in REFLECTANCE:
+            index = list(Domain).index(domain)
+            images, mask = _views(pool, one, index)
+            made = swapped(nets, swapper, library, template, found, domain, device)
+            scores[domain].add(made.cpu(), images, mask)
+    return scores
+
+
+def swapped(
+    nets: Nets,
+    swapper: Swapper,
+    library: TemplateLibrary,
+    template: int,
+    found: Embedding,
+    domain: Domain,
+    device: torch.device,
+) -> torch.Tensor:
+    """The three views [3, 3, H, W] of a template in one domain as the person of `found` (a batch of one)."""
+    labels = torch.full((VIEWS,), list(Domain).index(domain), device=device)
+    codes = library.codes[template, :, REFLECTANCE.index(domain)].to(device)
+    vector, tone = found.vector.expand(VIEWS, -1), found.tone_linear.expand(VIEWS, -1)
+    return swapper(nets.decoder, nets.codebooks.look_up(codes, labels), vector, tone, labels)
+
+
 class Scores:
-    """Mean PSNR over the mask, and mean absolute error of the mean colour (0..255), over many images."""
+    """Mean PSNR over the mask, mean absolute error of the mean colour (0..255), and detail, over many images."""
 
     def __init__(self):
-        self._psnr, self._colour = [], []
+        self._psnr, self._colour, self._made, self._true = [], [], 0.0, 0.0
 
     def add(self, made: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> None:
         """made, truth [B, 3, H, W] in [-1, 1]; mask [B, 1, H, W] bool, where the head is."""
@@ -111,12 +190,29 @@ class Scores:
         self._psnr += (-10.0 * torch.log10(error.clamp(min=1e-10))).tolist()
         colour = ((made - truth) * mask).sum((2, 3)) / area[:, None]
         self._colour += (colour.abs().mean(1) * 255.0).tolist()
+        self._made += fine_energy(made * mask)
+        self._true += fine_energy(truth * mask)
+
+    def detail(self) -> float:
+        """Energy above 1/8 of the Nyquist frequency, as a share of the truth's; 1 is as sharp, less is softer."""
+        return self._made / max(self._true, 1e-12)
 
     def psnr(self) -> float:
         return sum(self._psnr) / len(self._psnr)
 
     def colour_error(self) -> float:
         return sum(self._colour) / len(self._colour)
+
+
+def fine_energy(images: torch.Tensor) -> float:
+    """Energy of images [B, C, H, W] at frequencies above FINE_FROM of the Nyquist frequency."""
+    spectrum = torch.fft.rfft2(images)
+    down, along = torch.fft.fftfreq(images.shape[-2]), torch.fft.rfftfreq(images.shape[-1])
+    is_fine = (down[:, None].square() + along[None].square()).sqrt() > FINE_FROM * NYQUIST
+    # All columns but the first and the last stand for two frequencies.
+    weight = torch.full_like(along, 2.0)
+    weight[[0, -1]] = 1.0
+    return float((spectrum.abs().square() * is_fine * weight).sum())
 
 
 def _views(pool: Pool, subject: int, domain: int) -> tuple[torch.Tensor, torch.Tensor]:
