@@ -5,7 +5,8 @@ from importlib import import_module
 
 from ..errors import Id2rError
 
-COMMANDS = ("bundle", "preview", "validation")
+# Command -> the module whose `main` it is.
+COMMANDS = {"preview": "preview", "validation": "validation", "import": "importing", "valid": "valid"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,5 +16,5 @@ def main(arguments: Sequence[str]) -> int:
         raise Id2rError(
             f"The capture command needs to know what to do: {named}.", f"Use one of: {', '.join(COMMANDS)}."
         )
-    run: Callable[[list[str]], int] = import_module(f".{arguments[0]}", __package__).main
+    run: Callable[[list[str]], int] = import_module(f".{COMMANDS[arguments[0]]}", __package__).main
     return run(list(arguments[1:]))

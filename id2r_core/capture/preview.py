@@ -50,12 +50,15 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="id2r_core capture preview", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the directory of training data")
     parser.add_argument("--out", type=Path, default=Path("capture.png"))
+    parser.add_argument("--captures", type=Path, help="imported captures whose skins join in")
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--size", type=int, default=256, help="pixels of one picture")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(argv)
-    stage = CaptureStage(given.data, given.size, choose_device(given.device), given.seed, given.split)
+    stage = CaptureStage(
+        given.data, given.size, choose_device(given.device), given.seed, given.split, captures=given.captures
+    )
     write_preview(stage, given.count, given.out)
     return 0

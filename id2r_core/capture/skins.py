@@ -7,6 +7,7 @@ hemoglobin and melanin information in the skin" (2003). A subject takes low and 
 different sources and re-colours them at its own tone, so that only the pigments change, never a scale of RGB.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..conventions import srgb_to_linear
+from ..errors import Id2rError
 from ..geometry.mesh import vertex_normals
 from ..geometry.rasterize import interpolate
 from ..geometry.texture import atlas_fragments, fill_holes, sample_texture
@@ -49,6 +51,7 @@ REGION_ROUGHNESS = {
     "beard": 0.54, "ear": 0.53, "neck": 0.58, "scalp": 0.56,
 }  # fmt: skip
 REGION_PORES = {"forehead": 0.6, "nose": 1.3, "cheek": 1.0, "chin": 0.9, "neck": 0.4, "lip": 0.3, "beard": 0.8}
+CAPTURE_AGES, DARK_ITA = (20.0, 65.0), 5.0  # years that are "young" and "old"; degrees below which skin is dark
 PLAIN_REGIONS = ("lip", "eyelid", "brow", "beard", "ear")  # left out where the mean tone is taken
 INSIDE_LINEAR = (0.22, 0.06, 0.055)  # albedo of the inside of the mouth
 
@@ -81,7 +84,8 @@ class SkinBank:
 
     low, high: [K, 5, T, T] deviations (MELANIN, BLOOD, RED, GREEN, BLUE)
     slope: [K] how -log(albedo), averaged over RGB, grows with melanin at the source's own tone
-    is_dark, is_female, age: [K] what the names of the sources say; age 0 young, 0.5 middle, 1 old
+    is_dark, is_female, age: [K] what is told of the sources; age 0 young, 0.5 middle, 1 old
+    has_hair: [K] 1 where brows and scalp may be taken from the source too
     noise: [4, 1, T, T] band-passed unit noise of pore size, and blotches
     """
 
@@ -92,6 +96,7 @@ class SkinBank:
     is_dark: Tensor
     is_female: Tensor
     age: Tensor
+    has_hair: Tensor
     noise: Tensor
 
 
@@ -141,25 +146,91 @@ def make_tile(head: HeadModel, size: int) -> HeadTile:
     )
 
 
-def load_skins(data_dir: Path, split: str, tile: HeadTile, pigments: PigmentTable, seed: int = 0) -> SkinBank:
-    """Read the source skins of the split into pigment fields on the tile's device."""
-    paths = list_sources(data_dir, SKINS, split)
-    fields, slopes = zip(*(_source_field(read_srgb(path), tile, pigments) for path in paths), strict=True)
+@dataclass(frozen=True)
+class Source:
+    """One source skin: field [1, 5, T, T], and what SkinBank holds of it."""
+
+    name: str
+    field: Tensor
+    slope: Tensor
+    is_dark: float
+    is_female: float
+    age: float
+    has_hair: float
+
+
+def load_skins(
+    data_dir: Path, split: str, tile: HeadTile, pigments: PigmentTable, seed: int = 0, captures: Path | None = None
+) -> SkinBank:
+    """Read the source skins of the split into pigment fields on the tile's device.
+
+    captures: a folder that `capture import` has filled; its skins of the split join those of the training data.
+    """
+    sources = [_painted_source(path, tile, pigments) for path in list_sources(data_dir, SKINS, split)]
+    sources += [_captured_source(folder, tile, pigments) for folder in list_captures(captures, split)]
     dtype = torch.float32 if tile.size <= 512 else torch.float16
-    fields = torch.cat(fields)
-    low = low_band(fields)
-    names = tuple(path.stem for path in paths)
-    device = fields.device
-    flag = lambda word: torch.tensor([word in name for name in names], device=device).float()
+    low, high = [], []
+    for source in sources:
+        low.append(low_band(source.field))
+        high.append((source.field - low[-1]).to(dtype))
+    column = lambda name: tile.plain.new_tensor([getattr(source, name) for source in sources])
     return SkinBank(
-        names=names,
-        low=low.to(dtype),
-        high=(fields - low).to(dtype),
-        slope=torch.stack(slopes),
-        is_dark=flag("dark"),
-        is_female=flag("female"),
-        age=flag("old_") + 0.5 * flag("middleage_"),
-        noise=_pore_noise(tile.size, seed).to(device),
+        names=tuple(source.name for source in sources),
+        low=torch.cat(low).to(dtype),
+        high=torch.cat(high),
+        slope=torch.stack([source.slope for source in sources]),
+        is_dark=column("is_dark"),
+        is_female=column("is_female"),
+        age=column("age"),
+        has_hair=column("has_hair"),
+        noise=_pore_noise(tile.size, seed).to(tile.plain.device),
+    )
+
+
+def list_captures(captures: Path | None, split: str) -> list[Path]:
+    """The imported captures of a split, sorted by name. Raises Id2rError when a folder is given that holds none at all."""
+    if captures is None:
+        return []
+    every = sorted(path.parent for path in Path(captures).glob("*/capture.json"))
+    if not every:
+        raise Id2rError(f"'{captures}' holds no imported captures.", "Make some: python -m id2r_core capture import")
+    return [folder for folder in every if _about(folder)["split"] == split]
+
+
+def _about(folder: Path) -> dict:
+    return json.loads((folder / "capture.json").read_text(encoding="utf-8"))
+
+
+def _painted_source(path: Path, tile: HeadTile, pigments: PigmentTable) -> Source:
+    """A MakeHuman skin; its file's name tells whose it is."""
+    srgb = read_srgb(path)
+    scale = min(1.0, 1.6 * tile.size / srgb.shape[1])
+    if scale < 1.0:
+        srgb = cv2.resize(srgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    linear = srgb_to_linear(torch.from_numpy(srgb).to(tile.plain.device)).permute(2, 0, 1)[None]
+    field, slope = _source_field(sample_texture(linear, tile.crop_uv), tile.in_source, tile, pigments)
+    age = float("old_" in path.stem) + 0.5 * ("middleage_" in path.stem)
+    return Source(path.stem, field, slope, float("dark" in path.stem), float("female" in path.stem), age, has_hair=1.0)
+
+
+def _captured_source(folder: Path, tile: HeadTile, pigments: PigmentTable) -> Source:
+    """The skin of an imported capture, where it shows bare skin; brows and scalp are not taken from it."""
+    about = _about(folder)
+    side = (tile.size, tile.size)
+    srgb = cv2.resize(read_srgb(folder / "diffuse.png"), side, interpolation=cv2.INTER_AREA)
+    skin = cv2.resize(read_srgb(folder / "skin.png")[..., 0], side, interpolation=cv2.INTER_AREA) > 0.999
+    linear = srgb_to_linear(torch.from_numpy(srgb).to(tile.plain.device)).permute(2, 0, 1)[None]
+    known = torch.from_numpy(skin).to(tile.plain.device)[None, None] & tile.is_skin
+    field, slope = _source_field(linear, known, tile, pigments)
+    young, old = CAPTURE_AGES
+    return Source(
+        name=about["name"],
+        field=field,
+        slope=slope,
+        is_dark=float(about["ita_degrees"] < DARK_ITA),
+        is_female=float(about["sex"] == "female"),
+        age=min(max((about["age"] - young) / (old - young), 0.0), 1.0),
+        has_hair=0.0,
     )
 
 
@@ -218,15 +289,10 @@ def _openness(head: HeadModel) -> Tensor:
     return torch.stack([open_share.clamp(min=0.05).log(), normals[:, 1]], dim=1)
 
 
-def _source_field(srgb: np.ndarray, tile: HeadTile, pigments: PigmentTable) -> tuple[Tensor, Tensor]:
-    """One source as deviations [1, 5, T, T] from its mean tone, and its melanin slope."""
+def _source_field(linear: Tensor, known: Tensor, tile: HeadTile, pigments: PigmentTable) -> tuple[Tensor, Tensor]:
+    """One source, linear [1, 3, T, T] where known [1, 1, T, T]: deviations [1, 5, T, T] from its mean, melanin slope."""
     device = tile.plain.device
-    scale = min(1.0, 1.6 * tile.size / CROP_HEIGHT * CROP_HEIGHT / srgb.shape[1])
-    if scale < 1.0:
-        srgb = cv2.resize(srgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    linear = srgb_to_linear(torch.from_numpy(srgb).to(device)).permute(2, 0, 1)[None]
-    known = sample_texture(linear, tile.crop_uv)
-    density = -fill_holes(known, tile.in_source).clamp(min=DARKEST).log()
+    density = -fill_holes(linear, known).clamp(min=DARKEST).log()
     mean = _weighted_mean(density, tile.plain)  # [1, 3]
     deviation = _without_baked_shade(density - mean[..., None, None], tile)
     melanin, blood = _nearest_pigments(mean, pigments)
@@ -298,7 +364,7 @@ def _mixed_fields(subjects: Subjects, bank: SkinBank, regions: dict[str, Tensor]
     aged = near * (1.1 - (bank.age - subjects.number("age")[:, None]).abs())
     low = _pick(subjects.number("low_source"), near)
     high = _pick(subjects.number("high_source"), aged)
-    hair = _pick(subjects.number("hair_source"), aged)
+    hair = _pick(subjects.number("hair_source"), aged * bank.has_hair)
     lip = _pick(subjects.number("lip_source"), near)
     hair_at = torch.maximum(_hair_mask(regions), regions["eyelid"])
     lip_at = regions["lip"] * (1 - hair_at)

@@ -65,7 +65,7 @@ class CaptureStage:
     """Renders subjects that are functions of (seed, split, index); everything is batched on `device`.
 
     data_dir: the training data (makehuman/skins*, hdri); nothing is written there. size: pixels of a view or photograph.
-    sides: where the side cameras of `views` stand (geometry.camera).
+    sides: where the side cameras of `views` stand (geometry.camera). captures: imported captures, whose skins join in.
     Raises Id2rError when the directory lacks sources of the split or the head file has not been built.
     """
 
@@ -78,6 +78,7 @@ class CaptureStage:
         split: str = "train",
         head: HeadModel | None = None,
         sides: tuple[float, float] = LEVEL_SIDES,
+        captures: Path | None = None,
     ):
         if split not in SPLITS:
             raise ValueError(f"split is '{split}', expected one of {SPLITS}")
@@ -89,7 +90,7 @@ class CaptureStage:
         self._worn: tuple[Subjects, SkinMaps] | None = None
         self._pigments = build_pigment_table(self.device)
         self.tile = make_tile(self.head, min(max(2 * size, SMALLEST_TILE), LARGEST_TILE))
-        self._skins = load_skins(Path(data_dir), split, self.tile, self._pigments, seed)
+        self._skins = load_skins(Path(data_dir), split, self.tile, self._pigments, seed, captures)
         self._environments = load_environments(Path(data_dir), split, self.device)
         self._mesh = make_render_mesh(self.head, size)
         self._casting = Casting(self.head, self._pigments, seed, split)
