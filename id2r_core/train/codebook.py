@@ -108,14 +108,16 @@ def _train(
             reconstruction = weights.l1 * l1 + weights.perceptual * likeness
             loss = reconstruction + quantised.loss
             if loop.has_adversary:
-                adversarial = -judge(made).mean()
+                with loop.autocast():
+                    adversarial = -judge(made).float().mean()
                 factor = adaptive_weight(
                     reconstruction, adversarial, decoder.last.weight, weights.adversarial_most, crew
                 )
                 loss = loss + weights.adversarial_share * factor * adversarial
             loop.descend(loss)
             if loop.has_adversary:
-                rival = hinge_for_discriminator(judge(images), judge(made.detach()))
+                with loop.autocast():
+                    rival = hinge_for_discriminator(judge(images).float(), judge(made.detach()).float())
                 loop.descend_rival(rival)
                 loop.note(discriminator=rival)
             whole = [crew.gather(part) for part in (latent.detach().float(), quantised.codes)]

@@ -309,11 +309,11 @@ def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def _average_into(average: dict[str, torch.Tensor], module: nn.Module, decay: float) -> None:
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor, 1.0 - decay)
-        else:
-            average[name].copy_(tensor)
+    now = module.state_dict()
+    moving = [name for name, tensor in now.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([average[name] for name in moving], [now[name] for name in moving], 1.0 - decay)
+    for name in now.keys() - set(moving):
+        average[name].copy_(now[name])
 
 
 def _adam_tensors(adam: torch.optim.Adam | None) -> dict[str, torch.Tensor]:

@@ -81,10 +81,13 @@ def train_swapper(task: Task) -> Loop:
                 made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, domain)
             loss, notes = _swap_loss(loop, made, swaps, compare, recogniser)
             if loop.has_adversary:
-                loss = loss - weights.swap_adversarial * judge(made.float()).mean()
+                with loop.autocast():
+                    loss = loss - weights.swap_adversarial * judge(made).float().mean()
             loop.descend(loss)
             if loop.has_adversary:
-                loop.descend_rival(hinge_for_discriminator(judge(swaps.target), judge(made.detach().float())))
+                with loop.autocast():
+                    rival = hinge_for_discriminator(judge(swaps.target).float(), judge(made.detach()).float())
+                loop.descend_rival(rival)
             loop.note(**notes)
     return loop
 
@@ -123,12 +126,20 @@ def average_vector(pool: Pool, subject: torch.Tensor, recogniser: IdentityEncode
     return torch.nn.functional.normalize(sum(recogniser(photo).vector for photo in photos), dim=1)
 
 
+def _draw_domains(rows: int, generator: torch.Generator) -> torch.Tensor:
+    """[B] indices in the order of Domain, RGB first; always as many of RGB, so that a GPU meets few sizes of batches."""
+    rgb = max(1, round(DOMAIN_SHARES[Domain.RGB] * rows))
+    shares = torch.tensor([DOMAIN_SHARES[domain] for domain in REFLECTANCE])
+    rest = torch.multinomial(shares, max(1, rows - rgb), True, generator=generator)[: rows - rgb] + 1
+    return torch.cat((torch.full((rgb,), RGB), rest))
+
+
 @torch.no_grad()
 def _draw_swaps(
     loop: Loop, pool: Pool, portraits: Portraits, library: TemplateLibrary, recogniser: IdentityEncoder
 ) -> Swaps:
     generator, device, rows = loop.generator(), loop.task.device, loop.batch
-    domain = torch.multinomial(torch.tensor(list(DOMAIN_SHARES.values())), rows, True, generator=generator)
+    domain = _draw_domains(rows, generator)
     view = torch.randint(VIEWS, (rows,), generator=generator) * (domain != RGB)  # RGB is judged from the front
     chance = torch.rand(rows, generator=generator)
     is_same = chance < SAME_SHARE
