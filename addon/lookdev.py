@@ -30,7 +30,7 @@ class Light:
 
 
 HDRIS = {
-    "studio": Light(radians(225), 1.1),
+    "studio": Light(radians(45), 1.1),
     "courtyard": Light(radians(110), 1.2),
     "interior": Light(radians(135), 1.1),
     "forest": Light(radians(90), 1.1),
