@@ -21,6 +21,7 @@ from .photo import Photo
 
 NOSE_BASE, BORDER_OF_FACE = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
 SCALP_ABOVE = 0.066  # metres above the eyes
+SIDEBURN = (0.0, 0.02)  # metres above the eyes at which sideburns end
 HAIR_EDGE = 0.009  # of the atlas
 BLUEST_HAIR = 0.1  # log-ratio of blue to red: grey hair is at 0, a blue sky behind it above
 LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this unlike skin the head is bald
@@ -31,7 +32,7 @@ ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which e
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_WIDTH, RIM_LENGTH = 0.013, 0.05  # of the atlas
-RIM_CONTRAST = (0.2, 0.4)  # log-luminance: of any part of a rim, of some part of it
+RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
 # Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
 BRIDGE_CONTRAST = 0.7
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
@@ -123,8 +124,9 @@ def remove_rims(log_albedo: Tensor, rims: Tensor) -> Tensor:
 
 def at_home(atlas: HeadAtlas) -> Tensor:
     """[T, T] 1 where the hair of the head may grow: the mean head's scalp and as far as hairlines and sideburns reach."""
-    reach = dilate(atlas.region("scalp"), HAIRLINE_REACH)
-    return soften(reach, 0.008) * (1 - atlas.region("ear")) * (1 - atlas.region("neck"))
+    scalp = atlas.region("scalp")
+    reach = soften(dilate(scalp, HAIRLINE_REACH), 0.008) * ramp(atlas.surface[1], *SIDEBURN)
+    return torch.maximum(scalp, reach) * (1 - atlas.region("ear")) * (1 - atlas.region("neck"))
 
 
 def _looks(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -195,8 +197,11 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (features < 0.4)
     width = max(3, round(RIM_WIDTH * atlas.size)) | 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    thin = cv2.morphologyEx(luminance.numpy(force=True), cv2.MORPH_BLACKHAT, kernel) * around.numpy(force=True)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((thin > RIM_CONTRAST[0]).astype(np.uint8))
+    image, zone = luminance.numpy(force=True), around.numpy(force=True)
+    thin = cv2.morphologyEx(image, cv2.MORPH_BLACKHAT, kernel) * zone
+    gleam = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel) * zone
+    candidates = (thin > RIM_CONTRAST[0]) | (gleam > RIM_GLEAM)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8))
     is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
     is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
     is_rim[0] = False
