@@ -143,7 +143,7 @@ def shown_wavelength(refined: Refined, photo: Photo, head: FittedHead, atlas: He
     skin[y.clip(max=skin.shape[0] - 1), x.clip(max=skin.shape[1] - 1)] = 1
     skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((2 * int(step) + 3,) * 2)) > 0
     blurred = [luminance] + [cv2.GaussianBlur(luminance, (0, 0), 0.5 * 2**octave) for octave in range(OCTAVES + 1)]
-    contrast = [float((blurred[i] - blurred[i + 1])[skin].std()) for i in range(1, OCTAVES + 1)]
+    contrast = [float(np.median(np.abs(blurred[i] - blurred[i + 1])[skin])) for i in range(1, OCTAVES + 1)]
     finest = OCTAVES - 1
     while finest > 0 and contrast[finest - 1] >= SHOWN * contrast[finest]:
         finest -= 1

@@ -27,6 +27,7 @@ from .relight import Light
 from .stitch import Maps
 
 PANORAMA_HEIGHT = 128
+UNTOLD, TOLD = -0.6, -0.1  # how far forward light must come from to light nothing, and all it can, of a face
 LOBE = 24.0  # exponent of the cosine with which a solved direction of light spreads over its neighbourhood
 # A solved radiance is what a direction adds to albedo times shading, cosine and the mean over the sphere included; a
 # sphere of radiance 1 lights a white diffuser to 1 when the mean of its cosine, a quarter, is divided out.
@@ -110,7 +111,18 @@ def panorama(light: Light) -> np.ndarray:
     lights = yup_to_zup(light.directions.numpy(force=True))
     closeness = np.clip(seen @ lights.T, 0, None) ** LOBE  # [128, 256, L]
     closeness /= closeness.sum(-1, keepdims=True)
-    return (closeness @ light.radiance.numpy(force=True) * RADIANCE_PER_SOLVED).astype(np.float32)
+    return (closeness @ _told_by_the_face(light) * RADIANCE_PER_SOLVED).astype(np.float32)
+
+
+def _told_by_the_face(light: Light) -> np.ndarray:
+    """Radiance [L, 3]; the more a direction lies behind the head, the more it is the mean of those before it.
+
+    What the photo shows of the face says nothing of light from behind, and a solve may leave anything there.
+    """
+    radiance, forward = light.radiance.numpy(force=True), light.directions[:, 2:].numpy(force=True)
+    told = np.clip((forward - UNTOLD) / (TOLD - UNTOLD), 0, 1)
+    mean = (radiance * told).sum(0) / told.sum()
+    return radiance * told + mean * (1 - told)
 
 
 def save_report(folder: Path, report: dict) -> None:

@@ -68,7 +68,7 @@ SKINS = {
     "nose": Skin(4.0, 0.16, 0.030, 0.006, 0.00, 0.010, 0.014, 0.0),
     "brow": Skin(2.4, 0.13, 0.014, 0.013, 0.05, 0.015, 0.012, 0.2),
     "eyelid": Skin(1.8, 0.08, 0.005, 0.020, 0.35, 0.026, 0.006, 0.8),
-    "lip": Skin(0.0, 0.10, 0.000, 0.000, 1.20, 0.034, 0.016, 0.0),
+    "lip": Skin(0.0, 0.10, 0.000, 0.000, 2.00, 0.034, 0.016, 0.0),
 }
 PATCH_SIZE, PATCHES, FADE = 5.0, 0.3, 0.45  # mm; spread of the logarithm of the density; of furrows
 PORE_SPREAD = 0.42  # standard deviation of the logarithm of a pore's diameter
@@ -130,7 +130,9 @@ class Sheet:
         grid = (places * 2 - 1)[None, None]
         values = functional.grid_sample(self.fields[None], grid, padding_mode="border", align_corners=False)
         position, along_x, along_y, crease, skin, _ = values[0, :, 0].T.split((3, 3, 3, 3, 8, 1), dim=1)
-        return Spot(position, along_x, along_y, functional.normalize(crease, dim=1), Skin(*skin.unbind(1)))
+        normal = functional.normalize(torch.linalg.cross(along_x, along_y), dim=1)
+        crease = functional.normalize(crease - (crease * normal).sum(1, keepdim=True) * normal, dim=1)
+        return Spot(position, along_x, along_y, crease, Skin(*skin.unbind(1)))
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _skin_fields(atlas: HeadAtlas) -> Tensor:
     field = numbers[0][:, None, None].expand(-1, atlas.size, atlas.size)
     for name, row in zip(list(SKINS)[1:], numbers[1:], strict=True):
         field = torch.lerp(field, row[:, None, None].expand_as(field), atlas.region(name))
-    return field * (atlas.region("skin") > 0.99) * _eroded(atlas.mask)
+    return field * _eroded(atlas.mask & (atlas.region("skin") > 0.99))
 
 
 def _crease_directions(head: FittedHead, position: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -232,8 +234,8 @@ def _crease_directions(head: FittedHead, position: Tensor, atlas: HeadAtlas) -> 
     down = torch.stack([0.55 * x.sign() * (x.abs() / 20).clamp(max=1), -torch.ones_like(x), torch.zeros_like(x)])
     brow_line = position.new_tensor(12.0)
     mouth = _centre_of(head, atlas, "lip")
-    fan = torch.stack([0.3 * (x - mouth[0]), (y - mouth[1]).abs().clamp(min=6.0), torch.zeros_like(x)])
-    fan = fan * torch.stack([(y - mouth[1]).sign(), torch.ones_like(x), torch.ones_like(x)])
+    beyond = (y - mouth[1]).sign() * (y - mouth[1]).abs().clamp(min=6.0)
+    fan = -beyond.sign() * torch.stack([0.3 * (x - mouth[0]), beyond, torch.zeros_like(x)])  # down, as on the cheeks
     is_low = atlas.region("neck")
     direction = torch.lerp(down, across, torch.maximum(is_low, ((y - brow_line) / 15).clamp(0, 1)))
     centres = model.eyes(head.neutral_vertices)[0] * METRES_TO_MILLIMETRES
@@ -270,7 +272,8 @@ def scatter_pores(sheet: Sheet, random: np.random.Generator) -> tuple[Tensor, Te
     places = torch.from_numpy(_systematic(np.float64(sheet.skin.density * cell_area(sheet)), random))
     for _ in range(MOVES):
         spot = sheet.at(places)
-        distance, neighbours = cKDTree(spot.position.numpy()).query(spot.position.numpy(), NEIGHBOURS + 1, workers=-1)
+        tree = cKDTree(spot.position.numpy(), balanced_tree=False)
+        distance, neighbours = tree.query(spot.position.numpy(), NEIGHBOURS + 1, workers=torch.get_num_threads())
         distance, neighbours = torch.from_numpy(distance[:, 1:]).float(), torch.from_numpy(neighbours[:, 1:])
         wanted = (2 / 3**0.5 / spot.skin.density.clamp(min=0.3)).sqrt()[:, None]  # side of the triangular lattice
         apart = (spot.position[:, None] - spot.position[neighbours]) / distance.clamp(min=1e-3)[..., None]
@@ -395,45 +398,61 @@ def _furrows(places: Tensor, spot: Spot, neighbours: Tensor, random, age: float,
     return Strokes(where, mass, FURROW_WIDTH)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of line: its shortest and longest length, mm; the standard deviation of its profile, mm; how much it
+    turns, radians a step; its depth, in grooves of the skin."""
+
+    length: tuple[float, float]
+    width: float
+    wander: float
+    depth: float
+
+
 def _wrinkles(sheet: Sheet, random: np.random.Generator, age: float, size: int) -> list[Strokes]:
     """Fine wrinkles of skin, which come with age, and the grooves of lips, which everybody has."""
     lip = sheet.lip
     length = sheet.skin.wrinkles * cell_area(sheet)  # mm of wrinkle in a cell
-    skin = (length * (0.25 + 0.75 * age) * (lip < MOSTLY), 0.4 + 1.3 * age, WRINKLE_LENGTH, WRINKLE_WIDTH, WANDER)
-    lips = (length * (lip >= MOSTLY), 1.0, LIP_LENGTH, LIP_WIDTH, LIP_WANDER)
-    return [_trace(sheet, *kind, random, size) for kind in (skin, lips)]
+    skin = Kind(WRINKLE_LENGTH, WRINKLE_WIDTH, WANDER, 0.4 + 1.3 * age)
+    lips = Kind(LIP_LENGTH, LIP_WIDTH, LIP_WANDER, 1.0)
+    on_lips = (lip >= MOSTLY).float()
+    outside = length * (0.25 + 0.75 * age) * (1 - on_lips)
+    return [
+        _trace(sheet, outside, 1 - on_lips, skin, random, size),
+        _trace(sheet, length * on_lips, on_lips, lips, random, size),
+    ]
 
 
-def _trace(sheet, density: Tensor, deep: float, span, width: float, wander: float, random, size: int) -> Strokes:
-    """Lines that follow the creases; density [G, G]: mm of them in a cell; span: the shortest and the longest, mm."""
-    places = torch.from_numpy(_systematic(np.float64(density / np.mean(span)), random))
+def _trace(sheet: Sheet, density: Tensor, inside: Tensor, kind: Kind, random, size: int) -> Strokes:
+    """Lines that follow the creases; density [G, G]: mm of them in a cell; inside [G, G]: where they may go on."""
+    places = torch.from_numpy(_systematic(np.float64(density / np.mean(kind.length)), random))
     count = len(places)
     uniform = lambda: torch.from_numpy(random.random(count, np.float32))
-    length = span[0] + (span[1] - span[0]) * uniform() ** 2
-    strength = deep * (0.3 + 1.2 * uniform())
-    turn, drift = (uniform() - 0.5) * 4 * wander, (uniform() - 0.5) * wander
-    sides = torch.sign(uniform() - 0.5)
+    length = kind.length[0] + (kind.length[1] - kind.length[0]) * uniform() ** 2
+    state = torch.stack([length, kind.depth * (0.3 + 1.2 * uniform()), (uniform() - 0.5) * 4 * kind.wander,
+                         (uniform() - 0.5) * kind.wander], 1)  # fmt: skip
+    heading = sheet.at(places).crease * torch.sign(uniform() - 0.5)[:, None]
     path, mass = [], []
     fine = max(1, int(np.ceil(STEP * size / MEAN_SIDE * LONGEST_WAY)))  # points a step
-    for step in range(int(span[1] / STEP)):
+    for step in range(int(kind.length[1] / STEP)):
         spot = sheet.at(places)
+        length, strength, turn, drift = state.unbind(1)
         t = step * STEP / length
-        heading = sides[:, None] * (spot.crease * turn.cos()[:, None] + spot.beside() * turn.sin()[:, None])
+        side = torch.where((spot.crease * heading).sum(1) < 0, -1.0, 1.0)[:, None]  # a crease has no sense, a line has
+        heading = side * (spot.crease * turn.cos()[:, None] + spot.beside() * turn.sin()[:, None])
         way = spot.move(heading * STEP)
-        depth = (
-            spot.skin.groove * strength * (4 * t * (1 - t)).clamp(0, 1) ** 0.7 * (spot.skin.wrinkles > LEAST_WRINKLES)
-        )
+        cell = (places * GRID).long().clamp(0, GRID - 1)
+        depth = spot.skin.groove * strength * (4 * t * (1 - t)).clamp(0, 1) ** 0.7 * inside[cell[:, 1], cell[:, 0]]
         for part in range(fine):
             path.append(places + way * (part + 0.5) / fine)
-            mass.append(depth * STEP / fine * width * (2 * np.pi) ** 0.5 * size**2 / spot.area)
-        places = (places + way).clamp(0, 1)
-        turn = turn + drift + torch.from_numpy(random.standard_normal(count).astype(np.float32)) * wander
-        going = t < 1
-        places, length, strength, turn = places[going], length[going], strength[going], turn[going]
-        drift, sides, count = drift[going], sides[going], int(going.sum())
-        if not count:
+            mass.append(depth * STEP / fine * kind.width * (2 * np.pi) ** 0.5 * size**2 / spot.area)
+        going = (t < 1) & (spot.skin.wrinkles > LEAST_WRINKLES)
+        noise = torch.from_numpy(random.standard_normal(len(places)).astype(np.float32))
+        state[:, 2] = turn + drift + noise * kind.wander
+        places, state, heading = (places + way).clamp(0, 1)[going], state[going], heading[going]
+        if not len(places):
             break
-    return Strokes(torch.cat(path), torch.cat(mass), width)
+    return Strokes(torch.cat(path), torch.cat(mass), kind.width)
 
 
 def _draw_lines(strokes: list[Strokes], size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What is written: bit depths, ranges and keys, the meaning of the normal map, and that all appears or nothing."""
 
 import json
+import math
 
 import cv2
 import numpy as np
@@ -18,8 +19,9 @@ from id2r_core.head.atlas import make_atlas
 from id2r_core.head.irises import EYE_OUTLINES, IRIS_LANDMARKS, RADIUS_RANGE, TYPICAL_COLOUR, measure_irises
 from id2r_core.head.model import PARTS
 from id2r_core.landmarks import Face
-from id2r_core.maps import all_or_nothing, check_writable, save_maps, save_report, tangent_normals
+from id2r_core.maps import all_or_nothing, check_writable, panorama, save_maps, save_report, tangent_normals
 from id2r_core.photo import Photo
+from id2r_core.relight import Light
 from id2r_core.stitch import Maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,6 +178,56 @@ def test_the_normal_map_is_unit_and_flat_outside_the_head(head, atlas, own_norma
     assert torch.allclose(found.norm(dim=0), torch.ones(TEXELS, TEXELS), atol=1e-4)
     outside = found[:, ~atlas.mask]
     assert torch.allclose(outside, torch.tensor([0.0, 0.0, 1.0])[:, None].expand_as(outside), atol=1e-5)
+
+
+# ---- the photo's light ----
+
+
+def light_of(*values):
+    """Light [L, 3] over directions even on the sphere; values(direction) -> radiance."""
+    index = torch.arange(400) + 0.5
+    height, turn = 1 - 2 * index / 400, index * math.pi * (1 + 5**0.5)
+    ring = (1 - height**2).sqrt()
+    directions = torch.stack([ring * turn.cos(), height, ring * turn.sin()], 1)
+    towards = torch.tensor(values[0])
+    radiance = values[1] + values[2] * (directions @ towards).clamp(min=0) ** 20
+    return Light(directions, radiance[:, None].expand(-1, 3).clone())
+
+
+@pytest.mark.parametrize(
+    ("towards", "row", "column"),
+    [((0.0, 0.0, 1.0), 64, 192), ((1.0, 0.0, 0.0), 64, 128), ((-1.0, 0.0, 0.0), 64, 0), ((0.0, 0.96, 0.28), 12, 192)],
+    ids=["front", "the subject's left", "the subject's right", "above"],
+)
+def test_light_lies_where_blender_looks_for_it(towards, row, column):
+    """Blender's environment texture: the middle column is +x, three quarters is -y, which the face looks at."""
+    image = panorama(light_of(towards, 0.2, 5.0)).mean(-1)
+    assert image.shape == (128, 256)
+    y, x = np.unravel_index(image.argmax(), image.shape)
+    assert abs(y - row) < 8
+    assert min(abs(x - column), 256 - abs(x - column)) < 8
+
+
+def test_light_of_one_all_round_shows_albedo_as_it_is():
+    """Irradiance of a horizontal white diffuser under the panorama, over pi; and by the solve's own sum."""
+    light = light_of((0.0, 0.0, 1.0), 4.0, 0.0)
+    up = light.directions[:, 1].clamp(min=0)
+    assert float((light.radiance[:, 0] * up).mean()) == pytest.approx(1.0, abs=0.02)
+    assert np.abs(panorama(light) - 1).max() < 1e-3
+
+
+def test_light_that_the_face_cannot_tell_is_calm():
+    image = panorama(light_of((0.0, 0.0, -1.0), 1.0, 30.0)).mean(-1)
+    assert image.max() < 1.5 * image.min()
+
+
+def test_the_light_is_stored_as_half_floats_with_its_values(tmp_path):
+    image = panorama(light_of((0.0, 0.6, 0.8), 0.3, 8.0)) * np.array([1.0, 0.5, 0.25], np.float32)
+    maps_module._write_exr(tmp_path / "light.exr", image)
+    stored = cv2.imread(str(tmp_path / "light.exr"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert stored.shape == (128, 256, 3)
+    assert np.allclose(stored, image, rtol=1e-3)
+    assert (tmp_path / "light.exr").stat().st_size < 300_000
 
 
 # ---- the mesh ----
