@@ -17,7 +17,7 @@ from id2r_core.capture import CaptureStage, bundle, sources
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
 from id2r_core.head.model import HEAD_FILE, load_head
-from id2r_core.train import losses
+from id2r_core.train import losses, pool
 from id2r_core.train.losses import VGG_FILE, Perceptual, load_perceptual
 from id2r_core.train.portraits import crop_portraits, prepare_portraits
 
@@ -78,6 +78,27 @@ def test_a_bundle_holds_what_the_stage_loads(data, packed, tmp_path):
     image, target = torch.rand(2, 1, 3, 32, 32)
     before, after = (load_perceptual(folder, 2, torch.device("cpu")) for folder in (data, opened))
     assert torch.equal(before(image, target), after(image, target))
+
+
+def test_skins_of_imported_captures_are_packed(data, packed, tmp_path):
+    captures = tmp_path / "captures"
+    for name, split in (("ada", "train"), ("bob", "validation")):
+        (captures / name).mkdir(parents=True)
+        about = {"name": name, "split": split, "ita_degrees": 30.0, "sex": "female", "age": 40}
+        (captures / name / "capture.json").write_text(json.dumps(about))
+        skin = np.full((128, 128, 3), (90, 120, 180), np.uint8)
+        skin += np.random.default_rng(1).integers(0, 30, skin.shape).astype(np.uint8)
+        cv2.imwrite(str(captures / name / "diffuse.png"), cv2.GaussianBlur(skin, (0, 0), 4))
+        cv2.imwrite(str(captures / name / "skin.png"), np.full((128, 128), 255, np.uint8))
+    bundle.write_bundle(data, tmp_path / "more", captures)
+    opened = bundle.open_data(tmp_path / "more", tmp_path / "run")
+    for split, name in (("train", "ada"), ("validation", "bob")):
+        banks = [
+            pool.open_stage(*where, 48, torch.device("cpu"), 0, split, *rest)._skins
+            for where, rest in (((opened,), ()), ((data,), (captures,)))
+        ]
+        assert [name in bank.names for bank in banks] == [True, True] and len(banks[0].names) == 2
+        assert (banks[0].low - banks[1].low).abs().max() < 0.05  # JPEG
 
 
 def test_the_same_data_gives_the_same_bundle(data, packed, tmp_path):

@@ -1,7 +1,8 @@
 """The capture bundle: all that training needs in one small file, for a GPU machine without Blender, MediaPipe or anny.
 
 A zip of the training data's own layout: the sources of the capture stage (`sources.PATTERNS`; environments as half
-precision arrays), `head.npz`, the portraits as aligned crops in `crops/`, and the perceptual network's weights.
+precision arrays), `head.npz`, the skins of imported captures in `captures/`, the portraits as aligned crops in `crops/`,
+and the perceptual network's weights.
 """
 
 import argparse
@@ -20,29 +21,35 @@ from safetensors.numpy import save
 from .. import __version__
 from ..errors import Id2rError
 from ..head.model import HEAD_FILE
-from .sources import PATTERNS, PLAIN, read_environment, source_files
+from .skins import list_captures
+from .sources import PATTERNS, PLAIN, SPLITS, read_environment, read_srgb, source_files
 
 MOST_BYTES = 18 * 2**20
 CROP_SIZE = 256  # the portraits are 225 to 335 pixels wide: larger crops would hold nothing more
-QUALITIES = (95, 92, 88, 84, 80)  # of the crops; the best that fits is taken
+QUALITIES = (95, 92, 88, 84, 80)  # of crops and captured skins; the best that fits is taken
+CAPTURED_SIZE = 1024  # texels; the capture stage works with no larger tiles
 DESCRIPTION = "bundle.json"
-HEAD, CROPS, PERCEPTUAL = "head.npz", "crops", "models/perceptual.safetensors"
+HEAD, CROPS, CAPTURES, PERCEPTUAL = "head.npz", "crops", "captures", "models/perceptual.safetensors"
 FORMAT = 1
 
 
-def write_bundle(data: Path, path: Path, head: Path = HEAD_FILE, report=lambda line: None) -> int:
+def write_bundle(
+    data: Path, path: Path, captures: Path | None = None, head: Path = HEAD_FILE, report=lambda line: None
+) -> int:
     """Pack the training data in the folder `data` into the file `path`; returns its size in bytes.
 
-    Raises Id2rError when something is missing or does not fit into MOST_BYTES.
+    captures: a folder that `capture import` has filled; what the capture stage reads of it is packed too. Raises Id2rError when something is missing or does not fit into MOST_BYTES.
     """
     entries = _sources(data) | {HEAD: _compressed(head), PERCEPTUAL: _perceptual(data)}
-    crops = _portrait_crops(data, report)
+    crops = {f"{CROPS}/{name}.jpg": crop for name, crop in _portrait_crops(data, report).items()}
+    files, skins = _captured(captures) if captures else ({}, {})
+    entries |= files
     for quality in QUALITIES:
-        pictures = {f"{CROPS}/{name}.jpg": _jpeg(crop, quality) for name, crop in crops.items()}
-        packed = _zip(entries | pictures | {DESCRIPTION: _description(data, len(crops), quality)})
+        pictures = {name: _jpeg(image, quality) for name, image in (crops | skins).items()}
+        packed = _zip(entries | pictures | {DESCRIPTION: _description(data, len(crops), len(skins), quality)})
         if len(packed) <= MOST_BYTES:
             _write(path, packed)
-            report(f"{path.name}: {len(packed) / 2**20:.1f} MiB, crops at JPEG quality {quality}")
+            report(f"{path.name}: {len(packed) / 2**20:.1f} MiB, {len(skins)} captures, JPEG quality {quality}")
             return len(packed)
     raise Id2rError(
         f"The bundle would have {len(packed) / 2**20:.1f} MiB, {MOST_BYTES // 2**20} are allowed.",
@@ -124,15 +131,28 @@ def _portrait_crops(data: Path, report) -> dict[str, np.ndarray]:
     return dict(crop_portraits(data, CROP_SIZE, report))
 
 
+def _captured(captures: Path) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    """What the capture stage reads of imported captures: small files as they are, and skins [T, T, 3] uint8 sRGB."""
+    files, skins = {}, {}
+    for split in SPLITS:
+        for folder in list_captures(captures, split):
+            place = f"{CAPTURES}/{folder.name}"
+            files |= {f"{place}/{name}": (folder / name).read_bytes() for name in ("capture.json", "skin.png")}
+            srgb = read_srgb(next(folder.glob("diffuse.*")))
+            if len(srgb) > CAPTURED_SIZE:
+                srgb = cv2.resize(srgb, (CAPTURED_SIZE, CAPTURED_SIZE), interpolation=cv2.INTER_AREA)
+            skins[f"{place}/diffuse.jpg"] = (srgb * 255.0 + 0.5).astype(np.uint8)
+    return files, skins
+
+
 def _jpeg(srgb: np.ndarray, quality: int) -> bytes:
     return cv2.imencode(".jpg", srgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _description(data: Path, portraits: int, quality: int) -> bytes:
+def _description(data: Path, portraits: int, captures: int, quality: int) -> bytes:
     counts = {pattern: len(source_files(data, pattern)) for pattern in PATTERNS}
-    return json.dumps(
-        {"format": FORMAT, "program": __version__, "portraits": portraits, "quality": quality, "sources": counts}
-    ).encode()
+    counts |= {"portraits": portraits, "captures": captures}
+    return json.dumps({"format": FORMAT, "program": __version__, "quality": quality, "sources": counts}).encode()
 
 
 def _zip(entries: dict[str, bytes]) -> bytes:
@@ -156,10 +176,11 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`capture bundle --data DATA --out FILE`."""
+    """`capture bundle --data DATA [--captures CAPTURES] --out FILE`."""
     parser = argparse.ArgumentParser(prog="python -m id2r_core capture bundle", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
+    parser.add_argument("--captures", type=Path, help="a folder that `capture import` has filled")
     parser.add_argument("--out", type=Path, default=Path("capture.bundle"), metavar="FILE")
     given = parser.parse_args(arguments)
-    write_bundle(given.data, given.out, report=lambda line: print(line, flush=True))
+    write_bundle(given.data, given.out, given.captures, report=lambda line: print(line, flush=True))
     return 0

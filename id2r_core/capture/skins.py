@@ -217,7 +217,8 @@ def _captured_source(folder: Path, tile: HeadTile, pigments: PigmentTable) -> So
     """The skin of an imported capture, where it shows bare skin; brows and scalp are not taken from it."""
     about = _about(folder)
     side = (tile.size, tile.size)
-    srgb = cv2.resize(read_srgb(folder / "diffuse.png"), side, interpolation=cv2.INTER_AREA)
+    diffuse = next(folder.glob("diffuse.*"))  # PNG as imported, JPEG in a bundle
+    srgb = cv2.resize(read_srgb(diffuse), side, interpolation=cv2.INTER_AREA)
     skin = cv2.resize(read_srgb(folder / "skin.png")[..., 0], side, interpolation=cv2.INTER_AREA) > 0.999
     linear = srgb_to_linear(torch.from_numpy(srgb).to(tile.plain.device)).permute(2, 0, 1)[None]
     known = torch.from_numpy(skin).to(tile.plain.device)[None, None] & tile.is_skin

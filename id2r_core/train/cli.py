@@ -90,6 +90,7 @@ def _task(options: argparse.Namespace) -> Task:
         batch=options.batch,
         in_memory=in_memory,
         deadline=time.monotonic() + 60.0 * options.stop_after if options.stop_after else float("inf"),
+        captures=options.captures,
         identity=identity_path(options.identity),
         compile=options.compile,
         crew=crew,
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--preset", choices=tuple(PRESETS), default="tiny")
     parser.add_argument("--data", type=Path, default=Path("."), help="folder of the training data, or a bundle")
+    parser.add_argument("--captures", type=Path, help="imported captures whose skins join in (a bundle brings its own)")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN_DIR", help="folder of the run")
     parser.add_argument("--to", type=Path, metavar="DIR", help="collect: where to; restore: where from")
     parser.add_argument("--minutes", type=float, help="end after so many minutes (`all`: divided among the stages)")
@@ -167,6 +169,6 @@ def _render_pool(task: Task) -> int:
         task.report(f"pool: {count} of {task.preset.pool.subjects} subjects after {seconds:.0f} s")
         return task.minutes is not None and seconds > 60.0 * task.minutes
 
-    stage = open_stage(task.data, task.preset.size, task.device, task.seed, "train")
+    stage = open_stage(task.data, task.preset.size, task.device, task.seed, "train", task.captures)
     fill_pool(pool_folder(task.out, "train"), task.preset, stage, task.preset.pool.subjects, is_over)
     return 0

@@ -54,6 +54,7 @@ class Task:
     batch: int | None = None  # None: that of the preset for this kind of device
     in_memory: bool = False  # rendered subjects stay in the memory of the device instead of a pool on disk
     deadline: float = math.inf  # of time.monotonic(); a loop that meets it saves and ends as if interrupted
+    captures: Path | None = None  # imported captures whose skins join those of the data
     identity: Path | None = None  # an ArcFace model in ONNX whose vectors the pack is trained for; None: its own
     compile: str | None = None  # the backend of torch.compile for the networks of a step; None: not compiled
     crew: Crew = ALONE

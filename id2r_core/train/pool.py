@@ -24,6 +24,7 @@ from ..conventions import Domain
 from ..errors import Id2rError
 
 if TYPE_CHECKING:
+    from ..capture import CaptureStage
     from .loop import Task
 
 VIEWS = 3
@@ -146,14 +147,20 @@ def pool_folder(out: Path, split: str) -> Path:
     return Path(out) / f"pool_{split}"
 
 
-def open_stage(data: Path, size: int, device: torch.device, seed: int, split: str):
-    """The virtual capture stage. Imported here so that the rest of training runs without it, on a full pool."""
+def open_stage(
+    data: Path, size: int, device: torch.device, seed: int, split: str, captures: Path | None = None
+) -> "CaptureStage":
+    """The virtual capture stage. Imported here so that the rest of training runs without it, on a full pool.
+
+    captures: a folder of imported captures whose skins join in; a bundle brings its own.
+    """
     from ..capture import CaptureStage
-    from ..capture.bundle import HEAD
+    from ..capture.bundle import CAPTURES, HEAD
     from ..head.model import load_head
 
     head = load_head(data / HEAD) if (data / HEAD).is_file() else None
-    return CaptureStage(data, size, device, seed, split, head)
+    captures = captures or (data / CAPTURES if (data / CAPTURES).is_dir() else None)
+    return CaptureStage(data, size, device, seed, split, head, captures=captures)
 
 
 def open_pool(folder: Path) -> Pool:
@@ -211,7 +218,7 @@ def growing_pool(task: "Task") -> Iterator[Pool | MemoryPool]:
     folder, preset, filler = pool_folder(task.out, "train"), task.preset, None
     if _count(folder) < preset.pool.subjects:
         spawn = multiprocessing.get_context("spawn")
-        arguments = (folder, preset, task.data, task.seed, str(task.device))
+        arguments = (folder, preset, task.data, task.seed, str(task.device), task.captures)
         filler = spawn.Process(target=_fill_beside, args=arguments, daemon=True)
         filler.start()
     try:
@@ -230,7 +237,7 @@ def validation_pool(task: "Task") -> Pool | MemoryPool:
     if task.in_memory:
         return _memory_pool(task, "validation", count, count)
     if _count(folder) < count:
-        stage = open_stage(task.data, preset.size, task.device, task.seed, "validation")
+        stage = open_stage(task.data, preset.size, task.device, task.seed, "validation", task.captures)
         fill_pool(folder, preset, stage, count)
     return open_pool(folder)
 
@@ -238,16 +245,16 @@ def validation_pool(task: "Task") -> Pool | MemoryPool:
 def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryPool:
     if split not in task.pools:
         began = time.monotonic()
-        stage = open_stage(task.data, task.preset.size, task.device, task.seed, split)
+        stage = open_stage(task.data, task.preset.size, task.device, task.seed, split, task.captures)
         task.pools[split] = MemoryPool(task.preset, stage, capacity)
         task.pools[split].fill(start, task.preset.pool.fill_seconds if start < capacity else 0.0)
         task.report(f"pool: {task.pools[split].count()} {split} subjects after {time.monotonic() - began:.0f} s")
     return task.pools[split]
 
 
-def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str) -> None:
+def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str, captures: Path | None) -> None:
     torch.set_num_threads(1)
-    stage = open_stage(data, preset.size, torch.device(device), seed, "train")
+    stage = open_stage(data, preset.size, torch.device(device), seed, "train", captures)
     fill_pool(folder, preset, stage, preset.pool.subjects)
 
 
