@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .facemesh import OVAL
-from .geometry.texture import blur, blur_inside, dilate, erode, ramp, soften
+from .geometry.texture import blur, blur_inside, dilate, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
@@ -110,16 +110,14 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
 
 
-def remove_rims(log_albedo: Tensor, rims: Tensor) -> Tensor:
-    """Continue skin, brows and lids of [3, T, T] under the rims of glasses (Telea's inpainting, 2004)."""
-    mask = (rims.numpy(force=True) > 0.3).astype(np.uint8)
-    if not mask.any():
+def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker."""
+    dark = torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
+    known = ((cover.rims == 0) & (trust > 0.3) & (dark < 0.3)).float()
+    if not cover.rims.any() or not known.any():
         return log_albedo
-    reach = max(2, round(0.006 * mask.shape[0]))
-    encoded = (log_albedo.exp().clamp(0, 1).sqrt() * 255).byte().permute(1, 2, 0).numpy(force=True)
-    filled = cv2.inpaint(np.ascontiguousarray(encoded), mask, reach, cv2.INPAINT_TELEA)
-    filled = torch.from_numpy(filled).to(log_albedo).permute(2, 0, 1).div(255).square().clamp(min=1e-3).log()
-    return torch.lerp(log_albedo, filled, soften((rims > 0.3).float(), 0.001).clamp(max=1))
+    skin = fill_holes((log_albedo * known)[None], known[None, None])[0]
+    return torch.lerp(log_albedo, skin, soften((cover.rims > 0.3).float(), 0.0015))
 
 
 def at_home(atlas: HeadAtlas) -> Tensor:
@@ -200,8 +198,9 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     image, zone = luminance.numpy(force=True), around.numpy(force=True)
     thin = cv2.morphologyEx(image, cv2.MORPH_BLACKHAT, kernel) * zone
     gleam = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel) * zone
-    candidates = (thin > RIM_CONTRAST[0]) | (gleam > RIM_GLEAM)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8))
+    dark = (thin > RIM_CONTRAST[0]).astype(np.uint8)
+    beside = cv2.dilate(dark, np.ones((width // 2, width // 2)))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(dark | ((gleam > RIM_GLEAM) & beside))
     is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
     is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
     is_rim[0] = False

@@ -98,7 +98,8 @@ def refine_from_photo(
     shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
     log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
     cover = find_cover(log_albedo, observed.trust, atlas)
-    log_albedo = unfold(remove_rims(log_albedo, cover.rims), observed.trust, head, atlas)
+    log_albedo = remove_rims(log_albedo, cover, observed.trust, atlas)
+    log_albedo = unfold(log_albedo, observed.trust, head, atlas)
     seen = observed.trust * _lit(shading, observed.trust) * strength
     trust = seen * cover.skin
     albedo = _calm(log_albedo, prior, trust, atlas)
