@@ -1,6 +1,10 @@
-"""A contact sheet of the capture stage: every subject's photograph, its three views, and their reflectance."""
+"""A contact sheet of the capture stage: every subject's photograph, its three views, and their reflectance.
+
+With --photographs only the photographs, in a square of rows.
+"""
 
 import argparse
+import math
 from pathlib import Path
 
 import cv2
@@ -30,7 +34,26 @@ def write_preview(stage: CaptureStage, count: int, path: Path, progress=None) ->
         rows += list(torch.cat(columns, dim=3))
         if progress:
             progress("preview", len(rows), count)
-    sheet = torch.cat(rows, dim=1).permute(1, 2, 0).cpu().numpy()
+    _write_sheet(torch.cat(rows, dim=1), path)
+
+
+def write_photographs(stage: CaptureStage, count: int, path: Path, progress=None) -> None:
+    """Write one photograph of each of subjects 0 .. count - 1, in rows of about as many as there are rows."""
+    images = []
+    for start in range(0, count, AT_ONCE):
+        subjects = stage.subjects(range(start, min(start + AT_ONCE, count)))
+        images += list(stage.photographs(subjects, take=1).srgb)
+        if progress:
+            progress("preview", len(images), count)
+    columns = math.ceil(math.sqrt(count))
+    images += [torch.zeros_like(images[0])] * (-count % columns)
+    rows = [torch.cat(images[start : start + columns], dim=2) for start in range(0, len(images), columns)]
+    _write_sheet(torch.cat(rows, dim=1), path)
+
+
+def _write_sheet(srgb: torch.Tensor, path: Path) -> None:
+    """[3, H, W] as an image file, complete or not at all."""
+    sheet = srgb.permute(1, 2, 0).cpu().numpy()
     pixels = (sheet.clip(0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1]
     path = Path(path)
     encoded = cv2.imencode(path.suffix or ".png", pixels)[1]
@@ -52,6 +75,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("capture.png"))
     parser.add_argument("--captures", type=Path, help="imported captures whose skins join in")
     parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--photographs", action="store_true", help="only photographs, in a square")
     parser.add_argument("--size", type=int, default=256, help="pixels of one picture")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--seed", type=int, default=0)
@@ -60,5 +84,6 @@ def main(argv: list[str]) -> int:
     stage = CaptureStage(
         given.data, given.size, choose_device(given.device), given.seed, given.split, captures=given.captures
     )
-    write_preview(stage, given.count, given.out)
+    write = write_photographs if given.photographs else write_preview
+    write(stage, given.count, given.out)
     return 0

@@ -19,7 +19,8 @@ SCLERA_LINEAR = (0.52, 0.45, 0.40)
 PUPIL_LINEAR = 0.01
 IRIS_RADIUS, PUPIL_RADIUS = 0.060, 0.021  # in the polar uv of an eyeball: 0.5 is the half turn to its back
 EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
-HAIR_SPECULAR, HAIR_ROUGHNESS = 0.4, 0.55
+HAIR_SPECULAR, HAIR_ROUGHNESS = 0.3, 0.65
+LOCKS = (230.0, 41.0)  # strands and locks round the head
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
 SCATTERED = (0.8, 0.4, 0.2)
 COARSE_UP_TO = 160  # pixels of an image side
@@ -168,7 +169,7 @@ def see_surface(
     to_camera = -camera_rays(cameras)
     normal = tilt_by_height(smooth, slope, fragments, vertices, mesh.faces, mesh.uv, mesh.faces_uv)
     mask = fragments.mask
-    strands = (sampled[:, 5:6] * 1e3).tanh()  # the meso slope of the skin below gives hair a grain
+    strands = _strands(uv)
     is_hair = ((seen[:, 7:8] + 0.1 * strands) > 0.5) & mask & ~is_eye
     hair_albedo = hair.linear[:, :, None, None] * (0.35 * strands).exp()
 
@@ -190,6 +191,15 @@ def see_surface(
         corners=mesh.faces[fragments.face.clamp(min=0)],
         bary=fragments.bary,
     )
+
+
+def _strands(uv: Tensor) -> Tensor:
+    """[B, 1, H, W] in [-1, 1]: strands of hair, which on the head tile run outwards from the face, in wavy locks."""
+    x, y = uv[..., 0] - 0.5, uv[..., 1] - 0.5
+    angle, radius = torch.atan2(y, x), (x * x + y * y).sqrt()
+    fine = (LOCKS[0] * angle + 2.0 * (25 * radius).sin() + 8 * radius).sin()
+    broad = (LOCKS[1] * angle + 1.5 * (14 * radius).sin()).sin()
+    return (0.6 * fine + 0.4 * broad)[:, None]
 
 
 def shade(surface: Surface, mesh: RenderMesh, environments: Environments, lighting: Lighting) -> Tensor:

@@ -36,6 +36,7 @@ DARKEST = 0.004  # linear albedo
 DAMPING = 0.1
 BROAD_HIGHLIGHT, HIGHLIGHT = 0.14, 0.22  # density by which broad and any paint may be brighter than the mean skin
 MELANIN, BLOOD, RED, GREEN, BLUE = range(5)  # channels of a field; the last three are the remaining density
+LIP_LEAST = 0.4  # of the skin's albedo, softly: no lip is black, whatever lipstick its source wore
 MESO_METRES = 3e-4  # depth of a crease that is one unit of density darker
 PORE_METRES = 1.5e-5
 
@@ -264,6 +265,8 @@ def skin_maps(subjects: Subjects, bank: SkinBank, tile: HeadTile, pigments: Pigm
         + _brows(subjects, regions, noise)
     )
     diffuse = _at_exact_tone(albedo * (-density).exp(), subjects.tone_linear, tile.plain)
+    least = LIP_LEAST * subjects.tone_linear[..., None, None]
+    diffuse = torch.lerp(diffuse, diffuse + least * (-diffuse / least).exp(), regions["lip"])
     diffuse = torch.where(tile.is_inside, diffuse.new_tensor(INSIDE_LINEAR)[:, None, None], diffuse)
     crease = field_high[:, :BLOOD].sum(1, keepdim=True) * bank.slope[source][:, None, None, None] * (1 - hair)
     crease = crease + field_high[:, RED:].mean(1, keepdim=True) * (1 - hair)
