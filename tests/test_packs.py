@@ -56,6 +56,26 @@ def test_a_pack_comes_back_as_it_was_saved(tmp_path, monkeypatch):
     assert torch.allclose(pack.nets.encoder(image), nets.encoder(image), atol=5e-2)
 
 
+@pytest.mark.parametrize(("codes", "width"), [(1024, 16), (1025, 16), (16, 6)])
+def test_codes_survive_packing(codes, width):
+    torch.manual_seed(0)
+    indices = torch.randint(codes, (5, 3, 4, 16, width))
+    indices.view(-1)[:2] = torch.tensor([0, codes - 1])
+    packed = packs.packed_codes(indices)
+    assert torch.equal(packs.unpacked_codes(packed), indices)
+    is_small = codes <= 1024 and width % 4 == 0
+    assert sum(t.numel() * t.element_size() for t in packed.values()) == indices.numel() * (1.25 if is_small else 2)
+
+
+def test_two_hundred_templates_weigh_less_than_a_photo():
+    base = PRESETS["base"]
+    shape = (base.templates, 3, 4, base.latent, base.latent)
+    library = packs.packed_codes(torch.randint(base.codes, shape)) | {
+        "vectors": torch.zeros(base.templates, 512).half()
+    }
+    assert base.templates >= 200 and sum(t.numel() * t.element_size() for t in library.values()) < 2**20
+
+
 def test_only_known_kinds_of_files_lie_in_a_pack(folder):
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json", ".md"}
     assert verify_pack(folder)["templates"] == ["ada", "bea"]

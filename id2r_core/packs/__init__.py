@@ -135,7 +135,7 @@ def load_pack(name_or_path: str | Path, device: torch.device | str = "cpu") -> P
     stored = load_file(folder / TEMPLATES)
     templates = TemplateLibrary(
         tuple(manifest["templates"]),
-        stored["codes"].to(device, torch.int64),
+        unpacked_codes(stored).to(device, torch.int64),
         stored["vectors"].to(device, torch.float32),
         stored["tones_linear"].to(device, torch.float32),
     )
@@ -168,8 +168,7 @@ def save_pack(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     contents = {f"{part}.safetensors": save_tensors(_halved(net.state_dict())) for part, net in nets.named()}
-    library = {
-        "codes": templates.codes.to(torch.uint16),
+    library = packed_codes(templates.codes.cpu()) | {
         "vectors": templates.vectors.half(),
         "tones_linear": templates.tones_linear.float(),
     }
@@ -185,6 +184,22 @@ def save_pack(
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
+
+
+def packed_codes(codes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Code indices below 1024 [T, V, D, h, w] in ten bits each: the low eight, and the high two of four codes a byte."""
+    if int(codes.max()) >= 1 << 10 or codes.shape[-1] % 4:
+        return {"codes": codes.to(torch.uint16)}
+    high = (codes >> 8).unflatten(-1, (-1, 4)) << torch.tensor([0, 2, 4, 6])  # [T, V, D, h, w / 4, 4]
+    return {"codes_low": (codes & 255).to(torch.uint8), "codes_high": high.sum(-1).to(torch.uint8)}
+
+
+def unpacked_codes(stored: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The inverse of `packed_codes`, int64; earlier packs hold `codes` as they are."""
+    if "codes" in stored:
+        return stored["codes"].long()
+    high = (stored["codes_high"].long()[..., None] >> torch.tensor([0, 2, 4, 6])) & 3
+    return stored["codes_low"].long() + (high.flatten(-2) << 8)
 
 
 def _check_hash(folder: Path, file: str, manifest: dict) -> None:

@@ -11,6 +11,8 @@ from .figures import swapped
 from .loop import tile
 from .pool import Pool
 
+TEMPLATE_SIDE = 96  # pixels of a template on its contact sheet
+
 
 @torch.no_grad()
 def interpolation_strip(
@@ -50,6 +52,18 @@ def cross_domain_sheet(
         made = [swapped(nets, nets.swapper, library, template, found, domain, device) for domain in REFLECTANCE]
         rows.append(torch.cat([_photograph(pool, subject).cpu(), *(images.float().cpu() for images in made)]))
     return tile(rows)
+
+
+@torch.no_grad()
+def template_sheet(nets: Nets, library: TemplateLibrary, device: torch.device, columns: int = 20) -> np.ndarray:
+    """Every template's front view, diffuse, as it is kept; dark to light, row by row."""
+    place = REFLECTANCE.index(Domain.DIFFUSE)
+    order = library.tones_linear.mean(1).argsort().to(library.codes.device)
+    codes = library.codes[order, 0, place].to(device)  # [T, h, w]
+    fronts = [nets.decoder(nets.codebooks[Domain.DIFFUSE].look_up(part)).float().cpu() for part in codes.split(8)]
+    fronts = torch.cat(fronts)
+    empty = -torch.ones(-len(fronts) % columns, *fronts.shape[1:])
+    return tile(list(torch.cat((fronts, empty)).split(columns)), TEMPLATE_SIDE)
 
 
 @torch.no_grad()
