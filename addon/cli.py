@@ -88,6 +88,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         template=options.template,
         keep_expression=options.keep_expression,
         refine=options.refine,
+        hair=options.hair,
         pores=options.pores,
     )
     last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress))
@@ -135,4 +136,5 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--template", default="closest", metavar="closest|NAME")
     command.add_argument("--keep-expression", action="store_true")
     command.add_argument("--refine", type=float, default=1.0, metavar="X")
+    command.add_argument("--hair", type=float, default=1.0, metavar="X")
     command.add_argument("--pores", type=float, default=1.0, metavar="X")

@@ -62,6 +62,7 @@ class ID2R_PT_reconstruct(InViewport, bpy.types.Panel):
             button = row.operator("wm.context_set_int", text=f"{side // 1024}K", depress=settings.resolution == side)
             button.data_path, button.value = "scene.id2r.resolution", side
         column.prop(settings, "refine", slider=True)
+        column.prop(settings, "hair", slider=True)
         column.prop(settings, "pores", slider=True)
         column.prop(settings, "keep_expression")
         draw_job(self.layout, context)
@@ -107,7 +108,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         for name in material.CONTROLS:
-            column.prop(skin.inputs[name], "default_value", text=name)
+            column.prop(skin.inputs[name], "default_value", text=name.removesuffix(" Strength"))
 
 
 class ID2R_PT_expressions(InViewport, bpy.types.Panel):

@@ -86,6 +86,14 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
     )
+    hair: FloatProperty(
+        name="Hair",
+        description="How densely the scalp is painted with cropped hair where the photo shows hair (0: bald)",
+        default=DEFAULTS["hair"],
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     pores: FloatProperty(
         name="Pores",
         description="How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)",
@@ -186,13 +194,14 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
         template=settings.template,
         keep_expression=settings.keep_expression,
         refine=round(settings.refine, 4),
+        hair=round(settings.hair, 4),
         pores=round(settings.pores, 4),
     )
 
 
 def apply_request(settings: ID2R_Settings, request: dict) -> None:
     """Set the options to those of an earlier request."""
-    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine", "pores"):
+    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine", "hair", "pores"):
         setattr(settings, name, request[name])
 
 

@@ -55,6 +55,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         template=options.template,
         keep_expression=options.keep_expression,
         refine=options.refine,
+        hair=options.hair,
         pores=options.pores,
         task_file=options.landmarks,
     )
@@ -82,6 +83,9 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-expression", action="store_true", help="keep the expression of the photo")
     parser.add_argument(
         "--refine", type=float, default=1.0, metavar="X", help="strength of the photo's own detail, 0 to 1"
+    )
+    parser.add_argument(
+        "--hair", type=float, default=1.0, metavar="X", help="density of the cropped hair on the scalp, 0 (bald) to 1"
     )
     parser.add_argument(
         "--pores", type=float, default=1.0, metavar="X", help="strength of synthesised pores and wrinkles, 0 to 1"

@@ -35,6 +35,7 @@ class Request:
     template: "closest" or a template's name.
     keep_expression: show the expression of the photo instead of a neutral face.
     refine: strength of the photo's last word, 0 (swapped maps alone) to 1.
+    hair: how densely the scalp is painted with cropped hair where the photo shows hair, 0 (bald) to 1.
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
     Raises Id2rError for values that no job can have.
@@ -48,6 +49,7 @@ class Request:
     template: str = "closest"
     keep_expression: bool = False
     refine: float = 1.0
+    hair: float = 1.0
     pores: float = 1.0
     task_file: str = ""
 
@@ -63,7 +65,7 @@ class Request:
         )
         _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
         _require(isinstance(self.keep_expression, bool), "keep_expression is not a switch.", "Give true or false.")
-        for value, what in ((self.refine, "refinement"), (self.pores, "pore")):
+        for value, what in ((self.refine, "refinement"), (self.hair, "hair"), (self.pores, "pore")):
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             _require(
                 is_number and 0.0 <= value <= 1.0,

@@ -58,7 +58,8 @@ def test_a_request_survives_the_pipe():
 def test_the_agreed_defaults():
     expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": False}
     assert (
-        REQUEST.to_json() == {"photo": "a.png", "out": "out/a", "refine": 1.0, "pores": 1.0, "task_file": ""} | expected
+        REQUEST.to_json()
+        == {"photo": "a.png", "out": "out/a", "refine": 1.0, "hair": 1.0, "pores": 1.0, "task_file": ""} | expected
     )
 
 
