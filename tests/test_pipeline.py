@@ -144,7 +144,7 @@ def test_the_head_lies_over_the_photo(run):
 def test_refinement_and_expression_are_what_the_request_says(replay, request_into, monkeypatch):
     passed = {}
     refine, save = pipeline.refine_from_photo, pipeline.save_result
-    monkeypatch.setattr(pipeline, "refine_from_photo", lambda *a: passed.update(strength=a[-1]) or refine(*a))
+    monkeypatch.setattr(pipeline, "refine_from_photo", lambda *a: passed.update(strength=a[-2]) or refine(*a))
     monkeypatch.setattr(pipeline, "save_result", lambda *a: passed.update(keep=a[-1]) or save(*a))
     reconstruct(request_into(refine=0.25, keep_expression=True))
     assert passed == {"strength": 0.25, "keep": True}
