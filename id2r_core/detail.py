@@ -46,7 +46,7 @@ MESO_BAND = 0.02  # share of the tile: slower slopes belong to the mesh, faster 
 GAIN_BAND = 0.03  # share of the tile over which the photo's brightness is carried on to where it sees nothing
 WAVELENGTH_SIGMA = 0.35  # standard deviation, in wavelengths, of the blur that takes them away
 # Octaves of the photo, finest first, in pixels; one counts as shown with at least this share of the contrast of the next.
-OCTAVES, SHOWN = 4, 0.35
+OCTAVES, SHOWN = 4, 0.5
 PHOTO_HEIGHT = 0.13  # mm that a unit of the photo's fine log-luminance stands out: a crease is dark because it is deep
 PHOTO_CONTRAST = 0.25  # log-luminance that the photo's fine octaves may add
 DEEP = 0.06  # mm: a cavity of 1
@@ -144,9 +144,8 @@ def shown_wavelength(refined: Refined, photo: Photo, head: FittedHead, atlas: He
     skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((2 * int(step) + 3,) * 2)) > 0
     blurred = [luminance] + [cv2.GaussianBlur(luminance, (0, 0), 0.5 * 2**octave) for octave in range(OCTAVES + 1)]
     contrast = [float(np.median(np.abs(blurred[i] - blurred[i + 1])[skin])) for i in range(1, OCTAVES + 1)]
-    finest = OCTAVES - 1
-    while finest > 0 and contrast[finest - 1] >= SHOWN * contrast[finest]:
-        finest -= 1
+    shown = [contrast[i] >= SHOWN * contrast[i + 1] for i in range(OCTAVES - 1)]
+    finest = shown.index(True) if True in shown else OCTAVES - 1
     return 2.0 ** (finest + 1) * millimetres_per_pixel(head)
 
 
@@ -227,13 +226,18 @@ def _mottled(diffuse, specular, roughness, atlas, sheet, shown, pores, random):
     spacings = [spacing for spacing in MOTTLE_SPACINGS if spacing < shown]
     if not spacings:
         return diffuse, specular, roughness
-    share = len(spacings) ** -0.5
-    melanin, blood, gloss = (
-        sum(surface_noise(sheet, size, spacing, random) for spacing in spacings) * share * skin for _ in range(3)
-    )
+    melanin, blood = (_unevenness(sheet, size, spacings, random) * skin for _ in range(2))
+    gloss = surface_noise(sheet, min(size, GRID), spacings[0], random)
+    gloss = enlarge(gloss, size) * skin
     density = MELANIN_MOTTLE * melanin * _column(MELANIN) + BLOOD_MOTTLE * blood * _column(BLOOD)
     diffuse = diffuse * (-SRGB_SLOPE * density).exp()
     return diffuse, specular * (1 + GLOSS_MOTTLE * gloss), roughness * (1 - GLOSS_MOTTLE * gloss)
+
+
+def _unevenness(sheet: Sheet, size: int, spacings: list[float], random) -> Tensor:
+    """Noise [t, t] of variance 1 with bumps of several sizes, mm; coarse ones are made on the coarser grid."""
+    parts = [surface_noise(sheet, size if spacing < 2 else min(size, GRID), spacing, random) for spacing in spacings]
+    return sum(enlarge(part, size) for part in parts) * len(parts) ** -0.5
 
 
 def _column(values) -> Tensor:

@@ -57,20 +57,20 @@ class Skin:
 REST = "rest"
 # In the order in which a region covers those before it.
 SKINS = {
-    REST: Skin(2.2, 0.13, 0.015, 0.016, 0.05, 0.018, 0.012, 0.3),
-    "scalp": Skin(0.9, 0.12, 0.013, 0.010, 0.00, 0.010, 0.010, 0.1),
-    "neck": Skin(1.3, 0.11, 0.010, 0.020, 0.18, 0.030, 0.012, 0.8),
-    "ear": Skin(1.5, 0.09, 0.008, 0.010, 0.00, 0.010, 0.008, 0.1),
-    "forehead": Skin(2.8, 0.12, 0.014, 0.016, 0.22, 0.026, 0.012, 0.6),
-    "cheek": Skin(2.4, 0.17, 0.028, 0.017, 0.05, 0.018, 0.016, 0.4),
-    "beard": Skin(2.4, 0.15, 0.021, 0.014, 0.06, 0.018, 0.018, 0.3),
-    "chin": Skin(2.4, 0.17, 0.026, 0.010, 0.00, 0.015, 0.028, 0.1),
-    "nose": Skin(4.0, 0.16, 0.030, 0.006, 0.00, 0.010, 0.014, 0.0),
-    "brow": Skin(2.4, 0.13, 0.014, 0.013, 0.05, 0.015, 0.012, 0.2),
-    "eyelid": Skin(1.8, 0.08, 0.005, 0.020, 0.35, 0.026, 0.006, 0.8),
+    REST: Skin(2.2, 0.13, 0.015, 0.014, 0.05, 0.018, 0.012, 0.3),
+    "scalp": Skin(0.9, 0.12, 0.013, 0.009, 0.00, 0.010, 0.010, 0.1),
+    "neck": Skin(1.3, 0.11, 0.010, 0.017, 0.18, 0.030, 0.012, 0.8),
+    "ear": Skin(1.5, 0.09, 0.008, 0.009, 0.00, 0.010, 0.008, 0.1),
+    "forehead": Skin(2.8, 0.12, 0.014, 0.014, 0.22, 0.026, 0.012, 0.6),
+    "cheek": Skin(2.4, 0.17, 0.028, 0.014, 0.05, 0.018, 0.016, 0.4),
+    "beard": Skin(2.4, 0.15, 0.021, 0.012, 0.06, 0.018, 0.018, 0.3),
+    "chin": Skin(2.4, 0.17, 0.026, 0.009, 0.00, 0.015, 0.028, 0.1),
+    "nose": Skin(4.0, 0.16, 0.030, 0.005, 0.00, 0.010, 0.014, 0.0),
+    "brow": Skin(2.4, 0.13, 0.014, 0.011, 0.05, 0.015, 0.012, 0.2),
+    "eyelid": Skin(1.8, 0.08, 0.005, 0.017, 0.35, 0.026, 0.006, 0.8),
     "lip": Skin(0.0, 0.10, 0.000, 0.000, 2.00, 0.034, 0.016, 0.0),
 }
-PATCH_SIZE, PATCHES, FADE = 5.0, 0.3, 0.45  # mm; spread of the logarithm of the density; of furrows
+PATCH_SIZE, PATCHES, FADE = 5.0, 0.3, 0.35  # mm; spread of the logarithm of the density; of furrows
 PORE_SPREAD = 0.42  # standard deviation of the logarithm of a pore's diameter
 WIDEST_PORE = 0.55  # mm
 STRETCHED_PORE = 0.5  # how much longer than wide a pore is where the skin has a full grain
@@ -381,7 +381,7 @@ def _furrows(places: Tensor, spot: Spot, neighbours: Tensor, random, age: float,
     grain = (spot.skin.grain[first] * (1 + age)).clamp(max=1)
     depth = spot.skin.furrow[first] * (1 + 1.2 * age * along) * (1 - grain + 2 * grain * along**2)
     chance = torch.from_numpy(random.random((2, len(first)), np.float32))
-    depth = depth * (0.3 + 1.4 * chance[0])
+    depth = depth * (0.45 + 1.1 * chance[0])
     fine = (length < 2.5) & (depth > 1e-4)
     first, last, length, depth, bend = first[fine], last[fine], length[fine], depth[fine], chance[1][fine] * 2 - 1
     texels = size / spot.area.sqrt()  # a millimetre
