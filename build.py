@@ -52,11 +52,10 @@ SCREENS = ROOT / "docs" / "screens"
 SCREENSHOTS = (
     "start", "photo", "running", "refused", "result", "compare", "lookdev", "export", "image_editor", "preferences",
 )  # fmt: skip
-# 128 colours are enough for panels and keep a picture under 400 KB; what lies below the panels is cut off.
+# 128 colours are enough for panels and keep a picture under 400 KB.
 SHRINK = """
 import sys, PIL.Image
 picture = PIL.Image.open(sys.argv[1]).convert("RGB")
-picture = picture.crop((0, 0, picture.width, min(picture.height, 1100)))
 picture.quantize(128, dither=PIL.Image.Dither.NONE).save(sys.argv[1], optimize=True)
 """
 OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
@@ -135,9 +134,9 @@ def screenshots(options: argparse.Namespace) -> None:
 def screenshot(name: str, result: Path, photo: Path) -> None:
     """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
     picture = SCREENS / f"{name}.png"
-    window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1400", "1500"]
+    window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1200", "1150"]
     script = ROOT / "tests" / "blender" / "screenshots.py"
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1400x1500x24", "blender", *window, "--python", str(script), "--"]
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1200x1150x24", "blender", *window, "--python", str(script), "--"]
     command += [name, str(result), str(photo), str(environment_python()), str(picture)]
     picture.unlink(missing_ok=True)
     done = subprocess.run(

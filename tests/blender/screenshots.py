@@ -34,7 +34,7 @@ def photo(_result, file):
 def head(result, file):
     photo(result, file)
     bpy.ops.id2r.open_result(directory=result)
-    bpy.context.scene.id2r.hdri = "studio"
+    bpy.context.scene.id2r.hdri = "forest"
     run = bpy.context.scene.id2r_runs[-1]
     run.photo = file
 
@@ -152,6 +152,7 @@ def open_sidebar(window, area):
     space.show_region_ui = True
     if area.type == "VIEW_3D":
         space.shading.type = "MATERIAL"
+        bpy.context.scene.eevee.taa_samples = 1  # software OpenGL takes seconds for each
         space.shading.use_scene_world = space.shading.use_scene_lights = True
         space.overlay.show_extras = space.overlay.show_floor = False
         if bpy.context.scene.camera:
