@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from .errors import Id2rError
 
 TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "templates")
+EXTRA_STAGES = ("translate",)  # not part of `train all`: a pack works without them
 
 # The part of an aligned crop of 512 px that the identity encoder sees: rows and columns, first and last + 1.
 FACE_WINDOW_ROWS = (0, 448)
@@ -152,6 +153,7 @@ def _paper_training(batch: int, batch_accelerator: int) -> dict[str, StageTraini
             adversarial_from=0.05,
         ),
         "templates": StageTraining(batch, batch_accelerator, 0.0, 0.0, 0.02),
+        "translate": StageTraining(batch, batch_accelerator, 3e-4, 1e-5, 0.0, steps=100_000),
     }
 
 
@@ -185,7 +187,7 @@ PRESETS = {
         code_width=256,
         fusion=FusionNet(width=128, groups=2, depth=2, heads=4, window=8),
         swap_levels=(16, 32, 64, 128),
-        identity=IdentityNet(widths=(32, 64, 128, 256, 320), blocks=1, tone_size=32, tone_width=32),
+        identity=IdentityNet(widths=(32, 64, 128, 256, 256), blocks=1, tone_size=32, tone_width=32),
         templates=200,
         pool=_LARGE_POOL,
         training={
@@ -200,6 +202,7 @@ PRESETS = {
                 2, 32, 3e-4, 2e-5, 0.33, ema=0.99, steps=30_000, discriminator_rate=1e-4, adversarial_from=0.6
             ),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
+            "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
         },
         losses=LossWeights(adversarial_share=0.3, identity=5.0, supervised_perceptual=10.0),
         discriminator_width=32,
@@ -228,6 +231,7 @@ PRESETS = {
             "fusion": StageTraining(4, 64, 5e-4, 5e-5, 0.03, ema=0.99, steps=1000),
             "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.35, ema=0.99, steps=12000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
+            "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
         },
         losses=LossWeights(perceptual_taps=3, identity=2.0, supervised_perceptual=10.0),
         discriminator_width=16,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from id2r_core.configs import PRESETS, FusionNet, IdentityNet, PoolSizes, StageTraining
-from id2r_core.conventions import Domain, linear_to_srgb
+from id2r_core.conventions import REFLECTANCE, Domain, linear_to_srgb
 from id2r_core.train.checkpoint import save_checkpoint
 from id2r_core.train.losses import VGG_FILE, Perceptual
 from id2r_core.train.pool import fill_pool, pool_folder
@@ -51,6 +51,7 @@ class FakeSubjects:
 @dataclass(frozen=True)
 class FakePhotographs:
     srgb: torch.Tensor
+    reflectance: dict[Domain, torch.Tensor]
 
 
 class FakeStage:
@@ -66,8 +67,17 @@ class FakeStage:
 
     def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
         disc = torch.stack([self._disc(subjects, shift) for shift in (0.0, -0.2, 0.2)], 1)  # [S, V, 1, H, W]
+        return self._painted(subjects, disc)
+
+    def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
+        painted = self._painted(subjects, self._disc(subjects, 0.05 * take)[:, None])
+        reflectance = {domain: painted[domain][:, 0] for domain in REFLECTANCE}
+        return FakePhotographs(reflectance[Domain.DIFFUSE], reflectance)
+
+    def _painted(self, subjects: FakeSubjects, disc: torch.Tensor) -> dict[Domain, torch.Tensor]:
+        """disc [S, V, 1, H, W] -> every domain [S, V, 3, H, W]."""
         colour = linear_to_srgb(subjects.tone_linear)[:, None, :, None, None]
-        grey = subjects.params[:, 3].reshape(-1, 1, 1, 1, 1).expand(-1, 3, 3, self.size, self.size)
+        grey = subjects.params[:, 3].reshape(-1, 1, 1, 1, 1).expand(-1, disc.shape[1], 3, self.size, self.size)
         normal = torch.tensor([0.5, 0.5, 1.0]).reshape(1, 1, 3, 1, 1).expand_as(grey)
         return {
             Domain.RGB: disc * colour * 0.8,
@@ -76,10 +86,6 @@ class FakeStage:
             Domain.ROUGHNESS: disc * (1.0 - grey),
             Domain.NORMAL: disc * normal,
         }
-
-    def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
-        colour = linear_to_srgb(subjects.tone_linear)[:, :, None, None]
-        return FakePhotographs(self._disc(subjects, 0.05 * take) * colour)
 
     def _disc(self, subjects: FakeSubjects, shift: float) -> torch.Tensor:
         """[S, 1, H, W] 1 inside the disc, 0 outside."""

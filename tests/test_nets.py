@@ -38,6 +38,14 @@ def test_tiny_pack_stays_small():
     assert sum(parameters(net) for _, net in nets.named()) * 2 < 11 * 2**20
 
 
+def test_base_pack_fits_into_48_mebibytes():
+    base = PRESETS["base"]
+    with torch.device("meta"):
+        nets = build_nets(base, with_translator=True)
+    templates = base.templates * (3 * 4 * base.latent**2 * 1.25 + 512 * 2 + 3 * 4)  # codes of ten bits, vectors, tones
+    assert sum(parameters(net) for _, net in nets.named()) * 2 + templates < 47.9 * 2**20
+
+
 def test_every_preset_injects_into_levels_that_exist():
     for preset in PRESETS.values():
         assert preset.latent == 16

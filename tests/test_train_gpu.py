@@ -33,7 +33,9 @@ class StageOnGpu(FakeStage):
         return {domain: image.to(self.device) for domain, image in super().views(on_cpu(subjects)).items()}
 
     def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
-        return FakePhotographs(super().photographs(on_cpu(subjects), take).srgb.to(self.device))
+        taken = super().photographs(on_cpu(subjects), take)
+        moved = {domain: image.to(self.device) for domain, image in taken.reflectance.items()}
+        return FakePhotographs(taken.srgb.to(self.device), moved)
 
 
 def on_cpu(subjects: FakeSubjects) -> FakeSubjects:
@@ -75,9 +77,9 @@ def test_every_stage_trains_on_its_device(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "open_stage", lambda data, size, device, *_: StageOnGpu(size, device))
     monkeypatch.setattr(Loop, "autocast", lambda loop: nullcontext())
     with pretended_gpu() as gpu:
-        for stage in cli.STAGES:
+        for stage in (*cli.STAGES, *cli.EXTRA):
             cli.run_stage(stage, Task(MICRO, data, out, steps=2, device=gpu, in_memory=True))
-    for stage in cli.STAGES:
+    for stage in (*cli.STAGES, *cli.EXTRA):
         tensors, state = load_checkpoint(out / stage / CHECKPOINT)
         assert tensors and (stage == "templates" or state["finished"])
     with pretended_gpu() as gpu:

@@ -8,6 +8,7 @@ from ..configs import Preset
 from .codebook import DomainCodebooks, Fusion
 from .identity_encoder import IdentityEncoder
 from .swapper import Swapper
+from .translator import Translator
 from .vqgan import Decoder, Encoder
 
 
@@ -21,12 +22,15 @@ class Nets:
     codebooks: DomainCodebooks
     fusion: Fusion
     swapper: Swapper
+    translator: Translator | None = None  # not every pack has one
 
     def named(self) -> list[tuple[str, nn.Module]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+        """Those that are there."""
+        every = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [(name, net) for name, net in every if net is not None]
 
 
-def build_nets(preset: Preset) -> Nets:
+def build_nets(preset: Preset, with_translator: bool = False) -> Nets:
     """All networks of a preset, freshly initialised."""
     return Nets(
         identity=IdentityEncoder(preset),
@@ -35,4 +39,5 @@ def build_nets(preset: Preset) -> Nets:
         codebooks=DomainCodebooks(preset),
         fusion=Fusion(preset),
         swapper=Swapper(preset),
+        translator=Translator(preset) if with_translator else None,
     )

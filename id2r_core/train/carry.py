@@ -12,7 +12,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from ..configs import TRAIN_STAGES
+from ..configs import EXTRA_STAGES, TRAIN_STAGES
 from ..errors import Id2rError
 from .checkpoint import halved, has_checkpoint, load_checkpoint, save_checkpoint, with_prefix, without_prefix
 from .loop import CHECKPOINT
@@ -26,7 +26,7 @@ def collect_run(run: Path, folder: Path | None) -> list[Path]:
     """Write the run into `folder`; returns the files. Raises Id2rError when there is nothing to collect."""
     if folder is None:
         raise Id2rError("`train collect` needs a folder to write to.", "Name it with --to.")
-    stages = [stage for stage in TRAIN_STAGES if has_checkpoint(run / stage / CHECKPOINT)]
+    stages = [stage for stage in (*TRAIN_STAGES, *EXTRA_STAGES) if has_checkpoint(run / stage / CHECKPOINT)]
     if not stages:
         raise Id2rError(f"There is no training run in {run}.", "Name the --out of a training command.")
     folder.mkdir(parents=True, exist_ok=True)

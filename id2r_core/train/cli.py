@@ -10,7 +10,7 @@ import torch
 import torch._functorch.config
 
 from ..capture.bundle import open_data
-from ..configs import PRESETS, TRAIN_STAGES, Preset, get_preset
+from ..configs import EXTRA_STAGES, PRESETS, TRAIN_STAGES, Preset, get_preset
 from ..device import choose_device
 from ..nets.onnx_identity import identity_path
 from .carry import collect_run, restore_run
@@ -24,6 +24,7 @@ from .pool import fill_pool, open_stage, pool_folder, validation_pool
 from .portraits import prepare_portraits
 from .swapper import train_swapper
 from .templates import make_templates
+from .translate import train_translate
 
 EXIT_INTERRUPTED = 130
 
@@ -35,6 +36,7 @@ STAGES: dict[str, Callable[[Task], Loop | None]] = {
     "swapper": train_swapper,
     "templates": make_templates,
 }
+EXTRA: dict[str, Callable[[Task], Loop]] = {"translate": train_translate}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 def run_stage(stage: str, task: Task) -> Loop | None:
     """One stage, from initial weights that the seed decides; None for the stage that learns nothing."""
     torch.manual_seed(task.seed)
-    return STAGES[stage](task)
+    return (STAGES | EXTRA)[stage](task)
 
 
 def _task(options: argparse.Namespace) -> Task:
@@ -111,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m id2r_core train", description="Train a weight pack, stage by stage; Ctrl-C saves and ends."
     )
-    stages = ("pool", *TRAIN_STAGES, "all", "collect", "restore")
+    stages = ("pool", *TRAIN_STAGES, "all", *EXTRA_STAGES, "collect", "restore")
     parser.add_argument(
         "stage", choices=stages, help="pool: only render subjects; collect, restore: a run as a few small files"
     )

@@ -12,7 +12,7 @@ from ..conventions import REFLECTANCE, Domain
 from ..errors import Id2rError
 from ..nets import Nets, build_nets
 from ..packs import save_pack
-from .checkpoint import load_state
+from .checkpoint import has_checkpoint, load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
 from .identity import identity_name, trained_encoder
@@ -33,6 +33,7 @@ STAGE_OF = {
     "codebooks": "domains",
     "fusion": "fusion",
     "swapper": "swapper",
+    "translator": "translate",
 }
 
 
@@ -80,7 +81,7 @@ def _trained_for(task: Task) -> dict[str, str] | None:
 
 def load_nets(task: Task) -> Nets:
     """All networks as their stages left them, with averaged weights."""
-    nets = build_nets(task.preset)
+    nets = build_nets(task.preset, with_translator=has_checkpoint(task.out / "translate" / CHECKPOINT))
     for name, net in nets.named():
         load_trained(task, STAGE_OF[name], {name: net})
     return nets

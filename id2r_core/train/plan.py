@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..configs import IDENTITY_WIDTH, Preset
-from ..conventions import Domain
+from ..conventions import REFLECTANCE, Domain
 from ..device import device_name
 from ..nets import Nets, build_nets
 from ..nets.discriminator import PatchDiscriminator
@@ -58,7 +58,7 @@ def describe_plan(task: Task, stages: tuple[str, ...]) -> str:
         f"{'stage':<10} {'batch':>5} {'memory GiB':>10} {'G op/image':>10} {'images/s':>8} {'minutes':>7} {'images':>8}",
     ]
     for stage in stages:
-        if not TRAINED[stage]:
+        if not TRAINED.get(stage):
             continue
         cost, row = stage_cost(nets, preset, stage), preset.training[stage]
         batch, speed = task.batch_of(stage), rate / cost.operations
@@ -74,7 +74,8 @@ def describe_plan(task: Task, stages: tuple[str, ...]) -> str:
 
 def pool_bytes(preset: Preset) -> int:
     """Of all rendered subjects."""
-    return preset.pool.subjects * (len(Domain) * VIEWS + preset.pool.photographs) * 3 * preset.size**2
+    images = len(Domain) * VIEWS + preset.pool.photographs + len(REFLECTANCE)
+    return preset.pool.subjects * images * 3 * preset.size**2
 
 
 def stage_memory(nets: Nets, preset: Preset, stage: str, batch: int, cost: StageCost) -> float:

@@ -3,7 +3,7 @@
 Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. On a CPU the
 pool lies on disk and a process beside the training goes on rendering; its folder holds `views.u8`, `photographs.u8`,
 `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in GPU memory
-(15 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
+(18 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
 """
 
 import json
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..configs import Preset
-from ..conventions import Domain
+from ..conventions import REFLECTANCE, Domain
 from ..errors import Id2rError
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Pool:
     photographs: np.memmap
     tone_linear: np.memmap
     parameters: np.memmap
+
+    has_pairs = False  # whether photographs come with their own reflectance
 
     @property
     def shots(self) -> int:
@@ -90,6 +92,8 @@ class MemoryPool:
         size, device = preset.size, stage.device
         self._views = torch.empty(capacity, len(Domain), VIEWS, 3, size, size, dtype=torch.uint8, device=device)
         self._photographs = torch.empty(capacity, self.shots, 3, size, size, dtype=torch.uint8, device=device)
+        # Of the first photograph of each subject: its reflectance in the photograph's own view.
+        self._pairs = torch.empty(capacity, len(REFLECTANCE), 3, size, size, dtype=torch.uint8, device=device)
         self._tones, self._parameters = torch.empty(capacity, 3, device=device), None
         self._count, self._rendering, self._began = 0, 0.0, time.monotonic()
 
@@ -119,6 +123,12 @@ class MemoryPool:
         device = self._views.device
         return self._photographs[subject.to(device), which.to(device)].float() / 127.5 - 1.0
 
+    has_pairs = True
+
+    def paired_images(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> the reflectance that the first photograph shows, [B, 4, 3, H, W] float32 in [-1, 1]."""
+        return self._pairs[subject.to(self._pairs.device)].float() / 127.5 - 1.0
+
     def tones(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> mean linear diffuse albedo of the facial skin [B, 3]."""
         return self._tones[subject.to(self._tones.device)]
@@ -137,7 +147,11 @@ class MemoryPool:
         for index, domain in enumerate(Domain):
             self._views[rows, index] = _to_uint8(views[domain])
         for shot in range(self.shots):
-            self._photographs[rows, shot] = _to_uint8(self._stage.photographs(subjects, take=shot + 1).srgb)
+            taken = self._stage.photographs(subjects, take=shot + 1)
+            self._photographs[rows, shot] = _to_uint8(taken.srgb)
+            if shot == 0:
+                for place, domain in enumerate(REFLECTANCE):
+                    self._pairs[rows, place] = _to_uint8(taken.reflectance[domain])
         self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
         self._count = rows.stop
         self._rendering += time.monotonic() - began
