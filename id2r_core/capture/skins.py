@@ -45,7 +45,7 @@ PORE_METRES = 1.5e-5
 # nose and forehead gloss most, cheeks and chin less, neck and ears least; lips are moist.
 REGION_SPECULAR = {
     "forehead": 0.53, "nose": 0.56, "cheek": 0.46, "lip": 0.54, "eyelid": 0.48, "brow": 0.45, "chin": 0.47,
-    "beard": 0.46, "ear": 0.45, "neck": 0.43, "scalp": 0.45,
+    "beard": 0.46, "ear": 0.45, "neck": 0.44, "scalp": 0.45,
 }  # fmt: skip
 REGION_ROUGHNESS = {
     "forehead": 0.46, "nose": 0.41, "cheek": 0.52, "lip": 0.43, "eyelid": 0.48, "brow": 0.55, "chin": 0.50,
@@ -488,7 +488,7 @@ def _by_region(values: dict[str, float], regions: dict[str, Tensor], contrast: T
 def _specular(subjects: Subjects, regions: dict[str, Tensor], crease: Tensor, hair: Tensor) -> Tensor:
     contrast = subjects.between("specular_contrast", 0.5, 1.5)
     base = _by_region(REGION_SPECULAR, regions, contrast, elsewhere=0.48)
-    base = base + subjects.between("specular", -0.06, 0.06)[:, None, None, None]
+    base = base + subjects.between("specular", -0.05, 0.06)[:, None, None, None]
     cavity = 1 - 0.8 * crease.clamp(0, 0.35)
     return (base * cavity * (1 - 0.2 * hair)).clamp(0.1, 0.8)
 
