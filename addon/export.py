@@ -76,7 +76,7 @@ def _write_gltf(path: str) -> None:
 def _write_usd(path: str) -> None:
     bpy.ops.wm.usd_export(
         filepath=path, selected_objects_only=True, export_animation=False, export_materials=True,
-        generate_preview_surface=True, export_textures_mode="NEW", export_shapekeys=True, overwrite_textures=True,
+        generate_preview_surface=True, export_shapekeys=True, overwrite_textures=True,
     )  # fmt: skip
 
 
