@@ -50,7 +50,7 @@ class Portraits:
         rows = slice(round(CHEEK_ROWS[0] * unit), round(CHEEK_ROWS[1] * unit))
         chosen = self.images[index.to(self.images.device)]
         patches = [chosen[:, :, rows, round(a * unit) : round(b * unit)].flatten(2) for a, b in CHEEK_COLUMNS]
-        return torch.cat(patches, 2).median(2).values.float() / 255.0
+        return torch.cat(patches, 2).float().median(2).values / 255.0
 
     def split(self, name: str) -> "Portraits":
         """The portraits of the split "train" or "test"."""
