@@ -60,9 +60,17 @@ class Lighting:
 def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
     """Read hdri/*.exr of the split and blur them once."""
     paths = list_sources(data_dir, "hdri/*.exr", split)
+    images = [muted(read_environment(path)) for path in paths] + _studios()
+    return gather_environments(
+        (*(path.stem for path in paths), *(f"studio {i}" for i in range(STUDIOS))), images, device
+    )
+
+
+def gather_environments(names: tuple[str, ...], images: list[np.ndarray], device="cpu") -> Environments:
+    """Equirectangular images [H, 2H, 3] linear, row 0 up, the middle at +z, as light; each scaled to luminance 1."""
     directions, solid_angle = sky_pixels(SKY_HEIGHT)
     skies, backdrops = [], []
-    for image in [muted(read_environment(path)) for path in paths] + _studios():
+    for image in images:
         sky = cv2.resize(image, (SKY_WIDTH, SKY_HEIGHT), interpolation=cv2.INTER_AREA)
         weight = solid_angle.numpy().reshape(SKY_HEIGHT, SKY_WIDTH, 1) / (4 * math.pi)
         scale = max(float(((sky * weight).sum((0, 1)) * LUMINANCE).sum()), 1e-6)
@@ -70,7 +78,6 @@ def load_environments(data_dir: Path, split: str, device="cpu") -> Environments:
         skies.append(torch.from_numpy(sky / scale).permute(2, 0, 1))
         backdrops.append(torch.from_numpy(backdrop / scale).permute(2, 0, 1))
     sky = torch.stack(skies).to(device)
-    names = (*(path.stem for path in paths), *(f"studio {i}" for i in range(STUDIOS)))
     directions, solid_angle = directions.to(device), solid_angle.to(device)
     return Environments(
         names=names,

@@ -12,7 +12,7 @@ from ..geometry.camera import LEVEL_SIDES, Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
 from .dice import Dice
-from .light import LUMINANCE, Lighting, choose_environments, light_scene, load_environments, seen_behind
+from .light import LUMINANCE, Environments, Lighting, choose_environments, light_scene, load_environments, seen_behind
 from .photograph import (
     PHOTO_EXPRESSIONS,
     develop,
@@ -140,6 +140,27 @@ class CaptureStage:
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
         srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))
         return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth & ~is_frame).float())
+
+    @torch.no_grad()
+    def relit(
+        self, subjects: Subjects, expression: Tensor, cameras: Camera, environments: Environments
+    ) -> tuple[Tensor, Tensor]:
+        """Bare heads with `expression` [S, E] through cameras under the first of `environments` as it stands.
+
+        Returns the radiance [S, 3, H, W] and where it shows skin [S, 1, H, W] bool. For comparing the renderer.
+        """
+        count = len(subjects)
+        still, turn = torch.zeros(count, dtype=torch.long), torch.eye(3).expand(count, 3, 3)
+        lighting = light_scene(
+            environments,
+            still.to(self.device),
+            turn.to(self.device),
+            torch.zeros(count, device=self.device),
+            self.head.light_directions,
+        )
+        fine = self._posed(subjects.identity, expression)
+        surface = self._see(cameras, fine, subjects, lighting, no_hair(count, self._mesh))
+        return shade(surface, self._mesh, environments, lighting), surface.is_skin
 
     def skins(self, subjects: Subjects) -> SkinMaps:
         """The maps of subjects in the head tile; those of the last subjects asked for are kept."""

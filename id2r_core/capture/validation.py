@@ -294,6 +294,30 @@ def _place_light(dice: Dice, hdri: Path, stage: CaptureStage) -> tuple[np.ndarra
     return np.roll(panorama, LIGHT_HEIGHT // 2, axis=1), facing
 
 
+def to_blender_panorama(panorama: np.ndarray) -> np.ndarray:
+    """An environment [H, 2H, 3] of the stage as Blender wants it.
+
+    Blender's run the other way round and have what lies at +x of its world, not at the core's +z, in the middle.
+    """
+    return np.roll(panorama[:, ::-1], -len(panorama) // 2, axis=1)
+
+
+def from_blender_panorama(panorama: np.ndarray) -> np.ndarray:
+    """The other way round."""
+    return np.ascontiguousarray(np.roll(panorama, len(panorama) // 2, axis=1)[:, ::-1])
+
+
+def camera_of(photo: dict, size: int) -> Camera:
+    """The camera of a photograph as validation.json lists it."""
+    return Camera(
+        torch.tensor([photo["view_from_world"]]),
+        torch.tensor([photo["focal"]]),
+        torch.tensor([photo["principal"]]),
+        size,
+        size,
+    )
+
+
 def _look_up(image: Tensor, directions: Tensor) -> Tensor:
     """Radiance [P, 3] of an equirectangular image [1, 3, H, W] in directions [P, 3]."""
     column, row = sky_uv(directions)
