@@ -299,12 +299,12 @@ def to_blender_panorama(panorama: np.ndarray) -> np.ndarray:
 
     Blender's run the other way round and have what lies at +x of its world, not at the core's +z, in the middle.
     """
-    return np.roll(panorama[:, ::-1], -len(panorama) // 2, axis=1)
+    return np.roll(panorama[:, ::-1], len(panorama) // 2, axis=1)
 
 
 def from_blender_panorama(panorama: np.ndarray) -> np.ndarray:
     """The other way round."""
-    return np.ascontiguousarray(np.roll(panorama, len(panorama) // 2, axis=1)[:, ::-1])
+    return np.ascontiguousarray(np.roll(panorama, -(len(panorama) // 2), axis=1)[:, ::-1])
 
 
 def camera_of(photo: dict, size: int) -> Camera:
