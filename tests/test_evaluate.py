@@ -414,7 +414,7 @@ def test_swap_with_the_shipped_pack(folder, estimator, tmp_path):
     rows = cells(report.tables[0])
     assert set(rows) == {"closest", "fixed"} and rows["closest"]["swapped people"] == 2
     assert all(0 <= row["ID-Retrieval"] <= 1 and row["pose, radians"] < 0.2 for row in rows.values())
-    assert (tmp_path / "swap.png").is_file()
+    assert (tmp_path / "swap.jpg").is_file()
 
 
 def test_likeness_takes_portraits_that_training_never_saw(context, tmp_path, monkeypatch):

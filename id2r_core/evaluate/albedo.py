@@ -164,5 +164,5 @@ def _draw_cases(context: Context, values: list[float], pairs: list[tuple[Shot, E
             (f"{shot.subject.name} {values[index]:.1f} dB", photo), ("true albedo", figures.cut_to(truth, mask)),
             ("ID2R", figures.cut_to(image, mask)), ("error", figures.cut_to(error, mask)),
         ])  # fmt: skip
-    figures.sheet(context.out / "albedo_cases.png", rows)
-    return "albedo_cases.png"
+    figures.sheet(context.out / "albedo_cases.jpg", rows)
+    return "albedo_cases.jpg"

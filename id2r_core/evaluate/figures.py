@@ -11,6 +11,7 @@ PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (222, 222, 222)
 SERIES = ((0, 114, 178), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0))
 FONT, LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 CAPTION, MARGIN = 22, 56
+JPEG_QUALITY = 88
 WORST_ERROR = 0.25  # sRGB, mean of the channels: the hot end of error maps
 
 
@@ -65,8 +66,8 @@ def cut_to(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """uint8 RGB [H, W, 3]."""
-    cv2.imwrite(str(path), picture[..., ::-1])
+    """uint8 RGB [H, W, 3]; JPEG for photographs, PNG for drawings."""
+    cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _row(row: Sequence[tuple[str, np.ndarray]], side: int, columns: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def evaluate_relight(context: Context) -> Report:
         first = list(truth)[:SHOWN]
         rows.append([(f"{shot.subject.name} {labels[name][:14]}", truth[name]) for name in first])
         rows.append([(OURS, relit[OURS][name]) for name in first])
-    figures.sheet(context.out / "relight.png", rows)
+    figures.sheet(context.out / "relight.jpg", rows)
     columns = (("maps", None), ("PSNR dB", 2), ("SSIM", 3), ("LPIPS", 4), ("CIEDE2000", 2))
     table = [
         [method, *(mean(scores[method][key]) for key in ("psnr", "ssim", "lpips", "ciede2000"))] for method in compared
@@ -63,7 +63,7 @@ def evaluate_relight(context: Context) -> Report:
         "Relighting",
         data,
         [Table("Relit images", columns, table, note)],
-        figures=["relight.png"],
+        figures=["relight.jpg"],
         failures=failures,
     )
 

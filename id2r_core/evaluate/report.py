@@ -8,6 +8,9 @@ from pathlib import Path
 from .estimate import write_json
 
 
+QUICK = "A quick run: a handful of people, so that single faces decide. Small differences mean nothing."
+
+
 @dataclass(frozen=True)
 class Table:
     """columns: (heading, decimals) each, decimals None for words. rows: one cell a column; None is blank."""
@@ -39,7 +42,7 @@ class Report:
 
 
 def save_report(report: Report, made_with: dict, out: Path) -> None:
-    """Write NAME.json and NAME.md. made_with: command, date, pack, size, code, seconds."""
+    """Write NAME.json and NAME.md. made_with: command, date, pack, size, quick, code, seconds."""
     values = asdict(report) | made_with | {"tables": [table.to_json() for table in report.tables]}
     write_json(out / f"{report.name}.json", values)
     (out / f"{report.name}.md").write_text(markdown(values), encoding="utf-8")
@@ -48,6 +51,7 @@ def save_report(report: Report, made_with: dict, out: Path) -> None:
 def markdown(report: dict, level: int = 1, figures_at: str = "") -> str:
     """The text of one report as JSON; headings from `level` on, figures under a folder."""
     lines = [f"{'#' * level} {report['title']}", "", report["data"], ""]
+    lines += [QUICK, ""] if report["quick"] else []
     pack = report["pack"]
     made = f"Pack `{pack['name']}`, sha256 `{pack['sha256']}`, maps of {report['size']}, {report['date']}"
     lines += [f"{made}, code `{report['code'][:12]}`:", "", f"    {report['command']}", ""]

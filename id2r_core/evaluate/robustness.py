@@ -121,7 +121,7 @@ def evaluate_robustness(context: Context) -> Report:
         (f"{case.factor}: {case.level}", _read(photos[f"robust-{subjects[0].name}-{case.factor}-{number}"][2]))
         for number, case in enumerate(cases)
     ]
-    figures.sheet(context.out / "robustness_photos.png", [pictures[at : at + 5] for at in range(0, len(pictures), 5)])
+    figures.sheet(context.out / "robustness_photos.jpg", [pictures[at : at + 5] for at in range(0, len(pictures), 5)])
     columns = (("what", None), ("how much", None), ("refused", None), ("PSNR dB", 2), ("ITA error", 2), ("ID", 3))
     note = (
         f"ID by {context.judge_name}. 'Refused': photographs that ID2R turned away with a reason. The heads are bald, "
@@ -132,7 +132,7 @@ def evaluate_robustness(context: Context) -> Report:
         "Robustness",
         f"{len(photos)} photographs by our own renderer of {len(subjects)} unseen virtual people, maps of {size}.",
         [Table("One thing made worse at a time", columns, rows, note)],
-        figures=["robustness_photos.png"],
+        figures=["robustness_photos.jpg"],
         failures={name: estimate.failed for name, estimate in found.items() if estimate.failed},
     )
 

@@ -38,7 +38,7 @@ def evaluate_swap(context: Context) -> Report:
         row, drawn = _row(context, choice, known, people, gallery)
         rows.append(row)
         pictures += drawn
-    figures.sheet(context.out / "swap.png", pictures)
+    figures.sheet(context.out / "swap.jpg", pictures)
     columns = (
         ("template", None), ("swapped people", 0), ("ID-Retrieval", 3), ("ID", 3), ("pose, radians", 4),
         ("faces found", None),
@@ -57,7 +57,7 @@ def evaluate_swap(context: Context) -> Report:
                 "For orientation", [("injection", None), ("ID-Retrieval", 3), ("pose", 4)], [list(row) for row in PAPER]
             ),
         ],
-        figures=["swap.png"],
+        figures=["swap.jpg"],
         failures={shot.name: "no face was found" for shot in shots if people[shot.name] is None},
     )
 
