@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import bpy
 
-from . import checks, estimate, gallery, history, job, lookdev, material
+from . import checks, gallery, history, job, lookdev, material
 from .preferences import DEVICE_NAMES, preferences_of
-from .words import draw_text
+from .words import draw_progress, draw_text
 
 THUMBNAIL = 7.0  # of a photo, in units of the interface
 ENVIRONMENTS = 6.0
@@ -85,8 +85,8 @@ class ID2R_PT_options(InViewport, bpy.types.Panel):
         if preferences:
             column.prop(preferences, "device")
             draw_device(column, context, preferences.device)
-        column.prop(settings, "out")
-        column.prop(settings, "set_up_scene")
+        column.prop(settings, "out", text="Keep In")
+        self.layout.prop(settings, "set_up_scene")
 
 
 class ID2R_PT_result(InViewport, bpy.types.Panel):
@@ -230,8 +230,10 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
 
 def draw_reference(layout, context) -> None:
     """The photo with its thumbnail, and the ways to choose one."""
-    settings = context.scene.id2r
-    if settings.photo and Path(bpy.path.abspath(settings.photo)).is_file():
+    settings, status = context.scene.id2r, context.window_manager.id2r
+    if status.running and status.stage == "camera" and Path(status.preview).is_file():
+        layout.template_icon(icon_value=gallery.icon_of(status.preview), scale=THUMBNAIL)
+    elif settings.photo and Path(bpy.path.abspath(settings.photo)).is_file():
         layout.template_icon(icon_value=gallery.icon_of(settings.photo), scale=THUMBNAIL)
     else:
         draw_text(layout, context, "Open a photo with one well-lit face, or drop one on the viewport.", "INFO")
@@ -239,6 +241,9 @@ def draw_reference(layout, context) -> None:
     row = layout.row(align=True)
     row.operator("id2r.open_photo", text="Open", icon="FILE_FOLDER")
     row.operator("id2r.paste_photo", text="Paste", icon="PASTEDOWN")
+    row = layout.row(align=True)
+    row.prop(settings, "camera")
+    row.operator("id2r.capture_photo", text="Webcam", icon="CAMERA_DATA")
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
         return
@@ -254,8 +259,7 @@ def draw_job(layout, context) -> None:
     """The button, or the progress of the running job with a way out; then what the last job had to say."""
     status = context.window_manager.id2r
     if status.running:
-        draw_progress(layout, status.fraction, progress_text(status))
-        layout.operator("id2r.cancel", text="Cancel (Esc)", icon="X")
+        draw_progress(layout, status)
     else:
         row = layout.row()
         row.scale_y = 1.4
@@ -267,17 +271,6 @@ def draw_job(layout, context) -> None:
         draw_text(layout, context, line, "QUESTION")
     if status.error:
         layout.operator("id2r.report_problem", icon="COPYDOWN")
-
-
-def draw_progress(layout, fraction: float, text: str) -> None:
-    layout.progress(factor=fraction, text=text)
-
-
-def progress_text(status) -> str:
-    if status.cancelling:
-        return "Cancelling"
-    stage = status.stage.capitalize() or "Starting"
-    return f"{stage}, {estimate.in_words(status.seconds_left)}" if status.seconds_left else stage
 
 
 def draw_device(layout, context, chosen: str) -> None:

@@ -44,12 +44,17 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
     doctor: StringProperty(description="What the last check found, one thing a line", options={"SKIP_SAVE"})
 
     def draw(self, context) -> None:
-        draw_python(self.layout.box(), self, context)
-        draw_packs(self.layout.box())
-        draw_folders(self.layout.box(), self)
-        row = self.layout.row()
-        row.operator("id2r.report_problem", icon="COPYDOWN")
-        row.operator("id2r.doctor", icon="CHECKMARK")
+        draw_preferences(self.layout, self, context)
+
+
+def draw_preferences(layout, preferences, context) -> None:
+    """All of them, in boxes."""
+    draw_python(layout.box(), preferences, context)
+    draw_packs(layout.box())
+    draw_folders(layout.box(), preferences)
+    row = layout.row()
+    row.operator("id2r.report_problem", icon="COPYDOWN")
+    row.operator("id2r.doctor", icon="CHECKMARK")
 
 
 def draw_python(layout, preferences, context) -> None:
@@ -63,9 +68,13 @@ def draw_python(layout, preferences, context) -> None:
     row.label(text=words.python_in_words(preferences.python))
     column.prop(preferences, "device")
     column.prop(preferences, "idle_minutes", text="Keep Warm (Minutes)")
-    row = layout.row()
-    row.operator("id2r.install_runtime", icon="IMPORT")
-    row.operator("id2r.end_worker", icon="CANCEL")
+    status = context.window_manager.id2r
+    if status.running:
+        words.draw_progress(layout, status)
+    else:
+        row = layout.row()
+        row.operator("id2r.install_runtime", icon="IMPORT")
+        row.operator("id2r.end_worker", icon="CANCEL")
     for line in preferences.doctor.splitlines():
         words.draw_text(layout, context, line, "ERROR" if line.startswith("PROBLEM") else "DOT")
 

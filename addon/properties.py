@@ -47,6 +47,10 @@ class ID2R_Settings(bpy.types.PropertyGroup):
 
     photo: StringProperty(name="Photo", description="A photo with one well-lit face", subtype="FILE_PATH")
     image: PointerProperty(name="Image", description="An image that is open in this file", type=bpy.types.Image)
+    camera: IntProperty(name="Camera", description="Which webcam; 0 is the first", min=0, max=20)
+    countdown: FloatProperty(
+        name="Countdown", description="Seconds until the webcam takes the photo", default=3.0, min=0.0, max=60.0
+    )
     out: StringProperty(
         name="Keep Files In",
         description="Folder for the maps, the OBJ and the report. Empty: the result lives in this .blend alone",
@@ -110,7 +114,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         ],
     )
     set_up_scene: BoolProperty(
-        name="Set Up Light and Cameras",
+        name="Set Up Scene",
         description="Also set the world, the render settings and frames 1 (portrait) and 2 (over the photo)",
         default=True,
     )
@@ -178,6 +182,7 @@ class ID2R_Status(bpy.types.PropertyGroup):
     error: StringProperty()
     hint: StringProperty()
     warnings: StringProperty(description="One a line")
+    preview: StringProperty(description="What the webcam sees now, while it is counting down")
     devices: StringProperty(description="JSON: label by device name, as the worker found them")
 
 

@@ -2,7 +2,7 @@
 
 from textwrap import wrap
 
-from . import job
+from . import estimate, job
 from .core import errors
 
 PIXELS_PER_LETTER = 7.0
@@ -23,3 +23,20 @@ def python_in_words(chosen: str) -> str:
         return job.find_python(chosen)
     except errors.Id2rError as error:
         return error.message
+
+
+def draw_progress(layout, status) -> None:
+    """How far the running job is, and a way out."""
+    draw_bar(layout, status.fraction, progress_text(status))
+    layout.operator("id2r.cancel", text="Cancel (Esc)", icon="X")
+
+
+def draw_bar(layout, fraction: float, text: str) -> None:
+    layout.progress(factor=fraction, text=text)
+
+
+def progress_text(status) -> str:
+    if status.cancelling:
+        return "Cancelling"
+    stage = status.stage.capitalize() or "Starting"
+    return f"{stage}, {estimate.in_words(status.seconds_left)}" if status.seconds_left else stage

@@ -2,6 +2,7 @@
 
 to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": ..., ...}}
                    {"command": "makehuman", "request": {"folder": ..., "size": ...}}
+                   {"command": "capture", "request": {"source": "0", "out": ..., "preview": ..., "countdown": 3}}
                    {"command": "inspect", "request": {}}  what is installed here (see `doctor`)
                    {"command": "cancel"}                  stops the running job at its next progress report
                    {"command": "quit"}, or end of file    stops the running job and the worker
@@ -98,6 +99,30 @@ class MakeHumanRequest:
 
 
 @dataclass(frozen=True)
+class CaptureRequest:
+    """A photo from a webcam after a countdown.
+
+    source: number of the camera, or path of a video that stands in for it; out: the photo; preview: what the camera
+    sees meanwhile; countdown in seconds.
+    """
+
+    source: str
+    out: str
+    preview: str
+    countdown: float = 3.0
+
+    def __post_init__(self):
+        for name in ("source", "out", "preview"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require(
+            isinstance(self.countdown, (int, float)) and 0.0 <= self.countdown <= 60.0,
+            f"A countdown of {self.countdown!r} is not possible.",
+            "Give seconds from 0 to 60.",
+        )
+
+
+@dataclass(frozen=True)
 class InspectRequest:
     """What is installed where the worker runs."""
 
@@ -163,8 +188,13 @@ EVENTS = {
     "error": Failed,
     "cancelled": Stopped,
 }
-AnyRequest = Request | MakeHumanRequest | InspectRequest
-JOBS = {"reconstruct": Request, "makehuman": MakeHumanRequest, "inspect": InspectRequest}
+AnyRequest = Request | MakeHumanRequest | CaptureRequest | InspectRequest
+JOBS = {
+    "reconstruct": Request,
+    "makehuman": MakeHumanRequest,
+    "capture": CaptureRequest,
+    "inspect": InspectRequest,
+}
 COMMANDS = (*JOBS, "cancel", "quit")
 
 

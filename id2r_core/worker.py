@@ -9,12 +9,14 @@ import queue
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import TextIO
 
 from . import __version__
 from .errors import Cancelled, Id2rError
 from .protocol import (
     AnyRequest,
+    CaptureRequest,
     Event,
     Failed,
     InspectRequest,
@@ -83,13 +85,24 @@ class Worker:
 
     def _job(self, request: AnyRequest) -> Event:
         self._stop_if_cancelled()
-        kinds = {Request: self._reconstruct, MakeHumanRequest: self._makehuman, InspectRequest: self._inspect}
+        kinds = {
+            Request: self._reconstruct,
+            MakeHumanRequest: self._makehuman,
+            CaptureRequest: self._capture,
+            InspectRequest: self._inspect,
+        }
         return kinds[type(request)](request)
 
     def _inspect(self, _request: InspectRequest) -> Event:
         from .doctor import inspect
 
         return Result("", inspect().to_json())
+
+    def _capture(self, request: CaptureRequest) -> Event:
+        from .webcam import capture_photo
+
+        capture_photo(request.source, Path(request.out), Path(request.preview), request.countdown, self._progress)
+        return Result(request.out)
 
     def _makehuman(self, request: MakeHumanRequest) -> Event:
         from .makehuman import write_makehuman_maps

@@ -155,7 +155,7 @@ class ID2R_OT_contact_sheet(JobOperator, bpy.types.Operator):
         run_folder = self.folder or history.run_at(context.scene, context.scene.id2r_run_index).folder
         self._folder = Path(bpy.path.abspath(run_folder))
         if not (self._folder / "head.npz").is_file():
-            raise errors.Id2rError("The files of this run are gone.", "Run it again, with a folder in Keep Files In.")
+            raise errors.Id2rError("The files of this run are gone.", "Run it again, with a folder in Keep In.")
         options = ["--renders", self.environments, "--samples", str(self.samples), "--size", str(self.size)]
         return job.start_render([str(self._folder), "--sheet-only", *options])
 

@@ -1,15 +1,17 @@
 """Where the photo comes from: a file, a drop on the viewport, an image of this .blend, or the clipboard."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import clipboard, image_io
-from ..core import errors
-from .modal import tell
+from .. import clipboard, image_io, job
+from ..core import errors, protocol
+from ..preferences import python_and_device
+from .modal import JobOperator, tell
 
 PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 OWN_PHOTOS = "id2r_photos"  # folder in Blender's temporary one
@@ -81,6 +83,30 @@ class ID2R_OT_paste_photo(bpy.types.Operator):
         set_photo(context, path)
 
 
+class ID2R_OT_capture_photo(JobOperator, bpy.types.Operator):
+    """Take the photo with a webcam, after a countdown with a mirrored preview"""
+
+    bl_idname = "id2r.capture_photo"
+    bl_label = "Webcam"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    task = "Webcam"
+
+    source: StringProperty(name="Camera", description="Its number, or a video file that stands in for it")
+    countdown: FloatProperty(name="Countdown", description="Seconds", default=-1.0, min=-1.0, max=60.0)
+
+    def begin(self, context) -> job.Job:
+        settings = context.scene.id2r
+        photo = Path(bpy.app.tempdir) / OWN_PHOTOS / f"webcam {datetime.now():%H-%M-%S}.png"
+        preview = photo.with_name("camera preview.png")
+        countdown = settings.countdown if self.countdown < 0.0 else self.countdown
+        request = protocol.CaptureRequest(self.source or str(settings.camera), str(photo), str(preview), countdown)
+        context.window_manager.id2r.preview = str(preview)
+        return job.start(job.find_python(python_and_device(context)[0]), request)
+
+    def done(self, context, event: protocol.Result) -> None:
+        set_photo(context, Path(event.out))
+
+
 def set_photo(context, path: Path) -> None:
     """Make a file the photo of the scene. Raises Id2rError for what is no picture file."""
     if path.suffix.lower() not in PHOTO_FILES:
@@ -99,7 +125,7 @@ def shown_image(context) -> bpy.types.Image | None:
     return next((each.spaces.active.image for each in areas if each.type == "IMAGE_EDITOR"), None)
 
 
-CLASSES = (ID2R_OT_open_photo, ID2R_OT_use_image, ID2R_OT_paste_photo)
+CLASSES = (ID2R_OT_open_photo, ID2R_OT_use_image, ID2R_OT_paste_photo, ID2R_OT_capture_photo)
 
 if hasattr(bpy.types, "FileHandler"):
 

@@ -38,26 +38,21 @@ class ID2R_OT_doctor(JobOperator, bpy.types.Operator):
         self.report({"INFO"}, lines[-1])
 
 
-class ID2R_OT_install_runtime(JobOperator, bpy.types.Operator):
+class ID2R_OT_install_runtime(bpy.types.Operator):
     """Make a Python environment with PyTorch in the add-on's own user folder; needs the network and about 2 to 6 GB"""
 
     bl_idname = "id2r.install_runtime"
     bl_label = "Install PyTorch..."
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
-    task = "Install PyTorch"
 
     @classmethod
     def poll(cls, context):
         if not bpy.app.online_access:
             cls.poll_message_set("Allow online access in Preferences, System")
             return False
-        return super().poll(context)
+        return not context.window_manager.id2r.running
 
     def invoke(self, context, event):
-        if not self.options.is_repeat and event.type != "RET" and not getattr(self, "_asked", False):
-            self._asked = True
-            return context.window_manager.invoke_props_dialog(self, width=420)
-        return super().invoke(context, event)
+        return context.window_manager.invoke_props_dialog(self, width=420)
 
     def draw(self, context):
         for line in (
@@ -67,8 +62,22 @@ class ID2R_OT_install_runtime(JobOperator, bpy.types.Operator):
         ):
             self.layout.label(text=line)
 
-    def execute(self, context):  # the dialog's button comes here: go on without blocking
-        return JobOperator.execute(self, context) if bpy.app.background else JobOperator.invoke(self, context, None)
+    def execute(self, context):
+        bpy.ops.id2r.install_now("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
+        return {"FINISHED"}
+
+
+class ID2R_OT_install_now(JobOperator, bpy.types.Operator):
+    """Install PyTorch without asking again; ends with a complete environment or none"""
+
+    bl_idname = "id2r.install_now"
+    bl_label = "Install PyTorch"
+    bl_options: ClassVar[set[str]] = {"INTERNAL"}
+    task = "Install PyTorch"
+
+    @classmethod
+    def poll(cls, context):
+        return bpy.app.online_access and super().poll(context)
 
     def begin(self, context) -> job.Job:
         job.retire()
@@ -193,6 +202,7 @@ def stored_preferences(context):
 CLASSES = (
     ID2R_OT_doctor,
     ID2R_OT_install_runtime,
+    ID2R_OT_install_now,
     ID2R_OT_end_worker,
     ID2R_OT_import_pack,
     ID2R_OT_verify_pack,

@@ -18,11 +18,11 @@ def register(python: str, opened: set[str], hdri_folder: str = ""):
     bpy.utils.unregister_cli_command = lambda *_: None
     sys.path.insert(0, str(ROOT))
     import addon
-    from addon import panels
+    from addon import panels, words
     from addon.operators.system import ID2R_OT_install_runtime
 
     addon.OLDEST_BLENDER = (3, 4, 0)
-    panels.draw_progress = _draw_progress
+    words.draw_bar = _draw_progress
     ID2R_OT_install_runtime.poll = classmethod(lambda cls, context: True)
     for panel in panels.CLASSES:
         panel.bl_options = set() if panel.__name__ in opened else {"DEFAULT_CLOSED"}
@@ -30,11 +30,30 @@ def register(python: str, opened: set[str], hdri_folder: str = ""):
     _older_names(addon)
     bpy.context.preferences.addons.new().module = "addon"
     addon.register()
+    _preferences_panel()
     stored = bpy.context.preferences.addons["addon"].preferences
     stored.python = python
     if hdri_folder:
         stored.hdri_folders.add().path = hdri_folder
     return addon
+
+
+def _preferences_panel() -> None:
+    """3.4 shows preferences only of add-ons in its own folders; ours get a panel of their own in that editor."""
+    from addon import preferences
+
+    class ID2R_PT_preferences(bpy.types.Panel):
+        bl_label = "ID2R"
+        bl_space_type = "PREFERENCES"
+        bl_region_type = "WINDOW"
+        bl_context = "addons"
+
+        def draw(self, context):
+            preferences.draw_preferences(self.layout, preferences.preferences_of(context), context)
+
+    bpy.utils.unregister_class(bpy.types.USERPREF_PT_addons)
+    bpy.utils.register_class(ID2R_PT_preferences)
+    bpy.context.preferences.view.show_splash = False
 
 
 def _draw_progress(layout, fraction: float, text: str) -> None:

@@ -77,8 +77,6 @@ def editor_image(result, file):
 def preferences(_result, _file):
     bpy.context.preferences.addons["addon"].preferences.doctor = ""
     bpy.context.preferences.active_section = "ADDONS"
-    bpy.context.window_manager.addon_search = "ID2R"
-    bpy.context.window_manager.addon_support = {"COMMUNITY", "OFFICIAL", "TESTING"}
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
         bpy.ops.id2r.doctor("INVOKE_DEFAULT")
 

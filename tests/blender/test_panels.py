@@ -162,6 +162,10 @@ def test_the_preferences_draw(addon, context):
     preferences.ID2R_Preferences.draw(stored, context)
     drawn = layout.drawn
     assert {"python", "device", "idle_minutes", "id2r.install_runtime", "id2r.verify_pack", "path"} <= set(drawn)
+    bpy.context.window_manager.id2r.running = True
+    bpy.context.window_manager.id2r.stage = "collecting torch"
+    preferences.ID2R_Preferences.draw(stored, context)
+    assert drawn[drawn.index("Collecting torch") + 1] == "id2r.cancel"
     assert "tiny" in drawn and "PROBLEM: cv2 cannot be" in " ".join(drawn)
 
 

@@ -86,3 +86,19 @@ def test_a_copied_path_is_found(photo):
 def test_an_empty_clipboard_is_said(settings):
     with pytest.raises(errors.Id2rError, match="holds no picture"):
         clipboard.pasted_image(context_with(""))
+
+
+def test_the_webcam_takes_the_photo(settings, tmp_path):
+    """The whole way through the real worker, with a video in the place of the camera."""
+    import cv2
+
+    path = tmp_path / "face.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(10):
+        writer.write(np.full((64, 96, 3), (40, 80, 160), np.uint8))
+    writer.release()
+    assert bpy.ops.id2r.capture_photo(source=str(path), countdown=0.5) == {"FINISHED"}
+    photo = bpy.data.images.load(settings.photo)
+    assert tuple(photo.size) == (96, 64) and photo.pixels[0] > 2 * photo.pixels[2]
+    with pytest.raises(RuntimeError, match="no camera 19"):
+        bpy.ops.id2r.capture_photo(source="19")
