@@ -325,6 +325,7 @@ MADE_WITH = {
     "date": "2026-01-01",
     "pack": {"name": "p", "sha256": "ab"},
     "size": 8,
+    "quick": True,
     "code": "0123456789abcdef",
 }
 
@@ -338,6 +339,7 @@ def test_json_holds_what_the_text_shows(report, tmp_path):
     for part in (
         "| a | 1.23 |",
         "| b |  |",
+        "A quick run",
         "sha256 `ab`",
         "    cmd",
         "2026-01-01",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .estimate import write_json
 
-
 QUICK = "A quick run: a handful of people, so that single faces decide. Small differences mean nothing."
 
 

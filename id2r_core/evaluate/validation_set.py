@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..capture.light import sky_pixels, sky_uv
+from ..capture.validation import from_blender_panorama
 from ..conventions import REFLECTANCE, Domain
 from ..errors import Id2rError
 from ..geometry.mesh import vertex_normals
@@ -142,10 +143,8 @@ def read_light(path: Path) -> np.ndarray:
     stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if stored is None:
         raise Id2rError(f"'{path}' cannot be read as an environment.", MAKE_ONE)
-    image = stored[..., 2::-1].astype(np.float32)
-    # Blender's panoramas have +x of its world in the middle and run against ours.
-    ours = np.roll(image, -image.shape[0] // 2, axis=1)[:, ::-1]
-    return cv2.resize(np.ascontiguousarray(ours), (2 * SKY_ROWS, SKY_ROWS), interpolation=cv2.INTER_AREA)
+    ours = from_blender_panorama(stored[..., 2::-1].astype(np.float32))
+    return cv2.resize(ours, (2 * SKY_ROWS, SKY_ROWS), interpolation=cv2.INTER_AREA)
 
 
 def light_power(sky: np.ndarray, directions: Tensor) -> Tensor:
