@@ -49,6 +49,16 @@ speed       seconds and memory
 likeness    rendered heads of real portraits against their photographs (needs --portraits and --judge)
 all         everything but likeness, and that too when --portraits and --judge are given
 results     docs/results.md from the committed reports
+
+What DIR of --data may hold:
+  validation.json ...              what `capture validation` and `python -m addon.photograph` write
+  {validation,test}_crop_files.txt, crops/SCENE/N.png, albedos/SCENE/N.png, and masks/SCENE/N.png or mask.png
+                                   FAIR (fair). Lists and crops lie as published; where the true albedos lie is not
+                                   public, so put them there, in their own uv layout
+  imagepathsvalidation.txt, **/iphone_pictures/, scans/, scans_lmks_onlypp/
+                                   NoW as published (shape)
+  REALY_scan_region/, REALY_HIFI3D_keypoints/, metrical_scale.txt as published, and the photographs as images/ID.jpg
+                                   REALY (shape)
 """
 
 
