@@ -42,7 +42,9 @@ FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.85
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 STRANDS = (0.03, 0.06)  # mean fine contrast (log-luminance) of skin and of a beard
 SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
-HAIRY_PRIOR = 0.05  # how far an unseen scalp is taken for hairy, against 1 for what is seen of it
+HAIR_GLIDE = 0.04  # of the atlas: over which the hair that is seen glides into that behind
+STRAND_BANDS = (0.001, 0.0025)  # shares of the atlas
+HAIR_SHINE = 0.6  # share of the slow changes of brightness in hair that is light
 HAIR_SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 HAIR_GLOSS = {Domain.SPECULAR: 0.2, Domain.ROUGHNESS: 0.7}  # in the units of the maps
 DETAIL_HEIGHT = 0.35 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
@@ -293,7 +295,7 @@ class CroppedHair:
 
 
 def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> CroppedHair:
-    """Hair on the scalp as the photo shows it; behind what is seen it goes on as it is at the border.
+    """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
 
     Hair that hangs over the face or the ears is left out: it is not at home there.
     """
@@ -301,13 +303,31 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
     sure = (cover.hair * known * home > 0.9).float()
     if sure.mean() < LEAST_HAIR:
         return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
-    scalp = atlas.region("scalp")
-    sureness = torch.lerp(HAIRY_PRIOR * scalp, home, known)
-    spread = fill_holes(torch.lerp(torch.ones_like(known), cover.hair, known)[None, None], sureness[None, None])[0, 0]
-    spread = home * ramp(spread, *SPREAD)
-    presence = soften(torch.lerp(spread, home * cover.hair, known), HAIR_SOFTNESS)
-    filled = fill_holes((albedo.log() * sure)[None], sure[None, None])[0].clamp(max=0).exp()
-    return CroppedHair(torch.lerp(filled, albedo, _fade(seen)), presence, home * cover.near_hair * _fade(seen))
+    near = ramp(soften(known * home, HAIR_GLIDE), 0.02, 0.4)
+    hairy = torch.lerp(
+        atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
+    )
+    presence = soften(home * torch.lerp(ramp(hairy, *SPREAD), cover.hair, known), HAIR_SOFTNESS)
+    shown = albedo.log()
+    usual = shown[:, sure > 0].median(1).values[:, None, None]
+    slow = blur_inside(shown, sure, TONE_BAND / 2) - usual  # hair shines: its bands of light are not albedo
+    shown = shown - HAIR_SHINE * slow
+    behind = usual + _strands(shown, sure)
+    near = ramp(soften(sure, HAIR_GLIDE), 0.02, 0.4)
+    colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
+    colour = torch.lerp(colour, shown, _fade(seen) * cover.near_hair)
+    return CroppedHair(colour.clamp(max=0).exp(), presence, home * cover.near_hair * _fade(seen))
+
+
+def _strands(shown: Tensor, sure: Tensor) -> Tensor:
+    """[1, T, T] the unrest of cropped hair, as strong as in the hair that is seen: fine grain and tufts."""
+    generator = torch.Generator().manual_seed(0)
+    grain = torch.randn(2, *sure.shape, generator=generator).to(shown)
+    grain = torch.cat([blur(layer[None], share) for layer, share in zip(grain, STRAND_BANDS, strict=True)])
+    grain = (grain / grain.std((1, 2), keepdim=True)).sum(0, keepdim=True) / len(STRAND_BANDS) ** 0.5
+    luminance = shown.mean(0, keepdim=True)
+    unrest = (luminance - blur_inside(luminance, sure, STRAND_BANDS[-1])).abs()[0][sure > 0].median()
+    return grain * unrest
 
 
 def _wear(images: dict[Domain, Tensor], crop: CroppedHair, density: float) -> dict[Domain, Tensor]:
