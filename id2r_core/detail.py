@@ -44,6 +44,7 @@ STEEPEST = 0.8  # of all slopes
 STEEPEST_FORM = 0.35  # of the slopes that networks and photo give: wrinkles, not form
 MESO_BAND = 0.02  # share of the tile: slower slopes belong to the mesh, faster ones to the normal map
 GAIN_BAND = 0.03  # share of the tile over which the photo's brightness is carried on to where it sees nothing
+SMOOTHED, LEAST_BLUR = 0.11, 0.3  # of the photo's finest wavelength; texels
 WAVELENGTH_SIGMA = 0.35  # standard deviation, in wavelengths, of the blur that takes them away
 # Octaves of the photo, finest first, in pixels; one counts as shown with at least this share of the contrast of the next.
 OCTAVES, SHOWN = 4, 0.5
@@ -53,7 +54,7 @@ DEEP = 0.06  # mm: a cavity of 1
 LINES_SHARE = 0.3  # of furrows in what looks like a cavity
 CAVITY_DENSITY = (0.16, 0.24, 0.26)  # log-albedo that a cavity of 1 is darker: light that is caught turns red
 CAVITY_SPECULAR, CAVITY_ROUGHNESS = -0.45, 0.10  # share of the specular, added roughness
-MOTTLE_SPACINGS = (2.4, 1.2)  # mm
+MOTTLE_SPACINGS = (2.8, 1.5)  # mm
 MELANIN, BLOOD = (0.30, 0.60, 0.85), (0.10, 0.75, 0.60)  # log-albedo per unit, directions of `capture.pigment`
 MELANIN_MOTTLE, BLOOD_MOTTLE = 0.018, 0.022  # standard deviations
 GLOSS_MOTTLE = 0.04  # of specular and roughness, relative
@@ -204,11 +205,13 @@ def _prepare(
     specular, roughness = (images[domain].mean(0).cpu() for domain in (Domain.SPECULAR, Domain.ROUGHNESS))
     if pores:
         diffuse, specular, roughness = _mottled(diffuse, specular, roughness, atlas, sheet, shown, pores, random)
+    height = height_of(tangent_slopes(images[Domain.NORMAL], head, atlas).cpu(), sheet)
+    texel = _median_texel(sheet, atlas) / atlas.size
     return Working(
         diffuse_srgb=diffuse,
         specular=specular,
         roughness=roughness,
-        height=height_of(tangent_slopes(images[Domain.NORMAL], head, atlas).cpu(), sheet),
+        height=_smoothed(height, SMOOTHED * shown / texel),
         trust=refined.trust.cpu(),
         pixel=observed.pixel.cpu(),
         photographed=photographed,
@@ -284,6 +287,11 @@ def height_of(slope: Tensor, sheet: Sheet) -> Tensor:
     return torch.fft.irfft2(spectrum / power, s=(size, size))
 
 
+def _smoothed(height: Tensor, sigma: float) -> Tensor:
+    """Without the noise of single texels, which no photo shows and which would be enlarged to a grid."""
+    return torch.from_numpy(cv2.GaussianBlur(height.numpy(), (0, 0), sigma)) if sigma > LEAST_BLUR else height
+
+
 def normals_of(height: Tensor, sheet: Sheet) -> Tensor:
     """Height [T, T] mm -> tangent-space normals as an image [3, T, T] (+y up), through the stretch of the tile."""
     along, skew, beside = _steps(sheet, height.shape[-1])
@@ -293,7 +301,13 @@ def normals_of(height: Tensor, sheet: Sheet) -> Tensor:
     slope_y = growth_y.sub_(skew.mul_(growth_x)).div_(beside).clamp_(-STEEPEST, STEEPEST)
     slope_x = growth_x.div_(along).neg_().clamp_(-STEEPEST, STEEPEST)
     length = (slope_x * slope_x).addcmul_(slope_y, slope_y).add_(1).rsqrt_()
-    return encode_normal(torch.stack([slope_x.mul_(length), slope_y.mul_(length), length]))
+    normal = torch.empty(3, *height.shape)
+    for plane, part in zip(normal, (slope_x, slope_y), strict=False):
+        torch.mul(part, length, out=plane)
+    normal[2] = length
+    for plane in normal:
+        plane.copy_(encode_normal(plane))
+    return normal
 
 
 def _steps(sheet: Sheet, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -80,12 +80,13 @@ FURROW_WIDTH, WRINKLE_WIDTH, LIP_WIDTH = 0.065, 0.09, 0.13  # standard deviation
 LONGEST_WAY, MOST_POINTS = 1.3, 40  # points of a line a texel, at the mean stretch, and at most
 CURVATURE = 0.16  # of a furrow, in its own lengths
 MOSTLY, LEAST_WRINKLES = 0.3, 0.02  # share from which a place is lip; mm per square mm below which there are none
+SHARPEST_TURN = 0.7  # cosine of the turn at which a wrinkle ends
 STEP = 0.35  # mm between the turns of a wrinkle
 WRINKLE_LENGTH, LIP_LENGTH = (4.0, 22.0), (3.5, 9.0)  # mm
 WANDER, LIP_WANDER = 0.08, 0.04  # radians a step
-BUMP_SIZES, BUMP_SHARES = (3.2, 1.5, 0.8), (0.6, 0.45, 0.3)  # mm between the bumps; shares of the unevenness
+BUMP_SIZES, BUMP_SHARES = (3.4, 1.7), (0.7, 0.55)  # mm between the bumps; shares of the unevenness
 LATTICE, NODE_SHARE = 64, 0.5  # nodes a side of the solid noise, and how far apart they are, in bumps
-NOISE_SIDE = 1024  # texels a side on which noise is made; the smallest bumps are two of them wide
+NOISE_SIDE = 1024  # texels a side on which noise is made; the smallest bumps are four of them wide
 MEAN_SIDE = 400.0  # mm that the tile's side is long on the mean face
 SPLAT_VARIANCE, LEAST_BLUR = 0.25, 0.35  # texels², texels: of a point shared out to four texels; not worth a blur
 TEXEL_VARIANCE = 0.2  # texels²: of the filter that a texel is
@@ -393,9 +394,15 @@ def _furrows(places: Tensor, spot: Spot, neighbours: Tensor, random, age: float,
     aside = torch.stack([-span[:, 1], span[:, 0]], 1) * (CURVATURE * bend[line])[:, None]
     where = start + span * t + aside * (4 * t * (1 - t))
     taper = 0.55 + 0.9 * (t[:, 0] - 0.5).abs()  # shallower half way
-    section = depth * FURROW_WIDTH * (2 * np.pi) ** 0.5  # mm²
-    mass = (section * length / count * texels[first] ** 2)[line] * taper
+    section = depth * _drawn_width(FURROW_WIDTH, texels[first], size)
+    mass = (section * length * texels[first] / count)[line] * taper
     return Strokes(where, mass, FURROW_WIDTH)
+
+
+def _drawn_width(width: float, texels: Tensor, size: int) -> Tensor:
+    """Texels across which a groove of depth 1 spreads; texels [P]: in a millimetre. No wider than `_draw_lines` draws
+    it, so that none gets deeper where the tile is stretched."""
+    return width * texels.clamp(max=size / MEAN_SIDE) * (2 * np.pi) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -438,15 +445,17 @@ def _trace(sheet: Sheet, density: Tensor, inside: Tensor, kind: Kind, random, si
         spot = sheet.at(places)
         length, strength, turn, drift = state.unbind(1)
         t = step * STEP / length
-        side = torch.where((spot.crease * heading).sum(1) < 0, -1.0, 1.0)[:, None]  # a crease has no sense, a line has
+        ahead = (spot.crease * heading).sum(1)
+        side = torch.where(ahead < 0, -1.0, 1.0)[:, None]  # a crease has no sense, a line has
         heading = side * (spot.crease * turn.cos()[:, None] + spot.beside() * turn.sin()[:, None])
         way = spot.move(heading * STEP)
+        texels = size / spot.area.sqrt()
         cell = (places * GRID).long().clamp(0, GRID - 1)
         depth = spot.skin.groove * strength * (4 * t * (1 - t)).clamp(0, 1) ** 0.7 * inside[cell[:, 1], cell[:, 0]]
         for part in range(fine):
             path.append(places + way * (part + 0.5) / fine)
-            mass.append(depth * STEP / fine * kind.width * (2 * np.pi) ** 0.5 * size**2 / spot.area)
-        going = (t < 1) & (spot.skin.wrinkles > LEAST_WRINKLES)
+            mass.append(depth * _drawn_width(kind.width, texels, size) * texels * STEP / fine)
+        going = (t < 1) & (spot.skin.wrinkles > LEAST_WRINKLES) & (ahead.abs() > SHARPEST_TURN)
         noise = torch.from_numpy(random.standard_normal(len(places)).astype(np.float32))
         state[:, 2] = turn + drift + noise * kind.wander
         places, state, heading = (places + way).clamp(0, 1)[going], state[going], heading[going]
