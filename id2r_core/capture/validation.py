@@ -289,9 +289,7 @@ def _place_light(dice: Dice, hdri: Path, stage: CaptureStage) -> tuple[np.ndarra
         facing = (sky * weights * 4 * directions[:, 2:].clip(0)).sum(0)
         if facing @ LUMINANCE > SHADE:
             break
-    # Blender's panoramas run the other way round and have what lies at +x of its world in the middle.
-    panorama = sky.reshape(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT, 3)[:, ::-1]
-    return np.roll(panorama, LIGHT_HEIGHT // 2, axis=1), facing
+    return to_blender_panorama(sky.reshape(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT, 3)), facing
 
 
 def to_blender_panorama(panorama: np.ndarray) -> np.ndarray:
