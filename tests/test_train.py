@@ -320,7 +320,7 @@ def test_rendering_takes_only_its_share_of_the_time(monkeypatch):
 
 
 def test_a_command_ends_in_time_and_the_next_goes_on(run, capsys):
-    assert train("all", run, "--minutes", "0.5", "--stop-after", "0.05") == 0
+    assert train("all", run, "--minutes", "50", "--stop-after", "0.05") == 0
     assert "go on with --resume" in capsys.readouterr().out
     _, first = load_checkpoint(run[1] / "identity" / CHECKPOINT)
     assert first["seconds"] < 10 and not first["finished"]
