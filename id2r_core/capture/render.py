@@ -20,7 +20,7 @@ PUPIL_LINEAR = 0.01
 IRIS_RADIUS, PUPIL_RADIUS = 0.060, 0.021  # in the polar uv of an eyeball: 0.5 is the half turn to its back
 EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
 HAIR_SPECULAR, HAIR_ROUGHNESS = 0.3, 0.65
-LOCKS = (230.0, 41.0)  # strands and locks round the head
+LOCKS = (233.0, 37.0, 23.0)  # strands, and two measures of locks, round the head
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
 SCATTERED = (0.8, 0.4, 0.2)
 COARSE_UP_TO = 160  # pixels of an image side
@@ -171,7 +171,7 @@ def see_surface(
     mask = fragments.mask
     strands = _strands(uv)
     is_hair = ((seen[:, 7:8] + 0.1 * strands) > 0.5) & mask & ~is_eye
-    hair_albedo = hair.linear[:, :, None, None] * (0.35 * strands).exp()
+    hair_albedo = hair.linear[:, :, None, None] * (0.3 * strands).exp()
 
     def choose(skin, eye_value, hair_value):
         return torch.where(is_hair, hair_value, torch.where(is_eye, eye_value, skin)) * mask
@@ -197,8 +197,9 @@ def _strands(uv: Tensor) -> Tensor:
     """[B, 1, H, W] in [-1, 1]: strands of hair, which on the head tile run outwards from the face, in wavy locks."""
     x, y = uv[..., 0] - 0.5, uv[..., 1] - 0.5
     angle, radius = torch.atan2(y, x), (x * x + y * y).sqrt()
-    fine = (LOCKS[0] * angle + 2.0 * (25 * radius).sin() + 8 * radius).sin()
-    broad = (LOCKS[1] * angle + 1.5 * (14 * radius).sin()).sin()
+    wander = 2.0 * (25 * radius).sin() + 3.0 * (7 * angle + 9 * radius).sin()
+    fine = (LOCKS[0] * angle + wander).sin()
+    broad = (LOCKS[1] * angle + wander).sin() * (LOCKS[2] * angle - wander).sin()
     return (0.6 * fine + 0.4 * broad)[:, None]
 
 
