@@ -29,6 +29,7 @@ from id2r_core.train.carry import collect_run, restore_run
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
+from id2r_core.train.parallel import Crew
 from id2r_core.train.plan import stage_cost
 from id2r_core.train.pool import MemoryPool, _only_filler, fill_pool, growing_pool, open_pool, pool_folder
 from id2r_core.train.portraits import Portraits, is_test
@@ -297,6 +298,14 @@ def test_a_pool_in_memory_answers_like_one_on_disk(run):
         ("parameter_rows", (subject,)),
     ):
         assert torch.equal(getattr(memory, pool_question)(*arguments), getattr(disk, pool_question)(*arguments))
+
+
+@pytest.mark.parametrize(("crew", "subjects"), [(Crew(), 4), (Crew(1, 2), 8)])
+def test_processes_that_train_as_one_begin_with_all_subjects(tmp_path, monkeypatch, crew, subjects):
+    monkeypatch.setattr(pool_module, "open_stage", lambda data, size, *_: FakeStage(size))
+    preset = replace(MICRO, pool=replace(MICRO.pool, start=4))
+    with growing_pool(Task(preset, tmp_path, tmp_path, in_memory=True, crew=crew)) as pool:
+        assert pool.count() == subjects
 
 
 def test_rendering_takes_only_its_share_of_the_time(monkeypatch):

@@ -225,18 +225,23 @@ def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callabl
 
 @contextmanager
 def growing_pool(task: "Task") -> Iterator[Pool | MemoryPool]:
-    """The training pool, which goes on growing until it is full; waits for the first subjects."""
+    """The training pool, which goes on growing until it is full; waits for the first subjects.
+
+    Processes that train as one draw from the number of subjects, so they wait for all of them.
+    """
+    preset = task.preset
+    start = preset.pool.start if task.crew.size == 1 else preset.pool.subjects
     if task.in_memory:
-        yield _memory_pool(task, "train", task.preset.pool.subjects, task.preset.pool.start)
+        yield _memory_pool(task, "train", preset.pool.subjects, start)
         return
-    folder, preset, filler = pool_folder(task.out, "train"), task.preset, None
-    if _count(folder) < preset.pool.subjects:
+    folder, filler = pool_folder(task.out, "train"), None
+    if _count(folder) < preset.pool.subjects and task.crew.leads:
         spawn = multiprocessing.get_context("spawn")
         arguments = (folder, preset, task.data, task.seed, str(task.device), task.captures)
         filler = spawn.Process(target=_fill_beside, args=arguments, daemon=True)
         filler.start()
     try:
-        _wait_for(folder, preset.pool.start, filler)
+        _wait_for(folder, start, filler)
         yield open_pool(folder)
     finally:
         if filler is not None:
