@@ -22,6 +22,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tomllib
@@ -126,18 +127,23 @@ def screenshots(options: argparse.Namespace) -> None:
     if not (result / "head.npz").is_file():
         call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)
     SCREENS.mkdir(parents=True, exist_ok=True)
-    for name in options.more or SCREENSHOTS:
-        with step(name):
-            screenshot(name, result, photo)
+    with tempfile.TemporaryDirectory() as folder:  # whose short paths the pictures show, instead of this machine's own
+        shown, python = Path(folder) / photo.name, Path(folder) / "python"
+        shutil.copy2(photo, shown)
+        python.write_text(f'#!/bin/sh\nexec "{environment_python()}" "$@"\n')
+        python.chmod(0o755)
+        for name in options.more or SCREENSHOTS:
+            with step(name):
+                screenshot(name, result, shown, python)
 
 
-def screenshot(name: str, result: Path, photo: Path) -> None:
+def screenshot(name: str, result: Path, photo: Path, python: Path) -> None:
     """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
     picture = SCREENS / f"{name}.png"
     window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1200", "1150"]
     script = ROOT / "tests" / "blender" / "screenshots.py"
     command = ["xvfb-run", "-a", "-s", "-screen 0 1200x1150x24", "blender", *window, "--python", str(script), "--"]
-    command += [name, str(result), str(photo), str(environment_python()), str(picture)]
+    command += [name, str(result), str(photo), str(python), str(picture)]
     picture.unlink(missing_ok=True)
     done = subprocess.run(
         command, env=os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1"}, capture_output=True, text=True, check=False

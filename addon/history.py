@@ -6,10 +6,12 @@ from pathlib import Path
 
 import bpy
 
+from . import lookdev
 from .core import errors, protocol
 from .mesh_io import HEAD_MARK
 
 PHOTO_LIGHT = "light.exr"  # in a result folder
+ALONE = "id2r_alone"  # on a camera that stepped back: where it was before
 SIDE_BY_SIDE = 0.28  # metres between the middles of two heads
 
 
@@ -44,18 +46,32 @@ def show_run(scene: bpy.types.Scene, index: int) -> None:
     for run in scene.id2r_runs:
         if run.collection:
             run.collection.hide_viewport = run.collection.hide_render = run != shown
+            _stand_alone(run.collection)
     _aim(scene, shown.collection)
+
+
+def _stand_alone(collection: bpy.types.Collection) -> None:
+    """Back from side by side: the head in the middle, the camera as near as it was."""
+    for each in collection.all_objects:
+        if each.get(HEAD_MARK) == "head":
+            each.location.x = 0.0
+        if ALONE in each:
+            each.location.y = each.pop(ALONE)
 
 
 def show_side_by_side(scene: bpy.types.Scene, first: int, second: int) -> None:
     """Show two runs, the second to the right of the first as the camera sees them."""
     pair = [run_at(scene, index) for index in (first, second)]
     show_run(scene, first)
-    for place, run in enumerate(pair):
+    for run in pair:
         if run.collection is None:
             raise errors.Id2rError(f"The head of run '{run.name}' was deleted.", "Run it again.")
+    for place, run in zip((-0.5, 0.5), pair, strict=True):
         run.collection.hide_viewport = run.collection.hide_render = False
         head_of(run.collection).location.x = place * SIDE_BY_SIDE
+    camera = lookdev.portrait_of(pair[0].collection)
+    camera[ALONE] = camera.location.y
+    lookdev.step_back(scene, camera, SIDE_BY_SIDE + head_of(pair[0].collection).dimensions.x)
 
 
 def remove_run(scene: bpy.types.Scene, index: int) -> None:

@@ -17,6 +17,7 @@ PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
+ROOM = 1.25  # of the width of two heads: what stands nearer than their middles looks larger
 FRAMING = 1.08  # height of the portrait's frame, of the height of the head
 VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
 
@@ -196,6 +197,12 @@ def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> N
     low, high = _box(head)
     camera.data.lens = lens
     camera.location.y = -lens * ((high.z - low.z) * FRAMING / SENSOR + (high.y - low.y) / (2.0 * PORTRAIT_LENS))
+
+
+def step_back(scene: bpy.types.Scene, camera: bpy.types.Object, width: float) -> None:
+    """Move the portrait camera away until it sees `width` metres around its target."""
+    aspect = scene.render.resolution_x / scene.render.resolution_y
+    camera.location.y = min(camera.location.y, -width * ROOM / aspect * camera.data.lens / SENSOR)
 
 
 def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.types.Object, turn: str, frames: int):

@@ -108,7 +108,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         for name in material.CONTROLS:
-            column.prop(skin.inputs[name], "default_value", text=name.removesuffix(" Strength"))
+            column.prop(skin.inputs[name], "default_value", text=name.replace("Pore Strength", "Pores"))
 
 
 class ID2R_PT_expressions(InViewport, bpy.types.Panel):
@@ -224,7 +224,7 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
         self.layout.operator("id2r.mark_asset", icon="ASSET_MANAGER")
         row = self.layout.row(align=True)
         row.operator("id2r.keep_maps", text="Pack Maps").where = "PACKED"
-        row.operator("id2r.keep_maps", text="Maps beside .blend").where = "BESIDE"
+        row.operator("id2r.keep_maps", text="Unpack Maps").where = "BESIDE"
         self.layout.operator("id2r.apply_to_mesh", text="Put on Active MPFB Human", icon="MOD_CLOTH")
 
 
@@ -242,8 +242,8 @@ def draw_reference(layout, context) -> None:
     row.operator("id2r.open_photo", text="Open", icon="FILE_FOLDER")
     row.operator("id2r.paste_photo", text="Paste", icon="PASTEDOWN")
     row = layout.row(align=True)
-    row.prop(settings, "camera")
     row.operator("id2r.capture_photo", text="Webcam", icon="CAMERA_DATA")
+    row.prop(settings, "camera", text="")
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
         return
@@ -294,7 +294,7 @@ def draw_run(layout, index: int, run, is_shown: bool) -> None:
     column = row.column(align=True)
     column.label(text=Path(run.photo).stem)
     request = json.loads(run.request)
-    column.label(text=f"{request['resolution']} px, refine {request['refine']:.2f}, {run.seconds:.0f} s")
+    column.label(text=f"{request['resolution']} px, {run.seconds:.0f} s")
     row = layout.row(align=True)
     row.operator("id2r.show_run", text="Show", depress=is_shown).index = index
     row.operator("id2r.use_run", text="Use Settings").index = index

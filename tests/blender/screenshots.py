@@ -15,16 +15,20 @@ import legacy
 
 SETTLE = 2.0  # seconds until Blender's window has its size
 DRAW = 4.0  # seconds for shaders, thumbnails and the panel
+COMPILE = 40.0  # seconds for the shaders of a lit head
 PATIENCE = 300.0  # seconds for a job of the worker
 TABS = (24, 67, 113, 158, 205, 250)  # pixels from the top of the sidebar to where a tab may be
 TAB = 9  # pixels from the right edge of the sidebar to the middle of its tabs
 
 
 class Shot:
-    """open: panels that stand open; editor: kind of editor; prepare: what is done before the picture."""
+    """prepare: what is done before the picture; opened: panels that stand open; editor: kind of editor.
 
-    def __init__(self, prepare, opened, editor="VIEW_3D", until=None):
-        self.prepare, self.opened, self.editor, self.until = prepare, opened, editor, until
+    until: the picture is taken when it says so; lit: with materials and light, which takes software OpenGL minutes.
+    """
+
+    def __init__(self, prepare, opened, editor="VIEW_3D", until=None, lit=False):
+        self.prepare, self.opened, self.editor, self.until, self.lit = prepare, opened, editor, until, lit
 
 
 def photo(_result, file):
@@ -92,9 +96,9 @@ SHOTS = {
     "photo": Shot(photo, {REFERENCE, RECONSTRUCT, "ID2R_PT_options"}),
     "running": Shot(running, {REFERENCE, RECONSTRUCT}, until=lambda: status().stage in ("head", "stitch", "refine")),
     "refused": Shot(refused, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().error)),
-    "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}),
+    "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}, lit=True),
     "compare": Shot(heads, {RESULT, "ID2R_PT_history"}),
-    "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}),
+    "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}, lit=True),
     "export": Shot(head, {EXPORT}),
     "image_editor": Shot(editor_image, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR"),
     "preferences": Shot(preferences, set(), editor="PREFERENCES", until=lambda: not status().running),
@@ -131,12 +135,12 @@ def play(shot: Shot, result: str, file: str, png: str):
     yield 0.5
     shot.prepare(result, file)
     if shot.editor != "PREFERENCES":
-        yield from open_sidebar(window, area)
+        yield from open_sidebar(window, area, shot.lit)
     started = time.monotonic()
     while shot.until and not shot.until() and time.monotonic() - started < PATIENCE:
         yield 0.2
     area.tag_redraw()
-    yield DRAW if not shot.until else 0.4
+    yield COMPILE if shot.lit else DRAW if not shot.until else 0.4
     with bpy.context.temp_override(window=window, area=area):
         bpy.ops.screen.screenshot_area(filepath=png)
     if status().running:
@@ -144,12 +148,13 @@ def play(shot: Shot, result: str, file: str, png: str):
         yield 4.0
 
 
-def open_sidebar(window, area):
+def open_sidebar(window, area, lit: bool):
     """Show the sidebar, look through the camera, and click on our tab."""
     space = area.spaces.active
     space.show_region_ui = True
     if area.type == "VIEW_3D":
-        space.shading.type = "MATERIAL"
+        space.shading.type = "MATERIAL" if lit else "SOLID"
+        space.shading.color_type = "TEXTURE"
         bpy.context.scene.eevee.taa_samples = 1  # software OpenGL takes seconds for each
         space.shading.use_scene_world = space.shading.use_scene_lights = True
         space.overlay.show_extras = space.overlay.show_floor = False
@@ -162,6 +167,8 @@ def open_sidebar(window, area):
         for value in ("PRESS", "RELEASE"):
             window.event_simulate("LEFTMOUSE", value, x=x, y=sidebar.y + sidebar.height - below)
         yield 0.3
+    window.event_simulate("MOUSEMOVE", "NOTHING", x=area.x + area.width // 3, y=area.y + area.height // 8)
+    yield 0.3
 
 
 if __name__ == "__main__":

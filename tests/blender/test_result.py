@@ -7,6 +7,7 @@ import bpy
 import cv2
 import numpy as np
 import pytest
+from bpy_extras.object_utils import world_to_camera_view
 
 from addon import history, image_io, material, target
 from addon.core import errors
@@ -43,7 +44,20 @@ def test_a_and_b_swap_and_stand_side_by_side(two_runs):
     assert hidden(two_runs) == [True, False]
     bpy.ops.id2r.compare(mode="SIDE")
     places = [history.head_of(run.collection).location.x for run in two_runs.id2r_runs]
-    assert hidden(two_runs) == [False, False] and places == pytest.approx([0.0, history.SIDE_BY_SIDE])
+    half = history.SIDE_BY_SIDE / 2
+    assert hidden(two_runs) == [False, False] and places == pytest.approx([-half, half])
+    bpy.context.view_layer.update()
+    for run in two_runs.id2r_runs:  # the camera sees both
+        head = history.head_of(run.collection)
+        seen = [world_to_camera_view(two_runs, two_runs.camera, head.matrix_world @ v.co) for v in head.data.vertices]
+        assert all(0 < each.x < 1 and 0 < each.y < 1 for each in seen)
+    far = two_runs.camera.location.y
+    bpy.ops.id2r.show_run(index=0)
+    assert [history.head_of(run.collection).location.x for run in two_runs.id2r_runs] == [0.0, 0.0]
+    bpy.ops.id2r.compare(mode="SIDE")
+    assert two_runs.camera.location.y == pytest.approx(far)
+    bpy.ops.id2r.show_run(index=0)
+    assert far < two_runs.camera.location.y < 0
 
 
 def test_one_run_has_nothing_to_compare_with(addon, result_folder):
