@@ -6,7 +6,13 @@ from importlib import import_module
 from ..errors import Id2rError
 
 # Command -> the module whose `main` it is.
-COMMANDS = {"preview": "preview", "validation": "validation", "import": "importing", "valid": "valid"}
+COMMANDS = {
+    "preview": "preview",
+    "validation": "validation",
+    "import": "importing",
+    "valid": "valid",
+    "shapes": "shapes",
+}
 
 
 def main(arguments: Sequence[str]) -> int:

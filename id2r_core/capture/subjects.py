@@ -31,10 +31,21 @@ MORPH_METRES = {
 BLOOD_COORDINATES = (0.24, 0.50)
 ACTIVE_SHARE = 0.6  # of the morphs, in one subject
 MOST_OF_A_MORPH = 0.8
-ASYMMETRY = 0.12
+ASYMMETRY = 0.4
 # Sideways shifts are asymmetries of the whole face: rarely more than half a millimetre.
 SIDEWAYS = ("nose-trans-out", "mouth-trans-out", "head-trans-out", "neck-trans-out", "head-angle-out")
 SIDEWAYS_METRES = 5e-4
+# Up and down the nose and the mouth shift less than they change otherwise; noses widen less, lips thicken more.
+MORPH_METRES_BY_NAME = {
+    "nose-trans": 0.8e-3,
+    "nose-base": 0.8e-3,
+    "mouth-trans": 0.6e-3,
+    "nose-scale": 1.0e-3,
+    "nose-width": 1.0e-3,
+    "mouth-upperlip": 1.6e-3,
+    "mouth-lowerlip": 1.6e-3,
+    "mouth-philtrum": 0.8e-3,
+}
 # Action -> (how often it is on, its strength at most).
 MILD_EXPRESSIONS = {
     "mouthSmile": (0.25, 0.3), "browInnerUp": (0.25, 0.25), "browDown": (0.25, 0.2), "eyeSquint": (0.25, 0.25),
@@ -166,12 +177,17 @@ def _opposite_pairs(names: tuple[str, ...]) -> list[tuple[str, int, int]]:
     return pairs
 
 
+def _wanted_metres(name: str) -> float:
+    special = [metres for start, metres in MORPH_METRES_BY_NAME.items() if name.startswith(start)]
+    return special[0] if special else MORPH_METRES.get(name.split("-")[0], 1.5e-3)
+
+
 def _morph_sigma(head: HeadModel) -> np.ndarray:
     """[K] the coefficient of one standard deviation, so that each morph moves the head by about MORPH_METRES."""
     reach = head.identity.norm(dim=-1).amax(dim=1).cpu().numpy()
     metres = [
         SIDEWAYS_METRES if _without_side(name).startswith(tuple(s[:-4] for s in SIDEWAYS)) and name.endswith(("-out", "-in"))
-        else MORPH_METRES.get(_without_side(name).split("-")[0], 1.5e-3)
+        else _wanted_metres(_without_side(name))
         for name in head.identity_names
     ]  # fmt: skip
     return np.minimum(np.array(metres) / np.maximum(reach, 1e-5), 0.35)
