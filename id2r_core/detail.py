@@ -30,6 +30,7 @@ from .relief import (
     Sheet,
     cell_area,
     enlarge,
+    enlarge_smoothly,
     make_relief,
     make_sheet,
     metric,
@@ -93,7 +94,7 @@ def add_detail(
     working = _prepare(refined, head, atlas, sheet, shown, pores, np.random.default_rng([seed, 1]))
     photographed = photograph_tile(working, photo, resolution)
     fine = _fine_octaves(photographed, working, resolution) if shown < 2 * texel * resolution / atlas.size else None
-    height = enlarge(working.height, resolution)
+    height = enlarge_smoothly(working.height, resolution)
     cavity = torch.zeros_like(height)
     if pores:
         relief = make_relief(sheet, resolution, seed, age_of(head))

@@ -67,7 +67,7 @@ SKINS = {
     "chin": Skin(2.4, 0.17, 0.026, 0.009, 0.00, 0.015, 0.028, 0.1),
     "nose": Skin(4.0, 0.16, 0.030, 0.005, 0.00, 0.010, 0.014, 0.0),
     "brow": Skin(2.4, 0.13, 0.014, 0.011, 0.05, 0.015, 0.012, 0.2),
-    "eyelid": Skin(1.8, 0.08, 0.005, 0.017, 0.35, 0.026, 0.006, 0.8),
+    "eyelid": Skin(1.8, 0.08, 0.005, 0.010, 0.25, 0.026, 0.006, 0.8),
     "lip": Skin(0.0, 0.10, 0.000, 0.000, 2.00, 0.034, 0.016, 0.0),
 }
 PATCH_SIZE, PATCHES, FADE = 5.0, 0.3, 0.35  # mm; spread of the logarithm of the density; of furrows
@@ -501,7 +501,7 @@ def _bumps(sheet: Sheet, size: int, random: np.random.Generator) -> Tensor:
     bumps = torch.zeros(coarse, coarse)
     for spacing, share in zip(BUMP_SIZES, BUMP_SHARES, strict=True):
         bumps += share * surface_noise(sheet, coarse, spacing, random)
-    return enlarge(bumps * _resized(sheet.skin.bumps, coarse), size)
+    return enlarge_smoothly(bumps * _resized(sheet.skin.bumps, coarse), size)
 
 
 def surface_noise(sheet: Sheet, size: int, spacing: float, random: np.random.Generator) -> Tensor:
@@ -530,3 +530,13 @@ def enlarge(field: Tensor, size: int) -> Tensor:
     if field.shape[-1] == size:
         return field.clone()
     return torch.from_numpy(cv2.resize(field.numpy(), (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+def enlarge_smoothly(height: Tensor, size: int) -> Tensor:
+    """[t, t] -> [T, T] without ripples: OpenCV's cubic (a = -0.75) does not keep a slope straight, and slopes are what a
+    normal map shows. Linear interpolation does, and a box of a texel rounds its bends."""
+    step = size // height.shape[-1]
+    if step < 2:
+        return enlarge(height, size)
+    linear = cv2.resize(height.numpy(), (size, size), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(cv2.blur(linear, (step + 1, step + 1)))
