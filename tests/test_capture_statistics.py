@@ -34,12 +34,16 @@ def mean_in(stage, image, region):
     return (image * weight).sum((1, 2, 3)) / weight.sum()
 
 
-def test_two_thousand_subjects_fill_the_six_types_evenly(model):
+def test_two_thousand_subjects_are_balanced(model):
     """Flat within 25 %, by the tones that the maps have exactly (test_capture holds that)."""
     casting = Casting(model, build_pigment_table(), 0, "train")
     ita = casting.cast(range(2000), "cpu").ita.numpy()
     share = np.histogram(ita, bins=ITA_EDGES)[0] / (2000 / 6)
     assert share.min() > 0.75 and share.max() < 1.25
+    identity, names = casting.cast(range(600), "cpu").identity, casting.identity_names
+    for ancestry in ("african", "asian", "caucasian"):
+        of_it = [index for index, name in enumerate(names) if name.startswith(ancestry)]
+        assert 0.24 < identity[:, of_it].sum(1).mean() / 0.9 < 0.43, ancestry
     female = float((casting.cast(range(400), "cpu").number("female") < 0.5).float().mean())
     assert 0.4 < female < 0.6
 

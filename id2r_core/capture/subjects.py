@@ -126,7 +126,8 @@ class Casting:
 
     def _phenotype(self, random, ita: float, number: dict) -> np.ndarray:
         """Ancestry leans with the skin tone but is not told by it; age and sex as the skin has them."""
-        lean = np.array([-ita / 18, 1.0 - abs(ita - 28) / 16, ita / 25])
+        # African, Asian, European; the constants make the three about equally common over the six skin types.
+        lean = np.array([0.3 - ita / 18, 1.9 - abs(ita - 28) / 18, ita / 25 - 0.4])
         chance = np.exp(1.2 * (lean + random.gumbel(size=3)))
         ancestry = 0.9 * chance / chance.sum()
         female = np.clip((number["female"] < 0.5) + random.normal(0, 0.12), 0, 1)
