@@ -21,7 +21,7 @@ def make_templates(task: Task) -> None:
     keep = spread(library, min(task.preset.templates, len(library.names)))
     kept_domains = [list(Domain).index(domain) for domain in REFLECTANCE]
     tensors = {
-        "codes": library.codes[keep][:, :, kept_domains].to(torch.uint16),
+        "codes": library.codes[keep][:, :, kept_domains].to(torch.int32),
         "vectors": library.vectors[keep],
         "tones_linear": library.tones_linear[keep],
     }
