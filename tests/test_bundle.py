@@ -13,6 +13,7 @@ import pytest
 import torch
 from fake_capture import MICRO
 
+from id2r_core.__main__ import main
 from id2r_core.capture import CaptureStage, bundle, sources
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
@@ -102,7 +103,7 @@ def test_skins_of_imported_captures_are_packed(data, packed, tmp_path):
 
 
 def test_the_same_data_gives_the_same_bundle(data, packed, tmp_path):
-    bundle.write_bundle(data, tmp_path / "again")
+    assert main(["capture", "bundle", "--data", str(data), "--out", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again").read_bytes() == packed.read_bytes()
 
 
