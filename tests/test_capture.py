@@ -193,6 +193,14 @@ def test_preview_writes_a_sheet(data_dir, tmp_path):
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_photographs_alone_fill_a_square(data_dir, tmp_path):
+    arguments = ["--data", str(data_dir), "--out", str(tmp_path / "sheet.png"), "--count", "3", "--size", str(SIZE)]
+    assert preview_main([*arguments, "--photographs"]) == 0
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape == (2 * SIZE, 2 * SIZE, 3) and sheet[SIZE:, SIZE:].max() == 0
+    assert all(quarter.std() > 10 for quarter in (sheet[:SIZE, :SIZE], sheet[:SIZE, SIZE:], sheet[SIZE:, :SIZE]))
+
+
 def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
     size = 128
     camera = capture_cameras(size)[0]
