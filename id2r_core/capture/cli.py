@@ -7,6 +7,7 @@ from ..errors import Id2rError
 
 # Command -> the module whose `main` it is.
 COMMANDS = {
+    "bundle": "bundle",
     "preview": "preview",
     "validation": "validation",
     "import": "importing",
