@@ -75,7 +75,7 @@ def _row(row: Sequence[tuple[str, np.ndarray]], side: int, columns: int) -> np.n
     for place, (caption, image) in enumerate(row):
         fitted = fit_square(image, side)
         strip[CAPTION:, place * side : (place + 1) * side] = (fitted.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        _write(strip, caption, (place * side + 4, CAPTION - 7))
+        _write(strip[:, place * side : (place + 1) * side - 4], caption, (4, CAPTION - 7))
     return strip
 
 

@@ -36,9 +36,7 @@ def evaluate_speed(context: Context) -> Report:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine = f"{platform.system()}, {os.cpu_count()} cores, device {context.estimator.pack.device}"
     columns = (("maps", 0), ("whole job, s", 1), *((f"{stage}, s", 2) for stage in STAGES), ("peak MiB", 0))
-    note = (
-        "The whole job includes the start of Python and loading. A stage's place in a row is its place in the pipeline."
-    )
+    note = "The whole job includes the start of Python and loading."
     data = f"`reconstruct` in a process of its own, median of {runs}, on {machine}; load of the machine {load}."
     return Report("speed", "Speed", data, [Table("Seconds", columns, rows, note)])
 
