@@ -31,16 +31,17 @@ CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
 FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
-LEARNT_TONE = 0.5  # share of the encoder in the tone, the rest is the exposure's
+LEARNT_TONE = 0.75  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 TONE_BAND, DETAIL_BAND = 0.06, 0.004  # shares of the atlas: what is slower is tone, what is faster is detail
-TONE_KEPT = 0.85  # share of the slow difference to the prior (beard, blush) that is believed
+TONE_KEPT = 0.3  # share of the slow difference to the prior (beard, blush) that is believed
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
 # Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
-FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.85
+FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.5
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
-STRANDS = (0.03, 0.06)  # mean fine contrast (log-luminance) of skin and of a beard
+# A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
+STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
 SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
 HAIR_GLIDE = 0.04  # of the atlas: over which the hair that is seen glides into that behind
 STRAND_BANDS = (0.001, 0.0025)  # shares of the atlas
@@ -101,10 +102,11 @@ def refine_from_photo(
     log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
     cover = find_cover(log_albedo, observed.trust, atlas)
     log_albedo = remove_rims(log_albedo, cover, observed.trust, atlas)
-    log_albedo = unfold(log_albedo, observed.trust, head, atlas)
+    beard = find_beard(log_albedo, observed.trust, atlas)
+    log_albedo = unfold(log_albedo, observed.trust, beard, head, atlas)
     seen = observed.trust * _lit(shading, observed.trust) * strength
     trust = seen * cover.skin
-    albedo = _calm(log_albedo, prior, trust, atlas)
+    albedo = _calm(log_albedo, prior, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
     diffuse = linear_to_srgb(_merge(albedo, prior, trust))
     images = _wear(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
@@ -214,23 +216,33 @@ def _lit(shading: Tensor, trust: Tensor) -> Tensor:
     return ramp(level / level[trust > 0.5].mean(), LEAST_SHADE, 3 * LEAST_SHADE)
 
 
-def unfold(log_albedo: Tensor, trust: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
+def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on a beard, which shows by its strands or by being much darker than the cheeks."""
+    chin = atlas.region("beard") * (1 - _dark_by_nature(atlas))
+    on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
+    if not on_chin.any() or not on_cheek.any():
+        return torch.zeros_like(chin)
+    luminance = log_albedo.mean(0)
+    strands = (luminance - blur_inside(luminance[None], trust + 1e-3, DETAIL_BAND / 2)[0]).abs()[on_chin].mean()
+    darker = luminance[on_cheek].median() - luminance[on_chin].median()
+    return chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER))
+
+
+def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
     """Lighten the folds that the photo's expression has made: the neutral head does not have them.
 
-    A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids, lips and nostrils
-    are dark by nature, and so is a beard, which shows by its strands.
+    A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids and lips are dark
+    by nature, and so is a beard. Half of a fold stays: many faces have it at rest too.
     """
     moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
-    amount = ramp(atlas.bake(moved)[0], *FOLDING)
-    dark = (
-        torch.stack([soften(atlas.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip")]).amax(0).clamp(max=1)
-    )
+    amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - _dark_by_nature(atlas))
     smooth = blur_inside(log_albedo, trust + 1e-3, DETAIL_BAND / 2)
-    depth = _valleys(smooth, FOLD_WIDTH)
-    chin = atlas.region("beard") * (1 - dark)
-    strands = (log_albedo - smooth).mean(0).abs()[chin * trust > 0.5]
-    bearded = ramp(strands.mean(), *STRANDS) * chin if len(strands) else torch.zeros_like(chin)
-    return log_albedo + FOLD_REMOVED * depth * amount * (1 - bearded) * (1 - dark)
+    return log_albedo + FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
+
+
+def _dark_by_nature(atlas: HeadAtlas) -> Tensor:
+    soft = [soften(atlas.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip")]
+    return torch.stack(soft).amax(0).clamp(max=1)
 
 
 def _valleys(image: Tensor, width: float) -> Tensor:
@@ -243,11 +255,11 @@ def _valleys(image: Tensor, width: float) -> Tensor:
     return functional.interpolate(depth[None], size=image.shape[-1], mode="bilinear")[0]
 
 
-def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is half light and half skin."""
+def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
+    """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is more light than skin, but for beards."""
     slow = blur_inside(log_albedo - prior.log(), trust, TONE_BAND)
-    log_albedo = log_albedo - (1 - TONE_KEPT) * slow
-    return _soften_highlights(log_albedo, trust, atlas).exp().clamp(2e-3, 0.95)
+    kept = TONE_KEPT + (1 - TONE_KEPT) * beard
+    return _soften_highlights(log_albedo - (1 - kept) * slow, trust, atlas).exp().clamp(2e-3, 0.95)
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
