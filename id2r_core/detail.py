@@ -40,6 +40,7 @@ from .relief import (
 WORKING_SIZE = 1024  # side on which networks and photo are brought together; larger maps are enlarged from it
 MILLIMETRES_PER_UNIT, MID_LEVEL = 8.0, 0.5  # of the displacement map
 NETWORK_WAVELENGTH = 3.0  # mm: what a pack of 128 pixels over a head still shows
+MUCH_FINER = 0.8  # of that: what the photo must show for its texels to be taken apart from those of the networks
 COARSEST_TEXEL = 0.6  # mm: on larger texels no pore and no furrow can be drawn
 STEEPEST = 0.8  # of all slopes
 STEEPEST_FORM = 0.35  # of the slopes that networks and photo give: wrinkles, not form
@@ -98,7 +99,7 @@ def add_detail(
     cavity = torch.zeros_like(height)
     if pores:
         relief = make_relief(sheet, resolution, seed, age_of(head))
-        added, cavity = _above(relief, shown, texel, enlarge(working.trust, resolution), pores)
+        added, cavity = _above(relief, shown, texel, working.trust, pores)
         height += added
     if fine is not None:
         height += PHOTO_HEIGHT * fine
@@ -352,15 +353,17 @@ def _fine_octaves(photographed: np.ndarray, working: Working, size: int) -> Tens
 
 
 def _above(relief: Relief, shown: float, texel: float, trust: Tensor, pores: float) -> tuple[Tensor, Tensor]:
-    """Height (mm) and cavity [T, T] without the wavelengths that are known already: from the photo where it is trusted,
-    from the networks elsewhere."""
+    """Height (mm) and cavity [T, T] without the wavelengths that are known already: from the photo where it is trusted
+    (trust [t, t]), from the networks elsewhere."""
     cavity = (relief.pores + LINES_SHARE * relief.lines).div_(DEEP)
+    finer = shown < MUCH_FINER * NETWORK_WAVELENGTH
+    trust = enlarge(trust, cavity.shape[-1]) if finer else trust
     parts = []
     for image in (relief.height, cavity):
         known = _slow(image, NETWORK_WAVELENGTH / texel)
-        if shown < NETWORK_WAVELENGTH:
-            known = torch.lerp(known, _slow(image, shown / texel), trust)
-        parts.append((image - known).mul_(pores))
+        if finer:
+            known.lerp_(_slow(image, shown / texel), trust)
+        parts.append(torch.sub(image, known, out=known).mul_(pores))
     return parts[0], parts[1]
 
 
@@ -407,8 +410,8 @@ def _completed(photographed: np.ndarray, diffuse: Tensor, working: Working, size
 
 def stored(image: Tensor, dtype: type) -> np.ndarray:
     """[C, T, T] in [0, 1] -> [T, T, C] in whole numbers."""
-    top = np.iinfo(dtype).max
-    planes = [(plane * top).add_(0.5).clamp_(0, top).numpy(force=True).astype(dtype) for plane in image]
+    top, depth = np.iinfo(dtype).max, cv2.CV_8U if dtype is np.uint8 else cv2.CV_16U
+    planes = [cv2.multiply(plane, 1.0, scale=top, dtype=depth) for plane in image.numpy(force=True)]  # rounds and clips
     return cv2.merge(planes) if len(planes) > 1 else planes[0][..., None]
 
 
