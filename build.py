@@ -53,11 +53,11 @@ SCREENS = ROOT / "docs" / "screens"
 SCREENSHOTS = (
     "start", "photo", "running", "refused", "result", "compare", "lookdev", "export", "image_editor", "preferences",
 )  # fmt: skip
-# 128 colours are enough for panels and keep a picture under 400 KB.
+# 256 colours are enough for panels and keep a picture under 400 KB.
 SHRINK = """
 import sys, PIL.Image
 picture = PIL.Image.open(sys.argv[1]).convert("RGB")
-picture.quantize(128, dither=PIL.Image.Dither.NONE).save(sys.argv[1], optimize=True)
+picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
 """
 OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
 # NASA, public domain; carried by scikit-image.
