@@ -17,7 +17,7 @@ EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
 USAGE = """usage: python -m id2r_core COMMAND ...
 
   reconstruct PHOTO   one photo in, a fitted head and its reflectance maps out
-  capture ...         the virtual capture stage: `capture preview`, `capture validation`
+  capture ...         the virtual capture stage: `capture preview`, `import`, `validation`, `shapes`
   train ...           train a weight pack, stage by stage
   evaluate ...        measure results: `evaluate fair`, `evaluate albedo`, `evaluate all` ...
   pack ...            list, check and describe weight packs
