@@ -35,7 +35,10 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         history.add_run(scene, self._request, event, made.collection)
         if self._mesh:
             mesh = target.named_mesh(self._mesh)
-            bpy.ops.id2r.apply_to_mesh(folder=event.out, mesh=mesh.name)
+            how = (
+                "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
+            )  # a job of its own: the interface stays free
+            bpy.ops.id2r.apply_to_mesh(how, folder=event.out, mesh=mesh.name)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):
