@@ -29,6 +29,7 @@ HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach be
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
 UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
 ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which ears and neck are something else
+COLLAR_EDGE = 0.006  # of the atlas: how far cloth and background bleed into the skin beside them
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_WIDTH, RIM_LENGTH = 0.013, 0.05  # of the atlas
@@ -147,7 +148,7 @@ def _like_skin(looks: Tensor, of_skin: Tensor, trust: Tensor, atlas: HeadAtlas) 
         near = (atlas.surface - _centre(atlas, "chin")[:, None, None]).norm(dim=0) < BEARD_REACH
         own = torch.maximum(own, near * (1 - ramp(_unlikeness(looks, chin), BEARD_LIKE, 1.5 * BEARD_LIKE)))
     face = atlas.region("face")
-    return face + (1 - face) * own
+    return face + (1 - face) * erode(own, COLLAR_EDGE)
 
 
 def _hair(looks: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

@@ -34,11 +34,12 @@ FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts
 LEARNT_TONE = 0.75  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
-TONE_BAND, DETAIL_BAND = 0.06, 0.004  # shares of the atlas: what is slower is tone, what is faster is detail
-TONE_KEPT = 0.3  # share of the slow difference to the prior (beard, blush) that is believed
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
+# Shares of the atlas: over which tone is carried on, slower than which the photo is not believed, faster is detail.
+TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.05, 0.004
+TONE_KEPT = 0.25  # share of the slow difference to the prior (beard, blush) that is believed
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 # Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
-FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.5
+FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.4
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
 STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
@@ -257,7 +258,8 @@ def _valleys(image: Tensor, width: float) -> Tensor:
 
 def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
     """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is more light than skin, but for beards."""
-    slow = blur_inside(log_albedo - prior.log(), trust, TONE_BAND)
+    plain = trust * (1 - _dark_by_nature(atlas)) + 1e-3 * trust  # the dark of brows and lips is not light
+    slow = blur_inside(log_albedo - prior.log(), plain, SLOW_BAND)
     kept = TONE_KEPT + (1 - TONE_KEPT) * beard
     return _soften_highlights(log_albedo - (1 - kept) * slow, trust, atlas).exp().clamp(2e-3, 0.95)
 
