@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from .cover import Cover, at_home, find_cover, person_in_photo, remove_rims
+from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
-from .geometry.texture import blur, blur_inside, erode, fill_holes, ramp, soften
+from .folds import find_beard, unfold
+from .geometry.texture import blur, blur_inside, erode, fade, fill_holes, ramp, soften
+from .hair import grow_hair, wear_hair
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -38,17 +40,6 @@ LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.05, 0.004
 TONE_KEPT = 0.25  # share of the slow difference to the prior (beard, blush) that is believed
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
-# Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
-FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.4
-VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
-# A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
-STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
-SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
-HAIR_GLIDE = 0.04  # of the atlas: over which the hair that is seen glides into that behind
-STRAND_BANDS = (0.001, 0.0025)  # shares of the atlas
-HAIR_SHINE = 0.6  # share of the slow changes of brightness in hair that is light
-HAIR_SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
-HAIR_GLOSS = {Domain.SPECULAR: 0.2, Domain.ROUGHNESS: 0.7}  # in the units of the maps
 DETAIL_HEIGHT = 0.35 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -110,7 +101,7 @@ def refine_from_photo(
     albedo = _calm(log_albedo, prior, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
     diffuse = linear_to_srgb(_merge(albedo, prior, trust))
-    images = _wear(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
+    images = wear_hair(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
     trust = trust * (1 - cover.rims)  # what was painted under them is no evidence
     maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
@@ -217,48 +208,9 @@ def _lit(shading: Tensor, trust: Tensor) -> Tensor:
     return ramp(level / level[trust > 0.5].mean(), LEAST_SHADE, 3 * LEAST_SHADE)
 
 
-def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on a beard, which shows by its strands or by being much darker than the cheeks."""
-    chin = atlas.region("beard") * (1 - _dark_by_nature(atlas))
-    on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
-    if not on_chin.any() or not on_cheek.any():
-        return torch.zeros_like(chin)
-    luminance = log_albedo.mean(0)
-    strands = (luminance - blur_inside(luminance[None], trust + 1e-3, DETAIL_BAND / 2)[0]).abs()[on_chin].mean()
-    darker = luminance[on_cheek].median() - luminance[on_chin].median()
-    return chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER))
-
-
-def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
-    """Lighten the folds that the photo's expression has made: the neutral head does not have them.
-
-    A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids and lips are dark
-    by nature, and so is a beard. Half of a fold stays: many faces have it at rest too.
-    """
-    moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
-    amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - _dark_by_nature(atlas))
-    smooth = blur_inside(log_albedo, trust + 1e-3, DETAIL_BAND / 2)
-    return log_albedo + FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
-
-
-def _dark_by_nature(atlas: HeadAtlas) -> Tensor:
-    soft = [soften(atlas.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip")]
-    return torch.stack(soft).amax(0).clamp(max=1)
-
-
-def _valleys(image: Tensor, width: float) -> Tensor:
-    """How much each channel of [3, T, T] lies below what surrounds it within `width` (black-hat), a share of the side."""
-    size = min(VALLEY_SIDE, image.shape[-1])
-    small = functional.interpolate(image[None], size=size, mode="area")[0].permute(1, 2, 0).numpy(force=True)
-    across = max(3, round(width * size)) | 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
-    depth = torch.from_numpy(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, kernel)).to(image).permute(2, 0, 1)
-    return functional.interpolate(depth[None], size=image.shape[-1], mode="bilinear")[0]
-
-
 def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
     """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is more light than skin, but for beards."""
-    plain = trust * (1 - _dark_by_nature(atlas)) + 1e-3 * trust  # the dark of brows and lips is not light
+    plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # the dark of brows and lips is not light
     slow = blur_inside(log_albedo - prior.log(), plain, SLOW_BAND)
     kept = TONE_KEPT + (1 - TONE_KEPT) * beard
     return _soften_highlights(log_albedo - (1 - kept) * slow, trust, atlas).exp().clamp(2e-3, 0.95)
@@ -283,8 +235,8 @@ def _merge(albedo: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
     carried = _continued(prior.log(), log_albedo, trust)
     mirrored, trust_mirrored = blur_inside(log_albedo, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
     lent = _continued(mirrored, log_albedo, trust * trust_mirrored)
-    carried = torch.lerp(carried, lent, _fade(trust_mirrored))
-    return torch.lerp(carried, log_albedo, _fade(trust)).exp()
+    carried = torch.lerp(carried, lent, fade(trust_mirrored))
+    return torch.lerp(carried, log_albedo, fade(trust)).exp()
 
 
 def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:
@@ -292,66 +244,6 @@ def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:
     gain = blur_inside(above - layer, trust, TONE_BAND / 2)
     sure = (soften(trust, TONE_BAND / 2) > 0.25).float()
     return layer + blur(fill_holes(gain[None], sure[None, None])[0], TONE_BAND / 2)
-
-
-def _fade(trust: Tensor) -> Tensor:
-    return soften(trust, 0.006) * (trust > 0)
-
-
-@dataclass(frozen=True)
-class CroppedHair:
-    """albedo [3, T, T] linear; presence [T, T] in [0, 1]: where the scalp has hair; edge [T, T] in [0, 1]: where the
-    photo shows hair and the soft beginning of it, which belongs to both."""
-
-    albedo: Tensor
-    presence: Tensor
-    edge: Tensor
-
-
-def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> CroppedHair:
-    """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
-
-    Hair that hangs over the face or the ears is left out: it is not at home there.
-    """
-    home, known = at_home(atlas), (seen > 0.1).float()
-    sure = (cover.hair * known * home > 0.9).float()
-    if sure.mean() < LEAST_HAIR:
-        return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
-    near = ramp(soften(known * home, HAIR_GLIDE), 0.02, 0.4)
-    hairy = torch.lerp(
-        atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
-    )
-    presence = soften(home * torch.lerp(ramp(hairy, *SPREAD), cover.hair, known), HAIR_SOFTNESS)
-    shown = albedo.log()
-    usual = shown[:, sure > 0].median(1).values[:, None, None]
-    slow = blur_inside(shown, sure, TONE_BAND / 2) - usual  # hair shines: its bands of light are not albedo
-    shown = shown - HAIR_SHINE * slow
-    behind = usual + _strands(shown, sure)
-    near = ramp(soften(sure, HAIR_GLIDE), 0.02, 0.4)
-    colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
-    colour = torch.lerp(colour, shown, _fade(seen) * cover.near_hair)
-    return CroppedHair(colour.clamp(max=0).exp(), presence, home * cover.near_hair * _fade(seen))
-
-
-def _strands(shown: Tensor, sure: Tensor) -> Tensor:
-    """[1, T, T] the unrest of cropped hair, as strong as in the hair that is seen: fine grain and tufts."""
-    generator = torch.Generator().manual_seed(0)
-    grain = torch.randn(2, *sure.shape, generator=generator).to(shown)
-    grain = torch.cat([blur(layer[None], share) for layer, share in zip(grain, STRAND_BANDS, strict=True)])
-    grain = (grain / grain.std((1, 2), keepdim=True)).sum(0, keepdim=True) / len(STRAND_BANDS) ** 0.5
-    luminance = shown.mean(0, keepdim=True)
-    unrest = (luminance - blur_inside(luminance, sure, STRAND_BANDS[-1])).abs()[0][sure > 0].median()
-    return grain * unrest
-
-
-def _wear(images: dict[Domain, Tensor], crop: CroppedHair, density: float) -> dict[Domain, Tensor]:
-    """Images with hair on the scalp: its colour over the skin's, and less gloss than skin."""
-    presence = density * torch.maximum(crop.presence, crop.edge)
-    skin = srgb_to_linear(images[Domain.DIFFUSE]).clamp(min=2e-3).log()
-    worn = {Domain.DIFFUSE: linear_to_srgb(torch.lerp(skin, crop.albedo.log(), presence).exp()).clamp(0, 1)}
-    for domain, level in HAIR_GLOSS.items():
-        worn[domain] = torch.lerp(images[domain], torch.full_like(images[domain], level), density * crop.presence)
-    return images | worn
 
 
 def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

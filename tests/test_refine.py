@@ -14,6 +14,7 @@ from torch.nn import functional
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from id2r_core.cover import at_home, person_in_photo
 from id2r_core.errors import Id2rError
+from id2r_core.folds import unfold
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
@@ -28,7 +29,6 @@ from id2r_core.refine import (
     refine_from_photo,
     solve_light,
     tile_frames,
-    unfold,
 )
 from id2r_core.relight import Light, diffuse_transfer
 from id2r_core.stitch import Maps

@@ -98,3 +98,8 @@ def ramp(x: Tensor, low: float, high: float) -> Tensor:
     """Smoothstep from 0 at `low` to 1 at `high`."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
+
+
+def fade(mask: Tensor, share: float = 0.006) -> Tensor:
+    """[T, T] a mask that begins softly at its border and nowhere outside it."""
+    return soften(mask, share) * (mask > 0)

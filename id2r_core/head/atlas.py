@@ -54,6 +54,12 @@ class HeadAtlas:
         named = [soften(self.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip", "nose")]
         return torch.stack([*named, self.region("beard")]).amax(0).clamp(0, 1)
 
+    @cached_property
+    def dark_by_nature(self) -> Tensor:
+        """[T, T] 1 on brows, lids and lips, soft at their borders."""
+        named = [soften(self.region(name), 0.006) * 2 for name in ("brow", "eyelid", "lip")]
+        return torch.stack(named).amax(0).clamp(max=1)
+
     def region(self, name: str) -> Tensor:
         """A region mask of the head model as an image [T, T]."""
         return self._regions[REGIONS.index(name)]

@@ -1,0 +1,51 @@
+"""Folds that the photo's expression has made in the skin, and the beard, which is not one."""
+
+import cv2
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .geometry.texture import blur_inside, ramp
+from .head.atlas import HeadAtlas
+from .head.fit import FittedHead
+
+# Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
+FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.4
+VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
+# A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
+STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
+SMOOTHING = 0.002  # share of the atlas: what is finer is hair or a pore, not a fold
+
+
+def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on a beard, which shows by its strands or by being much darker than the cheeks."""
+    chin = atlas.region("beard") * (1 - atlas.dark_by_nature)
+    on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
+    if not on_chin.any() or not on_cheek.any():
+        return torch.zeros_like(chin)
+    luminance = log_albedo.mean(0)
+    strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
+    darker = luminance[on_cheek].median() - luminance[on_chin].median()
+    return chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER))
+
+
+def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
+    """Lighten the folds that the photo's expression has made: the neutral head does not have them.
+
+    A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids and lips are dark
+    by nature, and so is a beard. More than half of a fold stays: many faces have it at rest too.
+    """
+    moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
+    amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - atlas.dark_by_nature)
+    smooth = blur_inside(log_albedo, trust + 1e-3, SMOOTHING)
+    return log_albedo + FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
+
+
+def _valleys(image: Tensor, width: float) -> Tensor:
+    """How much each channel of [3, T, T] lies below what surrounds it within `width` (black-hat), a share of the side."""
+    size = min(VALLEY_SIDE, image.shape[-1])
+    small = functional.interpolate(image[None], size=size, mode="area")[0].permute(1, 2, 0).numpy(force=True)
+    across = max(3, round(width * size)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    depth = torch.from_numpy(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, kernel)).to(image).permute(2, 0, 1)
+    return functional.interpolate(depth[None], size=image.shape[-1], mode="bilinear")[0]
