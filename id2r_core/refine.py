@@ -40,7 +40,7 @@ LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.05, 0.004
 TONE_KEPT = 0.25  # share of the slow difference to the prior (beard, blush) that is believed
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
-DETAIL_HEIGHT = 0.35 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
+DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
