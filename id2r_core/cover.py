@@ -38,6 +38,7 @@ RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim
 BRIDGE_CONTRAST = 0.7
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
+FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
 FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
 
 
@@ -82,7 +83,9 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     """
     shrink = min(1.0, PERSON_SIDE / max(photo.height, photo.width))
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
-    image = np.ascontiguousarray((cv2.resize(photo.srgb, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8))
+    grain = np.random.default_rng(0).normal(0.0, FILM_GRAIN, (size[1], size[0], 3))
+    shrunk = cv2.resize(photo.srgb, size, interpolation=cv2.INTER_AREA) * 255 + grain
+    image = shrunk.clip(0, 255).astype(np.uint8)
     outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True) * shrink
     oval = face.points[list(OVAL)] * shrink
     labels = np.full(image.shape[:2], cv2.GC_PR_BGD, np.uint8)
