@@ -135,7 +135,7 @@ def shown_wavelength(refined: Refined, photo: Photo, head: FittedHead, atlas: He
     Natural pictures have about the same contrast in every octave (Field 1987); where an octave of the skin falls far
     below the next coarser one, the photo was enlarged, out of focus or smoothed.
     """
-    inner = (atlas.region("face") * (1 - atlas.features) * refined.trust > 0.5).cpu()
+    inner = (atlas.region("face") * (1 - atlas.features) * refined.observed.trust > 0.5).cpu()
     pixel = refined.observed.pixel.cpu()[inner]
     step = float(_pixels_a_texel(refined.observed.pixel.cpu(), inner))
     low, high = pixel.amin(0).floor().int().tolist(), pixel.amax(0).ceil().int().tolist()

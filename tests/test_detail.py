@@ -254,6 +254,13 @@ def test_the_finest_wavelength_is_two_pixels_of_a_sharp_photo_and_more_of_a_soft
     assert shown_wavelength(refined, soft, head, atlas) >= 2 * sharp
 
 
+def test_the_swapped_maps_alone_get_detail_too(refined, detailed, photo, head, atlas):
+    """With a refinement of 0 nothing of the photo is trusted, which is no reason to stop."""
+    unbelieved = replace(refined, trust=torch.zeros_like(refined.trust))
+    assert shown_wavelength(unbelieved, photo, head, atlas) == shown_wavelength(refined, photo, head, atlas)
+    assert add_detail(unbelieved, photo, head, atlas, SIZE).images.keys() == detailed.images.keys()
+
+
 def test_millimetres_a_pixel_are_those_of_the_camera(head):
     """1.2 m away, 2.6 sides of 512 pixels focal length."""
     assert detail.millimetres_per_pixel(head) == pytest.approx(1200 / (2.6 * 512), rel=0.1)
