@@ -32,10 +32,10 @@ ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which e
 COLLAR_EDGE = 0.006  # of the atlas: how far cloth and background bleed into the skin beside them
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
-RIM_WIDTH, RIM_LENGTH = 0.013, 0.05  # of the atlas
+RIM_WIDTH, RIM_LENGTH = 0.018, 0.05  # of the atlas
 RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
-# Range of log-luminance along the bridge of the nose. On 40 training portraits: at most 0.52 bare, at least 0.85 with glasses.
-BRIDGE_CONTRAST = 0.7
+# Range of log-luminance along the bridge of the nose. On 61 training portraits: at most 0.52 bare; with glasses 0.62 and more.
+BRIDGE_CONTRAST = 0.57
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
