@@ -7,6 +7,7 @@ tiny   128 px; trains on two CPU cores in about an hour
 
 from dataclasses import dataclass, field
 
+from .conventions import LEVEL_SIDES, LOW_SIDES
 from .errors import Id2rError
 
 TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "templates")
@@ -113,6 +114,7 @@ class Preset:
     losses: LossWeights = field(default_factory=LossWeights)
     residual_blocks: int = 2
     attention_at: int = 16
+    sides: tuple[float, float] = LOW_SIDES  # yaw and pitch of the side cameras, degrees
     patch: int = 1  # pixels a side that the first and last layer fold into channels; spares the costly finest level
     swap_blocks: int = 3
     commitment: float = 0.25
@@ -209,6 +211,7 @@ PRESETS = {
     ),
     "tiny": Preset(
         name="tiny",
+        sides=LEVEL_SIDES,  # those it was trained with
         size=128,
         width=16,
         multipliers=(2, 3, 4),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from .conventions import LEVEL_SIDES, REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .geometry.camera import capture_cameras
 from .geometry.mesh import vertex_normals
 from .geometry.texture import fill_holes, soften
@@ -37,16 +37,19 @@ class Maps:
     coverage: Tensor
 
 
-def stitch_views(views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas) -> Maps:
+def stitch_views(
+    views: dict[Domain, Tensor], head: FittedHead, atlas: HeadAtlas, sides: tuple[float, float] = LEVEL_SIDES
+) -> Maps:
     """Blend the three views [3, 3, H, W] of each reflectance domain on the neutral head.
 
     Texels are weighed by visibility and angle of view; the side views are matched in gain to the front view where both
-    see the same skin; what no view sees is filled by its mirror image and smoothly.
+    see the same skin; what no view sees is filled by its mirror image and smoothly. sides: yaw and pitch of the side
+    cameras that the pack was trained with.
     """
     views = views | {domain: _without_grid(views[domain]) for domain in (Domain.SPECULAR, Domain.ROUGHNESS)}
     vertices = head.fine_neutral_vertices()
     size = views[Domain.DIFFUSE].shape[-1]
-    cameras = capture_cameras(size, vertices.device)
+    cameras = capture_cameras(size, vertices.device, sides)
     is_head = _head_in_views(views[Domain.ROUGHNESS])
     away_from_eyes = 1 - (4 * soften(atlas.region("eyelid"), EYE_MARGIN)).clamp(max=1)
     texels, weights = [], []

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -95,7 +96,7 @@ def test_skins_of_imported_captures_are_packed(data, packed, tmp_path):
     opened = bundle.open_data(tmp_path / "more", tmp_path / "run")
     for split, name in (("train", "ada"), ("validation", "bob")):
         banks = [
-            pool.open_stage(*where, 48, torch.device("cpu"), 0, split, *rest)._skins
+            pool.open_stage(*where, replace(MICRO, size=48), torch.device("cpu"), 0, split, *rest)._skins
             for where, rest in (((opened,), ()), ((data,), (captures,)))
         ]
         assert [name in bank.names for bank in banks] == [True, True] and len(banks[0].names) == 2

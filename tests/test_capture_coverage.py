@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from id2r_core.geometry.camera import LEVEL_SIDES, LOW_SIDES, capture_cameras
+from id2r_core.conventions import LEVEL_SIDES, LOW_SIDES
+from id2r_core.geometry.camera import capture_cameras
 from id2r_core.head.atlas import look, make_atlas
 
 STEEPEST = 70.0  # degrees between surface normal and line of sight

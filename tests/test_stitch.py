@@ -4,7 +4,16 @@ import pytest
 import torch
 from synthetic_head import camera_at, known_head
 
-from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from id2r_core.conventions import (
+    LEVEL_SIDES,
+    LOW_SIDES,
+    REFLECTANCE,
+    Domain,
+    decode_normal,
+    encode_normal,
+    linear_to_srgb,
+    srgb_to_linear,
+)
 from id2r_core.geometry.camera import capture_cameras
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.geometry.rasterize import interpolate, rasterize
@@ -120,6 +129,23 @@ def test_no_background_gets_onto_the_skin_when_outlines_differ(views, head, atla
     skin = atlas.mask & (atlas.region("skin") > 0.99)
     assert found.images[Domain.DIFFUSE][:, skin].min() > 0.25
     assert found.coverage[skin].mean() > 0.3
+
+
+def test_views_from_below_are_stitched_from_where_they_were_taken(head, skin, atlas):
+    """The side cameras belong to the pack; taken for level ones, their views land elsewhere on the skin."""
+    cameras, points = capture_cameras(SIZE, sides=LOW_SIDES), head.fine_neutral_vertices()
+    seen = [rasterize(cameras[view].project(points), head.model.faces, SIZE, SIZE) for view in range(3)]
+    views = {
+        domain: torch.cat([interpolate(skin[domain], head.model.faces, each) for each in seen])
+        for domain in REFLECTANCE
+    }
+    true = atlas.bake(skin[Domain.ROUGHNESS])
+    errors = []
+    for sides in (LOW_SIDES, LEVEL_SIDES):
+        maps = stitch_views(views, head, atlas, sides)
+        where = (maps.coverage > 0.8) & (atlas.region("cheek") + atlas.region("neck") > 0.5)
+        errors.append(float((maps.images[Domain.ROUGHNESS] - true).abs()[:, where].mean()))
+    assert errors[0] < 0.5 * errors[1]
 
 
 def test_a_darker_side_view_is_matched_to_the_front(views, head, atlas, stitched):

@@ -302,7 +302,7 @@ def test_a_pool_in_memory_answers_like_one_on_disk(run):
 
 @pytest.mark.parametrize(("crew", "subjects"), [(Crew(), 4), (Crew(1, 2), 8)])
 def test_processes_that_train_as_one_begin_with_all_subjects(tmp_path, monkeypatch, crew, subjects):
-    monkeypatch.setattr(pool_module, "open_stage", lambda data, size, *_: FakeStage(size))
+    monkeypatch.setattr(pool_module, "open_stage", lambda data, preset, *_: FakeStage(preset.size))
     preset = replace(MICRO, pool=replace(MICRO.pool, start=4))
     with growing_pool(Task(preset, tmp_path, tmp_path, in_memory=True, crew=crew)) as pool:
         assert pool.count() == subjects

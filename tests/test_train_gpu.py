@@ -75,7 +75,7 @@ def test_the_capture_stage_stays_on_its_device(tmp_path):
 def test_every_stage_trains_on_its_device(tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     monkeypatch.setattr(losses, "VGG_SHA256", fake_run(data, out))
-    monkeypatch.setattr(pool, "open_stage", lambda data, size, device, *_: StageOnGpu(size, device))
+    monkeypatch.setattr(pool, "open_stage", lambda data, preset, device, *_: StageOnGpu(preset.size, device))
     monkeypatch.setattr(Loop, "autocast", lambda loop: nullcontext())
     rows = {name: replace(row, adversarial_from=0.0) for name, row in MICRO.training.items() if row.rate}
     preset, pools = replace(MICRO, training=MICRO.training | rows), {}

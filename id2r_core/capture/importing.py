@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..conventions import Domain, decode_normal, encode_normal, srgb_to_linear
+from ..conventions import LEVEL_SIDES, LOW_SIDES, Domain, decode_normal, encode_normal, srgb_to_linear
 from ..errors import Id2rError
-from ..geometry.camera import LEVEL_SIDES, LOW_SIDES, capture_cameras
+from ..geometry.camera import capture_cameras
 from ..geometry.mesh import tangent_frames, vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..geometry.texture import fill_holes, sample_texture

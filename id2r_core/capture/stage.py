@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..conventions import Domain, linear_to_srgb
-from ..geometry.camera import LEVEL_SIDES, Camera, capture_cameras
+from ..conventions import LEVEL_SIDES, Domain, linear_to_srgb
+from ..geometry.camera import Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
 from .dice import Dice

@@ -60,7 +60,9 @@ def mean_albedo(fitted: Fitted) -> Tensor:
 def nearest_template(fitted: Fitted) -> Tensor:
     """The nearest template as it is, without a swap."""
     template = choose_template(fitted.pack, fitted.identity)
-    return stitch_views(decode_template(template, fitted.pack), fitted.head, fitted.atlas).images[Domain.DIFFUSE]
+    return stitch_views(
+        decode_template(template, fitted.pack), fitted.head, fitted.atlas, fitted.pack.preset.sides
+    ).images[Domain.DIFFUSE]
 
 
 BASELINES = {
@@ -104,7 +106,7 @@ def mean_template(pack: Pack, model: HeadModel, atlas: HeadAtlas) -> Tensor:
     camera = capture_cameras(pack.preset.size, pack.device)[0]
     nobody = torch.zeros(1, device=pack.device)
     head = FittedHead(model, camera, model.neutral, model.neutral, nobody, nobody, 0.0)
-    return stitch_views(mean, head, atlas).images[Domain.DIFFUSE]
+    return stitch_views(mean, head, atlas, pack.preset.sides).images[Domain.DIFFUSE]
 
 
 def _tone(fitted: Fitted) -> Tensor:

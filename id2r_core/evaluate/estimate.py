@@ -202,7 +202,9 @@ def make_estimator(pack_name: str, size: int, out: Path, device: str = "cpu", ju
 def swapped_alone(fitted: Fitted) -> Tensor:
     """The swapped diffuse map in the estimated tone, without any detail of the photo (`reconstruct --refine 0`)."""
     template = choose_template(fitted.pack, fitted.identity)
-    stitched = stitch_views(swap_identity(template, fitted.identity, fitted.pack), fitted.head, fitted.atlas)
+    stitched = stitch_views(
+        swap_identity(template, fitted.identity, fitted.pack), fitted.head, fitted.atlas, fitted.pack.preset.sides
+    )
     refined = refine_from_photo(
         stitched, fitted.photo, fitted.face, fitted.head, fitted.atlas, fitted.identity, strength=0.0
     )

@@ -6,13 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..conventions import CROP_FIVE_POINTS, CROP_UNITS
+from ..conventions import CROP_FIVE_POINTS, CROP_UNITS, LEVEL_SIDES
 
-# Where the two side cameras stand, (yaw, pitch) in degrees, a negative pitch from below. The views of a pack are those
-# it was trained with. Level cameras miss the underside of chin and nose at any yaw: of the texels of face and neck they
-# show 92.9 % at less than 70 degrees, and at their best yaw (80) 93.9 %; the low ones show 97.2 %.
-LEVEL_SIDES = (50.0, 0.0)
-LOW_SIDES = (60.0, -20.0)
 CAPTURE_DISTANCE = 1.0
 HEAD_AXIS_Z = -0.075  # the vertical axis through the middle of the head, metres behind the eyeball centres
 

@@ -171,6 +171,6 @@ def _render_pool(task: Task) -> int:
         task.report(f"pool: {count} of {task.preset.pool.subjects} subjects after {seconds:.0f} s")
         return task.minutes is not None and seconds > 60.0 * task.minutes
 
-    stage = open_stage(task.data, task.preset.size, task.device, task.seed, "train", task.captures)
+    stage = open_stage(task.data, task.preset, task.device, task.seed, "train", task.captures)
     fill_pool(pool_folder(task.out, "train"), task.preset, stage, task.preset.pool.subjects, is_over)
     return 0

@@ -162,7 +162,7 @@ def pool_folder(out: Path, split: str) -> Path:
 
 
 def open_stage(
-    data: Path, size: int, device: torch.device, seed: int, split: str, captures: Path | None = None
+    data: Path, preset: Preset, device: torch.device, seed: int, split: str, captures: Path | None = None
 ) -> "CaptureStage":
     """The virtual capture stage. Imported here so that the rest of training runs without it, on a full pool.
 
@@ -174,7 +174,7 @@ def open_stage(
 
     head = load_head(data / HEAD) if (data / HEAD).is_file() else None
     captures = captures or (data / CAPTURES if (data / CAPTURES).is_dir() else None)
-    return CaptureStage(data, size, device, seed, split, head, captures=captures)
+    return CaptureStage(data, preset.size, device, seed, split, head, sides=preset.sides, captures=captures)
 
 
 def open_pool(folder: Path) -> Pool:
@@ -256,7 +256,7 @@ def validation_pool(task: "Task") -> Pool | MemoryPool:
     if task.in_memory:
         return _memory_pool(task, "validation", count, count)
     if _count(folder) < count:
-        stage = open_stage(task.data, preset.size, task.device, task.seed, "validation", task.captures)
+        stage = open_stage(task.data, preset, task.device, task.seed, "validation", task.captures)
         fill_pool(folder, preset, stage, count)
     return open_pool(folder)
 
@@ -264,7 +264,7 @@ def validation_pool(task: "Task") -> Pool | MemoryPool:
 def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryPool:
     if split not in task.pools:
         began = time.monotonic()
-        stage = open_stage(task.data, task.preset.size, task.device, task.seed, split, task.captures)
+        stage = open_stage(task.data, task.preset, task.device, task.seed, split, task.captures)
         task.pools[split] = MemoryPool(task.preset, stage, capacity)
         task.pools[split].fill(start, task.preset.pool.fill_seconds if start < capacity else 0.0)
         task.report(f"pool: {task.pools[split].count()} {split} subjects after {time.monotonic() - began:.0f} s")
@@ -273,7 +273,7 @@ def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryP
 
 def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str, captures: Path | None) -> None:
     torch.set_num_threads(1)
-    stage = open_stage(data, preset.size, torch.device(device), seed, "train", captures)
+    stage = open_stage(data, preset, torch.device(device), seed, "train", captures)
     fill_pool(folder, preset, stage, preset.pool.subjects)
 
 
