@@ -81,7 +81,7 @@ def test_from_training_to_use(tmp_path, monkeypatch):
     data, out, folder = tmp_path / "data", tmp_path / "out", tmp_path / "pack"
     monkeypatch.setitem(PRESETS, "micro", MICRO)
     monkeypatch.setattr(losses, "VGG_SHA256", fake_run(data, out))
-    monkeypatch.setattr(pool, "open_stage", lambda data, size, *_: FakeStage(size))
+    monkeypatch.setattr(pool, "open_stage", lambda data, preset, *_: FakeStage(preset.size))
     common = ["--preset", "micro", "--data", str(data), "--out", str(out), "--threads", "1", "--steps", "2"]
     assert cli.main(["all", *common]) == 0
     export = ["export", str(out), "--preset", "micro", "--to", str(folder)]
