@@ -89,12 +89,12 @@ def _cut_out(made: Result, scene, width: int, height: int) -> tuple[int, int, in
     return int(left), int(top), side
 
 
-def render(scene: bpy.types.Scene) -> np.ndarray:
-    """Render the scene; display values and alpha [H, W, 4], not premultiplied."""
-    scene.render.image_settings.file_format = "PNG"
+def render(scene: bpy.types.Scene, file_format: str = "PNG") -> np.ndarray:
+    """Render the scene, [H, W, 4]: display values and alpha, not premultiplied; as "OPEN_EXR" linear radiance."""
+    scene.render.image_settings.file_format = file_format
     scene.render.image_settings.color_mode = "RGBA"
     with tempfile.TemporaryDirectory() as folder:
-        scene.render.filepath = str(Path(folder) / "render.png")
+        scene.render.filepath = str(Path(folder) / f"render{scene.render.file_extension}")
         bpy.ops.render.render(write_still=True, scene=scene.name)
         return image_io.read_pixels(Path(scene.render.filepath))
 

@@ -14,10 +14,7 @@ DEPTHS = {"PNG8": ("PNG", "8"), "PNG16": ("PNG", "16"), "EXR": ("OPEN_EXR", "16"
 MODELS = {"GLTF": ".glb", "USD": ".usdc", "FBX": ".fbx"}
 EYE_TEXTURE = 512  # pixels
 EYE_LAYER = "EyeFront"
-SCLERA_LINEAR = (0.48, 0.43, 0.395)
 LIMBUS = 0.94  # of the iris radius, where its colour begins to fade into the sclera
-PUPIL = 0.34  # of the iris radius
-PLAIN_MOUTH = (0.20, 0.055, 0.045, 1.0)
 
 
 def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, normals: str, orm: bool) -> list[Path]:
@@ -26,12 +23,22 @@ def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, n
     orm: also one file with occlusion (white), roughness and metallic (black) in red, green and blue.
     Colour files of EXR are linear, as that format is read; the other maps are data and stay as they are.
     """
+    stored = {name: _sized(pixels, size) for name, pixels in _map_pixels(skin).items()}
+    if normals == "DIRECTX":
+        stored["normal"][..., 1] = 1.0 - stored["normal"][..., 1]
+    return list(_write_maps(stored, folder, depth, orm).values())
+
+
+def _map_pixels(skin: bpy.types.Material) -> dict[str, np.ndarray]:
     images = material.maps_of(skin)
     if not set(images) >= set(material.MAP_INPUTS):
         raise errors.Id2rError(f"'{skin.name}' lacks some of the four maps.", "Select a head that ID2R has made.")
-    stored = {name: _sized(image_io.stored_pixels(image), size) for name, image in images.items()}
-    if normals == "DIRECTX":
-        stored["normal"][..., 1] = 1.0 - stored["normal"][..., 1]
+    return {name: image_io.stored_pixels(image) for name, image in images.items()}
+
+
+def _write_maps(stored: dict[str, np.ndarray], folder: Path, depth: str, orm: bool) -> dict[str, Path]:
+    """Maps [H, W, 3] by name -> their files."""
+    stored = dict(stored)
     if orm:
         rough = stored["roughness"][..., 0]
         stored["orm"] = np.stack([np.ones_like(rough), rough, np.zeros_like(rough)], -1)
@@ -40,9 +47,9 @@ def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, n
     folder.mkdir(parents=True, exist_ok=True)
     kind, bits = DEPTHS[depth]
     suffix = "exr" if kind == "OPEN_EXR" else "png"
-    paths = [folder / f"{name}.{suffix}" for name in stored]
-    for path, pixels in zip(paths, stored.values(), strict=True):
-        image_io.write_image(path, pixels, kind, bits)
+    paths = {name: folder / f"{name}.{suffix}" for name in stored}
+    for name, pixels in stored.items():
+        image_io.write_image(paths[name], pixels, kind, bits)
     return paths
 
 
@@ -141,20 +148,19 @@ def _plain(made: bpy.types.Object, own: bpy.types.Material, textures: Path) -> b
         return _plain_skin(own, textures)
     if made.get(HEAD_MARK) == "eyes":
         return _plain_eye(made, textures)
-    return material.principled("ID2R Mouth plain", {"Base Color": PLAIN_MOUTH, "Roughness": 0.35})[0]
+    return material.principled("ID2R Mouth plain", material.MOUTH_INPUTS)[0]
 
 
 def _plain_skin(own: bpy.types.Material, textures: Path) -> bpy.types.Material:
     """Diffuse with the tone in it, roughness in the green of ORM, and the normal map."""
     controls = material.skin_node(own).inputs
-    paths = {path.stem: path for path in export_maps(own, textures, 0, "PNG8", "OPENGL", orm=True)}
+    stored = _map_pixels(own)
     tone = np.array(controls["Tone"].default_value[:3], np.float32)
-    diffuse = conventions.srgb_to_linear(image_io.stored_pixels(material.maps_of(own)["diffuse"])) * tone
-    image_io.write_image(paths["diffuse"], conventions.linear_to_srgb(diffuse).clip(0, 1), "PNG", "8")
-    rough = image_io.stored_pixels(material.maps_of(own)["roughness"])[..., 0] * controls["Roughness"].default_value
-    rough = (rough * (1.0 - material.OIL_SMOOTHS * controls["Oiliness"].default_value)).clip(0, 1)
-    packed = np.stack([np.ones_like(rough), rough, np.zeros_like(rough)], -1)
-    image_io.write_image(paths["orm"], packed, "PNG", "8")
+    toned = conventions.srgb_to_linear(stored["diffuse"]) * tone
+    stored["diffuse"] = conventions.linear_to_srgb(toned).clip(0, 1)
+    smoothing = 1.0 - material.OIL_SMOOTHS * controls["Oiliness"].default_value
+    stored["roughness"] = (stored["roughness"] * controls["Roughness"].default_value * smoothing).clip(0, 1)
+    paths = _write_maps(stored, textures, "PNG8", orm=True)
     plain, shader = material.principled("ID2R Skin plain", {"IOR": conventions.SKIN_IOR, "Metallic": 0.0})
     tree = plain.node_tree
     nodes = {name: tree.nodes.new("ShaderNodeTexImage") for name in ("diffuse", "orm", "normal")}
@@ -202,11 +208,11 @@ def eye_picture(iris: float, colour_linear) -> np.ndarray:
     """An eye from the front, srgb [H, W, 3]; iris: its radius, of the eye's."""
     axis = (np.arange(EYE_TEXTURE) + 0.5) / EYE_TEXTURE * 2.0 - 1.0
     distance = np.hypot(*np.meshgrid(axis, axis))[..., None] / iris
-    colour, white = np.array(colour_linear, np.float32), np.array(SCLERA_LINEAR, np.float32)
+    colour, white = np.array(colour_linear, np.float32), np.array(material.SCLERA[:3], np.float32)
     limbus = np.clip((distance - LIMBUS) / (1.12 - LIMBUS), 0, 1)
     ring = np.clip((distance - 0.75) / 0.25, 0, 1) * 0.6
     painted = colour * (1.0 - ring) * (1.0 - limbus) + white * limbus
-    painted = painted * np.clip((distance - PUPIL) / 0.06, 0, 1)
+    painted = painted * np.clip((distance - material.PUPIL) / 0.06, 0, 1)
     return conventions.linear_to_srgb(painted.astype(np.float32)).clip(0, 1)
 
 

@@ -24,6 +24,7 @@ CORNEA_IOR = 1.376
 CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
 SCLERA = (0.48, 0.43, 0.395, 1.0)
+MOUTH_INPUTS = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
 SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
 SCLERA_RIM = (0.14, 0.07, 0.055, 1.0)
 LID_SHADE = 0.004  # metres from the lids
@@ -233,12 +234,7 @@ def skin_inputs() -> Inputs:
 
 def mouth_material() -> bpy.types.Material:
     """Dark wet pink for what lies behind lips and lids."""
-    inputs = skin_inputs() | {
-        "Base Color": (0.20, 0.055, 0.045, 1.0),
-        "Roughness": 0.35,
-        "Specular IOR Level": NEUTRAL_SPECULAR,
-    }
-    return principled("ID2R Mouth", inputs)[0]
+    return principled("ID2R Mouth", skin_inputs() | MOUTH_INPUTS | {"Specular IOR Level": NEUTRAL_SPECULAR})[0]
 
 
 def eye_material(iris: float, colour: tuple[float, float, float]) -> bpy.types.Material:

@@ -17,6 +17,14 @@ LENSES = (35, 50, 85)
 EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp")
 
 
+def split_column(layout):
+    """A column with names to the left of their values."""
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    return column
+
+
 class InViewport:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
@@ -76,9 +84,7 @@ class ID2R_PT_options(InViewport, bpy.types.Panel):
 
     def draw(self, context) -> None:
         settings = context.scene.id2r
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(self.layout)
         column.prop(settings, "pack")
         column.prop(settings, "template")
         preferences = preferences_of(context)
@@ -104,9 +110,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
             draw_text(self.layout, context, f"{head.name} has no ID2R skin any more.", "ERROR")
             return
         self.layout.label(text=head.name, icon="USER")
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(self.layout)
         for name in material.CONTROLS:
             column.prop(skin.inputs[name], "default_value", text=name.replace("Pore Strength", "Pores"))
 
@@ -155,9 +159,7 @@ class ID2R_PT_lookdev(InViewport, bpy.types.Panel):
         settings = context.scene.id2r
         self.layout.template_icon_view(settings, "hdri", show_labels=True, scale=ENVIRONMENTS, scale_popup=5.0)
         self.layout.prop(settings, "hdri", text="")
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(self.layout)
         for name in ("hdri_rotation", "hdri_strength"):
             column.prop(settings, name)
         self.layout.prop(settings, "hide_background")
@@ -212,9 +214,7 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
 
     def draw(self, context) -> None:
         settings = context.scene.id2r
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = split_column(self.layout)
         for name in ("export_folder", "export_size", "export_format", "export_normals", "export_orm"):
             column.prop(settings, name)
         self.layout.operator("id2r.export_maps", icon="TEXTURE")

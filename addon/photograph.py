@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import bpy
 import numpy as np
 
 from . import batch, image_io, mesh_io
+from .contact_sheet import render
 from .core import conventions, errors
 from .lookdev import PORTRAIT_FRAME, add_photo_camera, set_hdri, set_render
 from .result import Result
@@ -53,7 +53,7 @@ def photograph(folder: Path, samples: int, progress) -> int:
         pose(made, data, photo, index["size"])
         set_render(bpy.context.scene, (index["size"],) * 2, samples)
         set_hdri(bpy.context.scene, str(folder / scene["light"]))
-        write_photo(folder / photo["file"], develop(render_linear(bpy.context.scene), scene["gain"]))
+        write_photo(folder / photo["file"], develop(render(bpy.context.scene, "OPEN_EXR")[..., :3], scene["gain"]))
     if missing:
         progress("photograph", len(missing), len(missing))
     return len(missing)
@@ -118,16 +118,6 @@ def dress(made: Result, data: mesh_io.HeadFile, colour: Sequence[float]) -> None
     shader.inputs["Roughness"].default_value = 0.9
     mesh.materials.append(cloth)
     made.collection.objects.link(bpy.data.objects.new("Shirt", mesh))
-
-
-def render_linear(scene: bpy.types.Scene) -> np.ndarray:
-    """Scene-linear radiance [H, W, 3], first row at the top."""
-    scene.render.image_settings.file_format = "OPEN_EXR"
-    scene.render.image_settings.color_mode = "RGB"
-    with tempfile.TemporaryDirectory() as folder:
-        scene.render.filepath = str(Path(folder) / "render.exr")
-        bpy.ops.render.render(write_still=True, scene=scene.name)
-        return image_io.read_pixels(Path(scene.render.filepath))[..., :3]
 
 
 def develop(linear: np.ndarray, gain: Sequence[float]) -> np.ndarray:

@@ -42,6 +42,13 @@ def _hide_background(settings, context) -> None:
     lookdev.hide_background(context.scene, settings.hide_background)
 
 
+def factor(option: str, description: str):
+    """A property for an option of the request from 0 to 1."""
+    return FloatProperty(
+        name=option.title(), description=description, default=DEFAULTS[option], min=0.0, max=1.0, subtype="FACTOR"
+    )
+
+
 class ID2R_Settings(bpy.types.PropertyGroup):
     """The options of one reconstruction, in the same words as on the command line; of lookdev; and of export."""
 
@@ -82,29 +89,10 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         description="Show the expression of the photo instead of a neutral face",
         default=DEFAULTS["keep_expression"],
     )
-    refine: FloatProperty(
-        name="Refine",
-        description="How strongly the photo's own colour and detail go into the maps (0: networks alone)",
-        default=DEFAULTS["refine"],
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
-    hair: FloatProperty(
-        name="Hair",
-        description="How densely the scalp is painted with cropped hair where the photo shows hair (0: bald)",
-        default=DEFAULTS["hair"],
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-    )
-    pores: FloatProperty(
-        name="Pores",
-        description="How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)",
-        default=DEFAULTS["pores"],
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
+    refine: factor("refine", "How strongly the photo's own colour and detail go into the maps (0: networks alone)")
+    hair: factor("hair", "How densely the scalp is painted with cropped hair where the photo shows hair (0: bald)")
+    pores: factor(
+        "pores", "How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)"
     )
     target: EnumProperty(
         name="Target",

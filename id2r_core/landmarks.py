@@ -24,7 +24,6 @@ Finder = Callable[[np.ndarray], list[np.ndarray]]
 
 LANDMARK_COUNT = 478
 EYE_OUTER_CORNERS = (33, 263)
-FOREHEAD_CHIN = (10, 152)
 
 SMALLEST_FACE_PIXELS = 64
 TURNED_DEGREES = 30.0

@@ -60,8 +60,9 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     head = watch("head", fit_head, photo, face, model)
     atlas = make_atlas(model, working_size(request.resolution))
     swapped = watch("stitch", stitch_views, views, head, atlas, pack.preset.sides)
-    wanted = identity, request.refine, request.hair
-    refined = watch("refine", refine_from_photo, swapped, photo, face, head, atlas, *wanted)
+    refined = watch(
+        "refine", refine_from_photo, swapped, photo, face, head, atlas, identity, request.refine, request.hair
+    )
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
     cosine = likeness(refined, head, crop, irises, pack)

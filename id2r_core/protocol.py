@@ -77,10 +77,6 @@ class Request:
     def to_json(self) -> dict:
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, values: dict) -> "Request":
-        return _build(cls, values)
-
 
 @dataclass(frozen=True)
 class MakeHumanRequest:

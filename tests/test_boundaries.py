@@ -83,6 +83,23 @@ def test_only_the_job_file_starts_processes(path):
     assert not forbidden_imports(path.read_text(), {"subprocess", "multiprocessing"})
 
 
+def unpickles(source: str) -> bool:
+    """Whether the source can open a pickle: by Python's own module, or by `torch.load`, which is built on it."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    by_torch = any(ast.unparse(func) in ("torch.load", "torch.jit.load") for func in calls)
+    return by_torch or bool(forbidden_imports(source, {"pickle", "dill", "joblib", "shelve"}))
+
+
+@pytest.mark.parametrize("path", [*CORE, *ADDON], ids=names_of([*CORE, *ADDON]))
+def test_no_pickle_is_ever_loaded(path):
+    assert not unpickles(path.read_text())
+
+
+@pytest.mark.parametrize("source", ["import torch\ntorch.load('a.pth', weights_only=True)", "from pickle import load"])
+def test_the_pickle_test_can_fail(source):
+    assert unpickles(source)
+
+
 @pytest.mark.parametrize(
     "source",
     [

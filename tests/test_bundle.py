@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from fake_capture import MICRO
+from fake_capture import MICRO, write_vgg
 
 from id2r_core.__main__ import main
 from id2r_core.capture import CaptureStage, bundle, sources
@@ -49,7 +49,7 @@ def small_data(folder: Path) -> Path:
         cv2.imwrite(str(folder / f"crops/p{index}.jpg"), random.integers(0, 255, (64, 64, 3)).astype(np.uint8))
     (folder / VGG_FILE).parent.mkdir()
     torch.manual_seed(0)
-    torch.save({"model": Perceptual().state_dict()}, folder / VGG_FILE)
+    write_vgg(folder / VGG_FILE, Perceptual().state_dict())
     return folder
 
 

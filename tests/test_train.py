@@ -479,7 +479,7 @@ def test_sheets_tile_images_row_by_row():
 def test_no_other_file_passes_for_the_perceptual_network(run, monkeypatch):
     path = run[0] / losses.VGG_FILE
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    monkeypatch.setattr(losses.torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    monkeypatch.setattr(losses, "_weight_at", lambda *_: pytest.fail("it was read"))
     with pytest.raises(Id2rError, match="not the published file"):
         losses.load_perceptual(run[0], 1, torch.device("cpu"))
 

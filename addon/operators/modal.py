@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import bpy
+from bpy.props import IntProperty
 
 from .. import estimate, job
 from ..core import errors, protocol
@@ -139,6 +140,11 @@ def redraw(context) -> None:
         for region in area.regions:
             if (area.type, region.type) in REGIONS:
                 region.tag_redraw()
+
+
+def run_place():
+    """The property by which an operator names a run."""
+    return IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
 
 
 def tell(operator: bpy.types.Operator, work: Callable, *arguments) -> set[str]:

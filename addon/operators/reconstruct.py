@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import bpy
-from bpy.props import IntProperty
 
 from .. import history, job, result, target
 from ..core import protocol
 from ..preferences import python_and_device
 from ..properties import apply_request, request_of
-from .modal import JobOperator, tell
+from .modal import JobOperator, run_place, tell
 
 
 class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
@@ -64,7 +63,7 @@ class ID2R_OT_use_run(bpy.types.Operator):
     bl_label = "Use These Settings"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+    index: run_place()
 
     def execute(self, context):
         return tell(self, self._use, context)

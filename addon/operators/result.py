@@ -9,7 +9,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from .. import history, image_io, job, material, result, target
 from ..core import errors, protocol
 from ..preferences import python_and_device
-from .modal import JobOperator, tell
+from .modal import JobOperator, run_place, tell
 
 
 class ID2R_OT_open_result(bpy.types.Operator):
@@ -44,7 +44,7 @@ class ID2R_OT_show_run(bpy.types.Operator):
     bl_label = "Show Run"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+    index: run_place()
 
     def execute(self, context):
         return tell(self, history.show_run, context.scene, self.index)
@@ -57,7 +57,7 @@ class ID2R_OT_remove_run(bpy.types.Operator):
     bl_label = "Delete Run"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    index: IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+    index: run_place()
 
     def execute(self, context):
         return tell(self, history.remove_run, context.scene, self.index)

@@ -45,7 +45,6 @@ TABLE_SIZE = 96
 RGB_FROM_XYZ = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 # The six skin types by individual typology angle, degrees (Chardon et al. 1991), the outer ones closed.
-ITA_TYPES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 ITA_EDGES = (-55.0, -30.0, 10.0, 28.0, 41.0, 55.0, 63.0)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..capture.light import sky_pixels, sky_uv
 from ..capture.validation import from_blender_panorama
-from ..conventions import REFLECTANCE, Domain
+from ..conventions import Domain
 from ..errors import Id2rError
 from ..geometry.mesh import vertex_normals
 from ..head.atlas import HeadAtlas
@@ -156,8 +156,3 @@ def light_power(sky: np.ndarray, directions: Tensor) -> Tensor:
     return power.index_add_(
         0, (towards @ directions.T).argmax(1), torch.from_numpy(pixels).flatten(1) * solid_angle[:, None]
     )
-
-
-def read_maps(folder: Path, size: int) -> dict[Domain, np.ndarray]:
-    """The four maps of a result folder."""
-    return {domain: read_map(folder / f"{domain.value}.png", size) for domain in REFLECTANCE}

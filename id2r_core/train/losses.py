@@ -1,9 +1,9 @@
 """Losses that several stages share. Images are [B, 3, H, W] in [-1, 1]."""
 
 import hashlib
-import io
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -16,6 +16,16 @@ from .parallel import ALONE, Crew
 
 VGG_FILE = Path("models") / "vgg19_distilled_16x_e5.pth"
 VGG_SHA256 = "9417c34d0d8d621bc6af78be745f1b8d30f5f210efa01e50655c60eb3770816b"
+# Bytes from the start of that file to each tensor, little-endian float32. Its publisher chose a pickle; the numbers are
+# read where they lie in these very bytes, and nothing is unpickled.
+VGG_OFFSETS = {
+    "conv0.weight": 5240, "conv0.bias": 5284,
+    "conv11.weight": 5304, "conv11.bias": 7040, "conv12.weight": 62496, "conv12.bias": 25552,
+    "conv21.weight": 7112, "conv21.bias": 71720, "conv22.weight": 25624, "conv22.bias": 145592,
+    "conv31.weight": 71856, "conv31.bias": 293192, "conv32.weight": 145728, "conv32.bias": 1031272,
+    "conv33.weight": 293976, "conv33.bias": 1031536, "conv34.weight": 1031800, "conv34.bias": 1474184,
+    "conv41.weight": 1179264, "conv41.bias": 1474448,
+}  # fmt: skip
 
 # Convolutions of the distilled VGG-19 up to relu4_1, channels in and out; None halves the image.
 _VGG_LAYERS = (
@@ -92,10 +102,12 @@ def perceptual_weights(data_dir: Path) -> dict[str, torch.Tensor]:
         raise Id2rError(
             f"{path} is not the published file (its hash differs).", "Fetch it again; see the data's README."
         )
-    # Its publisher stores it in PyTorch's own format, which is a pickle: only these very bytes are opened, and only by
-    # the reader that makes nothing but tensors.
-    stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["model"]
-    return {name: stored[name] for name in Perceptual().state_dict()}
+    return {name: _weight_at(data, name, value.shape) for name, value in Perceptual().state_dict().items()}
+
+
+def _weight_at(data: bytes, name: str, shape: torch.Size) -> torch.Tensor:
+    values = np.frombuffer(data, "<f4", shape.numel(), VGG_OFFSETS[name])
+    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
 def hinge_for_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:

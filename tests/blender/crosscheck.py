@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 import torch
 
-from addon import batch, mesh_io, photograph
+from addon import batch, contact_sheet, mesh_io, photograph
 from addon.lookdev import set_hdri, set_render
 from id2r_core.capture.light import LUMINANCE, gather_environments
 from id2r_core.capture.sources import read_environment
@@ -63,7 +63,7 @@ def _by_cycles(folder, scene, photo, set_size, size, samples) -> np.ndarray:
     photograph.pose(made, mesh_io.read_head(subject / "head.npz"), photo, set_size)
     set_render(bpy.context.scene, (size, size), samples)
     set_hdri(bpy.context.scene, str(folder / scene["light"]))
-    return photograph.render_linear(bpy.context.scene)
+    return contact_sheet.render(bpy.context.scene, "OPEN_EXR")[..., :3]
 
 
 def _by_torch(folder, scene, photo, set_size, stage, number) -> tuple[np.ndarray, np.ndarray]:
