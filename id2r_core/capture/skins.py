@@ -43,14 +43,22 @@ PORE_METRES = 1.5e-5
 # Specular as an image value (0.5 is F0 at IOR 1.4) and GGX roughness by region. The order of regions follows the
 # measurements of Weyrich et al., "Analysis of Human Faces using a Measurement-Based Skin Reflectance Model" (2006):
 # nose and forehead gloss most, cheeks and chin less, neck and ears least; lips are moist.
+# Roughness is the square root of the width alpha (Burley 2012, as in Principled). What is known of skin are widths of
+# other lobes, carried over so that the peaks agree: the Blinn-Phong exponents 12 and 48 between which Gotardo et al.,
+# "Practical Dynamic Facial Appearance Modeling and Acquisition" (2018) and Riviere et al. (2020) mix what they capture
+# (alpha^2 = 2 / (n + 2), Walter et al. 2007), and Beckmann slopes m = alpha of 0.25 to 0.45 over the face after Weyrich
+# et al., 0.3 (d'Eon & Luebke 2007) and 0.35 (Donner & Jensen 2006) for all of it. Together: 0.45 to 0.67.
+SHARPEST_EXPONENT, WIDEST_SLOPE = 48.0, 0.45
+SKIN_ROUGHNESS = ((2 / (SHARPEST_EXPONENT + 2)) ** 0.25, WIDEST_SLOPE**0.5)
 REGION_SPECULAR = {
     "forehead": 0.53, "nose": 0.56, "cheek": 0.46, "lip": 0.54, "eyelid": 0.48, "brow": 0.45, "chin": 0.47,
     "beard": 0.46, "ear": 0.45, "neck": 0.44, "scalp": 0.45,
 }  # fmt: skip
 REGION_ROUGHNESS = {
-    "forehead": 0.46, "nose": 0.41, "cheek": 0.52, "lip": 0.43, "eyelid": 0.48, "brow": 0.55, "chin": 0.50,
-    "beard": 0.54, "ear": 0.53, "neck": 0.58, "scalp": 0.56,
+    "forehead": 0.51, "nose": 0.49, "cheek": 0.545, "lip": 0.50, "eyelid": 0.52, "brow": 0.56, "chin": 0.53,
+    "beard": 0.55, "ear": 0.555, "neck": 0.575, "scalp": 0.57,
 }  # fmt: skip
+PLAIN_ROUGHNESS = 0.54  # of skin that belongs to no region
 REGION_PORES = {"forehead": 0.6, "nose": 1.3, "cheek": 1.0, "chin": 0.9, "neck": 0.4, "lip": 0.3, "beard": 0.8}
 CAPTURE_AGES, DARK_ITA = (20.0, 65.0), 5.0  # years that are "young" and "old"; degrees below which skin is dark
 PLAIN_REGIONS = ("lip", "eyelid", "brow", "beard", "ear")  # left out where the mean tone is taken
@@ -494,10 +502,10 @@ def _specular(subjects: Subjects, regions: dict[str, Tensor], crease: Tensor, ha
 
 
 def _roughness(subjects: Subjects, regions: dict[str, Tensor], noise: Tensor, hair: Tensor) -> Tensor:
-    contrast = subjects.between("roughness_contrast", 0.5, 1.5)
-    base = _by_region(REGION_ROUGHNESS, regions, contrast, elsewhere=0.52)
-    individual = subjects.between("roughness", -0.07, 0.07) + 0.05 * (subjects.number("age") - 0.5)
-    return (base + individual[:, None, None, None] + 0.015 * noise * (1 - hair)).clamp(0.25, 0.85)
+    contrast = subjects.between("roughness_contrast", 0.5, 1.4)
+    base = _by_region(REGION_ROUGHNESS, regions, contrast, elsewhere=PLAIN_ROUGHNESS)
+    individual = subjects.between("roughness", -0.04, 0.04) + 0.04 * (subjects.number("age") - 0.5)
+    return (base + individual[:, None, None, None] + 0.015 * noise * (1 - hair)).clamp(*SKIN_ROUGHNESS)
 
 
 def _height_slope(subjects: Subjects, regions: dict[str, Tensor], crease: Tensor, noise: Tensor, size: int) -> Tensor:
