@@ -140,17 +140,19 @@ def screenshots(options: argparse.Namespace) -> None:
 def screenshot(name: str, result: Path, photo: Path, python: Path) -> None:
     """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
     picture = SCREENS / f"{name}.png"
+    taken = photo.with_name(f"{name}.png")
     window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1200", "1150"]
-    script = ROOT / "tests" / "blender" / "screenshots.py"
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1200x1150x24", "blender", *window, "--python", str(script), "--"]
-    command += [name, str(result), str(photo), str(python), str(picture)]
-    picture.unlink(missing_ok=True)
-    done = subprocess.run(
-        command, env=os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1"}, capture_output=True, text=True, check=False
-    )
-    if not picture.is_file():
+    script = ["--python-exit-code", "1", "--python", str(ROOT / "tests" / "blender" / "screenshots.py"), "--"]
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1200x1150x24", "blender", *window, *script]
+    command += [name, str(result), str(photo), str(python), str(taken)]
+    # Debian's Blender looks for NumPy beside the first python3 of PATH, which must be Debian's own.
+    path = os.pathsep.join([str(Path(shutil.which("blender")).parent), os.environ["PATH"]])
+    environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if not taken.is_file():
         raise BuildError(f"No picture came of '{name}': {done.stdout[-500:]}{done.stderr[-1500:]}")
-    call_python("-c", SHRINK, picture)
+    call_python("-c", SHRINK, taken)
+    shutil.move(taken, SCREENS / taken.name)
 
 
 # ---- environment ----

@@ -243,7 +243,7 @@ def draw_reference(layout, context) -> None:
     row.operator("id2r.paste_photo", text="Paste", icon="PASTEDOWN")
     row = layout.row(align=True)
     row.operator("id2r.capture_photo", text="Webcam", icon="CAMERA_DATA")
-    row.prop(settings, "camera", text="")
+    row.prop(settings, "camera", text="No.")
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
         return

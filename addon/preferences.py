@@ -11,6 +11,7 @@ from .core import EXTENSION_PACKAGE, protocol
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (Metal)"}
 ENVIRONMENT_FILES = (".exr", ".hdr")
 IDLE_MINUTES = 10.0
+PROPERTY_SPLIT = 0.4  # where Blender splits a column between names and values
 
 
 class ID2R_Folder(bpy.types.PropertyGroup):
@@ -63,8 +64,10 @@ def draw_python(layout, preferences, context) -> None:
     column = layout.column()
     column.use_property_split = True
     column.prop(preferences, "python")
-    row = column.row()
-    row.label(text="Used now:")
+    row = column.split(factor=PROPERTY_SPLIT)
+    names = row.row()
+    names.alignment = "RIGHT"
+    names.label(text="Used Now")
     row.label(text=words.python_in_words(preferences.python))
     column.prop(preferences, "device")
     column.prop(preferences, "idle_minutes", text="Keep Warm (Minutes)")

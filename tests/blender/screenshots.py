@@ -32,7 +32,7 @@ class Shot:
 
 
 def photo(_result, file):
-    bpy.context.scene.id2r.photo = file
+    bpy.context.scene.id2r.photo = bpy.path.relpath(file)  # as it is for an artist whose photo lies beside the .blend
 
 
 def head(result, file):
@@ -97,7 +97,7 @@ SHOTS = {
     "running": Shot(running, {REFERENCE, RECONSTRUCT}, until=lambda: status().stage in ("head", "stitch", "refine")),
     "refused": Shot(refused, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().error)),
     "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}, lit=True),
-    "compare": Shot(heads, {RESULT, "ID2R_PT_history"}),
+    "compare": Shot(heads, {RESULT, "ID2R_PT_history"}, lit=True),
     "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}, lit=True),
     "export": Shot(head, {EXPORT}),
     "image_editor": Shot(editor_image, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR"),
@@ -107,6 +107,7 @@ SHOTS = {
 
 def main(name: str, result: str, file: str, python: str, png: str) -> None:
     shot = SHOTS[name]
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(file).with_name("portrait.blend")))
     legacy.register(python, shot.opened)
     steps = play(shot, result, file, png)
 

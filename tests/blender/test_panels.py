@@ -19,6 +19,10 @@ class Layout:
 
     row = column
 
+    def split(self, factor):
+        assert 0 < factor < 1
+        return Layout(self.drawn)
+
     def box(self):
         return Layout(self.drawn)
 
