@@ -139,7 +139,6 @@ def screenshots(options: argparse.Namespace) -> None:
 
 def screenshot(name: str, result: Path, photo: Path, python: Path) -> None:
     """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
-    picture = SCREENS / f"{name}.png"
     taken = photo.with_name(f"{name}.png")
     window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1200", "1150"]
     script = ["--python-exit-code", "1", "--python", str(ROOT / "tests" / "blender" / "screenshots.py"), "--"]

@@ -58,6 +58,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         hair=options.hair,
         pores=options.pores,
         task_file=options.landmarks,
+        face=options.face,
     )
     from .pipeline import reconstruct as run_pipeline
 
@@ -89,6 +90,9 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pores", type=float, default=1.0, metavar="X", help="strength of synthesised pores and wrinkles, 0 to 1"
+    )
+    parser.add_argument(
+        "--face", type=int, default=1, metavar="N", help="which face, counted from the largest (default: %(default)s)"
     )
     parser.add_argument("--landmarks", default="", metavar="FILE.task", help="MediaPipe face_landmarker model")
     parser.add_argument("--json", action="store_true", help="print the report as JSON and no progress bars")

@@ -1,4 +1,4 @@
-"""Face landmarks: MediaPipe's 478 points of the largest face, behind one seam with two implementations.
+"""Face landmarks: MediaPipe's 478 points of the largest or chosen face, behind one seam with two implementations.
 
 A *finder* is a function: [h, w, 3] uint8 sRGB -> list of [478, 3] float arrays, one a face, in pixels of that image
 (z in the same unit, smaller is nearer). `face_mesh_finder` uses the models inside mediapipe 0.10.21 (Python up to
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -40,7 +40,7 @@ GIVE_TASK_FILE = "Give the path of a MediaPipe face_landmarker .task file."
 
 @dataclass(frozen=True)
 class Face:
-    """The landmarks of the largest face of a photo.
+    """The landmarks of one face of a photo.
 
     points: [478, 2] float32, continuous pixels of the photo; `points[i]` is landmark i of MediaPipe's face mesh.
     count: how many faces were found.
@@ -52,32 +52,54 @@ class Face:
     warnings: tuple[str, ...] = ()
 
     @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the landmarks, in pixels of the photo."""
+        return (*np.floor(self.points.min(0)).astype(int).tolist(), *np.ceil(self.points.max(0)).astype(int).tolist())
+
+    @property
     def five(self) -> np.ndarray:
         """[5, 2] eyes, nose tip, mouth corners in ArcFace order (the subject's right, image left, first)."""
         return self.points[list(FIVE_POINTS)]
 
 
-def detect_face(photo: Photo, task_file: str | Path | None = None) -> Face:
-    """Find the landmarks of the largest face.
+def detect_face(photo: Photo, task_file: str | Path | None = None, number: int = 1) -> Face:
+    """Find the landmarks of the largest face, or of another: `number` counts from the largest, which is 1.
 
     task_file: a MediaPipe face_landmarker `.task` file; without one the models inside mediapipe are used.
-    Raises Id2rError when there is no face, or only one smaller than 64 pixels.
+    Raises Id2rError when there is no such face, or only one smaller than 64 pixels.
     """
+    (face,) = _found(photo, task_file, number)
+    return replace(face, warnings=(*_several(face.count, number), *face.warnings))
+
+
+def detect_faces(photo: Photo, task_file: str | Path | None = None) -> list[Face]:
+    """All faces, the largest first. Raises Id2rError when there is none, or none of at least 64 pixels."""
+    return _found(photo, task_file)
+
+
+def _found(photo: Photo, task_file: str | Path | None, number: int | None = None) -> list[Face]:
+    """The face of that number alone; without a number all that are large enough."""
     rgb = (photo.srgb * 255.0 + 0.5).astype(np.uint8)
     opened = task_file_finder(Path(task_file)) if task_file else face_mesh_finder()
     with opened as find:
-        faces = _search(find, rgb)
+        faces = sorted(_search(find, rgb), key=_side, reverse=True)
         if not faces:
             raise Id2rError(f"No face was found in '{photo.name}'.", USE_ANOTHER_PHOTO)
-        largest = max(faces, key=_side)
-        points = _look_closely(find, rgb, largest)
-    side = _side(points)
-    if side < SMALLEST_FACE_PIXELS:
+        numbers = range(1, len(faces) + 1) if number is None else [number]
+        if numbers[-1] not in range(1, len(faces) + 1):
+            raise Id2rError(
+                f"There is no face {number} in '{photo.name}': {len(faces)} found.",
+                f"Choose one from 1, the largest, to {len(faces)}.",
+            )
+        close = {each: _look_closely(find, rgb, faces[each - 1]) for each in numbers}
+    enough = {each: points for each, points in close.items() if _side(points) >= SMALLEST_FACE_PIXELS}
+    if not enough:
         raise Id2rError(
-            f"The face in '{photo.name}' is only {side:.0f} pixels high; {SMALLEST_FACE_PIXELS} are the least.",
+            f"The face in '{photo.name}' is only {_side(close[numbers[0]]):.0f} pixels high; "
+            f"{SMALLEST_FACE_PIXELS} are the least.",
             "Use a larger photo, or one taken from nearer.",
         )
-    return Face(points[:, :2].astype(np.float32), len(faces), tuple(_warnings(points, len(faces))))
+    return [Face(points[:, :2].astype(np.float32), len(faces), tuple(_warnings(points))) for points in enough.values()]
 
 
 @contextmanager
@@ -213,9 +235,13 @@ def _turn_degrees(points: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
 
 
-def _warnings(points: np.ndarray, count: int) -> Iterator[str]:
+def _several(count: int, number: int) -> Iterator[str]:
     if count > 1:
-        yield f"{count} faces were found; the largest one is used."
+        which = "the largest one" if number == 1 else f"number {number}, counted from the largest,"
+        yield f"{count} faces were found; {which} is used."
+
+
+def _warnings(points: np.ndarray) -> Iterator[str]:
     turn = abs(_turn_degrees(points))
     if turn > TURNED_DEGREES:
         yield f"The head is turned about {turn:.0f} degrees to the side; the far side of the face will be a guess."

@@ -52,7 +52,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     pack, model = load_pack(request.pack, device), load_head(device=device)
 
     photo = watch("photo", load_photo, request.photo)
-    face = watch("landmarks", detect_face, photo, request.task_file or None)
+    face = watch("landmarks", detect_face, photo, request.task_file or None, request.face)
     crop = watch("crop", crop_face, photo, face, pack.preset.size)
     identity = watch("identity", embed_identity, crop, pack)
     template = watch("template", choose_template, pack, identity, request.template)
@@ -70,6 +70,8 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         report = made_with(device, pack) | {
             "photo": photo.name,
+            "faces": face.count,
+            "face": request.face,
             "template": template.name,
             "resolution": request.resolution,
             "identity_cosine": cosine,

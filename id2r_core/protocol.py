@@ -1,6 +1,7 @@
 """What crosses wall 1: a request in, events out, each one line of JSON. Standard library only; Blender imports it.
 
 to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": ..., ...}}
+                   {"command": "faces", "request": {"photo": ..., "out": ...}}  which faces a photo shows
                    {"command": "makehuman", "request": {"folder": ..., "size": ...}}
                    {"command": "capture", "request": {"source": "0", "out": ..., "preview": ..., "countdown": 3}}
                    {"command": "inspect", "request": {}}  what is installed here (see `doctor`)
@@ -39,6 +40,7 @@ class Request:
     hair: how densely the scalp is painted with cropped hair where the photo shows hair, 0 (bald) to 1.
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
+    face: which of the photo's faces, counted from the largest, which is 1.
     Raises Id2rError for values that no job can have.
     """
 
@@ -53,6 +55,7 @@ class Request:
     hair: float = 1.0
     pores: float = 1.0
     task_file: str = ""
+    face: int = 1
 
     def __post_init__(self):
         for name in ("photo", "out", "pack", "template"):
@@ -65,6 +68,11 @@ class Request:
             f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 1024.",
         )
         _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
+        _require(
+            _is_whole(self.face) and self.face >= 1,
+            f"There is no face number {self.face!r}.",
+            "Give 1 for the largest face of the photo, 2 for the next, and so on.",
+        )
         _require(isinstance(self.keep_expression, bool), "keep_expression is not a switch.", "Give true or false.")
         for value, what in ((self.refine, "refinement"), (self.hair, "hair"), (self.pores, "pore")):
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -76,6 +84,21 @@ class Request:
 
     def to_json(self) -> dict:
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class FacesRequest:
+    """Which faces a photo shows: `out` gets the upright photo and a thumbnail of every face (see `faces`)."""
+
+    photo: str
+    out: str
+    task_file: str = ""
+
+    def __post_init__(self):
+        for name in ("photo", "out"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require(isinstance(self.task_file, str), "The landmark model is not a path.", "Give the path as text.")
 
 
 @dataclass(frozen=True)
@@ -184,9 +207,10 @@ EVENTS = {
     "error": Failed,
     "cancelled": Stopped,
 }
-AnyRequest = Request | MakeHumanRequest | CaptureRequest | InspectRequest
+AnyRequest = Request | FacesRequest | MakeHumanRequest | CaptureRequest | InspectRequest
 JOBS = {
     "reconstruct": Request,
+    "faces": FacesRequest,
     "makehuman": MakeHumanRequest,
     "capture": CaptureRequest,
     "inspect": InspectRequest,

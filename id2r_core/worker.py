@@ -18,6 +18,7 @@ from .protocol import (
     AnyRequest,
     CaptureRequest,
     Event,
+    FacesRequest,
     Failed,
     InspectRequest,
     MakeHumanRequest,
@@ -87,6 +88,7 @@ class Worker:
         self._stop_if_cancelled()
         kinds = {
             Request: self._reconstruct,
+            FacesRequest: self._faces,
             MakeHumanRequest: self._makehuman,
             CaptureRequest: self._capture,
             InspectRequest: self._inspect,
@@ -103,6 +105,11 @@ class Worker:
 
         capture_photo(request.source, Path(request.out), Path(request.preview), request.countdown, self._progress)
         return Result(request.out)
+
+    def _faces(self, request: FacesRequest) -> Event:
+        from .faces import write_faces
+
+        return Result(request.out, write_faces(request, self._progress))
 
     def _makehuman(self, request: MakeHumanRequest) -> Event:
         from .makehuman import write_makehuman_maps

@@ -14,7 +14,7 @@ from id2r_core.geometry.camera import Camera, look_at_head
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.model import load_head
-from id2r_core.landmarks import LANDMARK_COUNT, detect_face
+from id2r_core.landmarks import LANDMARK_COUNT, detect_face, detect_faces
 from id2r_core.photo import Photo
 
 TASK_FILE = Path(__file__).parents[2] / "shared" / "data" / "models" / "face_landmarker_v2_with_blendshapes.task"
@@ -70,6 +70,13 @@ def test_several_faces_the_largest_counts(astronaut, astronaut_face):
     assert face.count == 2
     assert face.warnings == ("2 faces were found; the largest one is used.",)
     assert mean_error(face, astronaut_face.points + (260 - 80, 0)) < 0.01
+    second = detect_face(as_photo(both), number=2)
+    assert second.warnings == ("2 faces were found; number 2, counted from the largest, is used.",)
+    assert second.box[2] < 260 < face.box[0]
+    first, other = detect_faces(as_photo(both))
+    assert (first.points == face.points).all() and (other.points == second.points).all() and other.warnings == ()
+    with pytest.raises(Id2rError, match="no face 3 in 'trial.png': 2 found"):
+        detect_face(as_photo(both), number=3)
 
 
 def test_no_face():

@@ -59,7 +59,8 @@ def test_the_agreed_defaults():
     expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": False}
     assert (
         REQUEST.to_json()
-        == {"photo": "a.png", "out": "out/a", "refine": 1.0, "hair": 1.0, "pores": 1.0, "task_file": ""} | expected
+        == {"photo": "a.png", "out": "out/a", "refine": 1.0, "hair": 1.0, "pores": 1.0, "task_file": "", "face": 1}
+        | expected
     )
 
 
@@ -78,6 +79,7 @@ def test_the_agreed_defaults():
         ({"refine": "much"}, "strength of 'much'"),
         ({"keep_expression": "yes"}, "keep_expression"),
         ({"task_file": None}, "landmark model"),
+        ({"face": 0}, "no face number 0"),
     ],
 )
 def test_impossible_requests(change, message):
