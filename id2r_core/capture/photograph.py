@@ -15,13 +15,20 @@ from ..geometry.camera import Camera, arcface_points, fit_similarity, look_at_he
 from ..head.model import HeadModel
 from .dice import Dice
 from .light import LUMINANCE
-from .render import Hair, RenderMesh
+from .render import Eyes, Hair, RenderMesh
 from .subjects import Subjects
 
 YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
 DISTANCES = (0.45, 2.5)  # metres
 GREY_CARD = 0.2
 EXPOSURE = 0.26  # where cameras put what they meter, linear; portraits are bright
+# How photographs are exposed: how often, how far the image itself decides (from, to) and not the light that falls in, and
+# what the surroundings weigh in it if the face weighs 1. For the light that falls in, as studios with a fixed flash do;
+# for the face; for the scene, in which a dark face before a bright wall stays dark.
+METERS = ((0.30, (0.0, 0.1), 0.15), (0.35, (0.2, 0.6), 0.15), (0.35, (0.4, 1.0), 1.0))
+BRIGHTEST_METERED = 4.0  # in units of what a white card would have: what is brighter is clipped and counts no more
+STOPS = 0.33  # standard deviation of the exposure about what the meter says
+FACE_LEVELS = (0.03, 0.55)  # linear means of faces in photographs that are kept
 GLASSES_SHARE = 0.15
 FRINGE_SHARE = 0.3
 ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
@@ -39,6 +46,7 @@ HAIR_LINEAR = (
 )  # fmt: skip
 HAIRLINE_Z = (-0.20, -0.085, -0.066, -0.055, -0.035, -0.010, 0.020, 0.050)
 HAIRLINE_Y = (-0.070, -0.060, -0.020, 0.000, 0.030, 0.052, 0.066, 0.072)
+SCLERA_LINEAR = (0.57, 0.51, 0.46)
 THROAT = (0.0, -0.135, -0.03)
 BARE, SHORT, LONG = range(3)
 STYLES_FEMALE, STYLES_MALE = (0.04, 0.26, 0.7), (0.22, 0.73, 0.05)
@@ -52,6 +60,17 @@ def iris_colours(subjects: Subjects) -> Tensor:
     lightest = 1 + (len(palette) - 1.01) * ((subjects.ita - 5) / 40).clamp(0, 1)
     chosen = (subjects.number("iris") * lightest).long()
     return palette[chosen] * subjects.between("iris_light", 0.6, 1.4)[:, None]
+
+
+def eye_colours(subjects: Subjects) -> Eyes:
+    """Eyes of subjects. Eye whites differ, and get darker and yellower with age (Russell et al., "Sclera color changes
+    with age and is a cue for perceiving age, health, and beauty", 2014) and with the melanin of the skin."""
+    dark, age = ((28 - subjects.ita) / 80).clamp(0, 1), subjects.number("age")
+    own = (10 * subjects.number("iris_light")).frac()  # a number that nothing else is made from
+    level = (0.9 + 0.2 * own) * (1 - 0.08 * age - 0.12 * dark)
+    yellow = 0.10 * age + 0.08 * dark
+    tint = torch.stack([torch.ones_like(level), 1 - 0.25 * yellow, 1 - yellow], dim=1)
+    return Eyes(iris_colours(subjects), level[:, None] * tint * subjects.tone_linear.new_tensor(SCLERA_LINEAR))
 
 
 def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) -> Hair:
@@ -219,25 +238,35 @@ def draw_backdrop(dice: Dice, scenery: Tensor, irradiance: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def expose(dice: Dice, radiance: Tensor, mask: Tensor, incident: Tensor) -> Tensor:
+def expose(dice: Dice, radiance: Tensor, skin: Tensor, incident: Tensor) -> Tensor:
     """Camera's linear RGB [B, 3, H, W] of scene radiance: metered exposure and an imperfect white balance.
 
-    The meter reads partly the incident light (`incident` [B, 3], radiance of a white surface), partly the image, whose
-    middle weighs most; so the level of the face is evidence of its albedo, as in real photographs, but not proof.
+    skin: [B, 1, H, W] bool; incident: [B, 3] radiance of a white surface. The level of the face is evidence of its
+    albedo, as in real photographs, but not proof; METERS says why.
     """
     weights = radiance.new_tensor(LUMINANCE)
     luminance = torch.einsum("c,bchw->bhw", weights, radiance)
-    centre = 0.15 + mask[:, 0].float()
-    metered = (luminance * centre).sum((1, 2)) / centre.sum((1, 2)).clamp(min=1e-6)
-    by_image = radiance.new_tensor(dice.uniform(0.1, 0.7))
-    grey_card = (GREY_CARD * (incident @ weights)).clamp(min=1e-5)
-    level = torch.lerp(grey_card.log(), metered.clamp(min=1e-5).log(), by_image)
-    stops = radiance.new_tensor(dice.normal(0.3)) * math.log(2)
+    white = (incident @ weights).clamp(min=1e-5)
+    face = skin[:, 0].float()
+    kinds = [METERS[one.choice(len(METERS), p=[share for share, _, _ in METERS])] for one in dice]
+    low, high = (radiance.new_tensor([kind[1][end] for kind in kinds]) for end in range(2))
+    by_image = low + (high - low) * radiance.new_tensor(dice.uniform(0, 1))
+    around = radiance.new_tensor([kind[2] for kind in kinds])[:, None, None]
+    metered = _mean(luminance.minimum(BRIGHTEST_METERED * white[:, None, None]), around + (1 - around) * face)
+    level = torch.lerp((GREY_CARD * white).log(), metered.clamp(min=1e-5).log(), by_image)
+    stops = radiance.new_tensor(dice.normal(STOPS)) * math.log(2)
     gain = EXPOSURE * (stops - level).exp()
-    grey = incident / (incident @ weights)[:, None]
+    lowest, highest = (limit / _mean(luminance, face).clamp(min=1e-5) for limit in FACE_LEVELS)
+    gain = gain.clamp(lowest, highest)
+    grey = incident / white[:, None]
     balance = grey.clamp(0.2, 5.0) ** -radiance.new_tensor(dice.uniform(0.7, 1.0, 1))
     tint = radiance.new_tensor(np.exp(dice.normal(0.035, 3) + np.float32((0.03, 0.0, -0.04))))
     return radiance * (gain[:, None] * balance * tint)[..., None, None]
+
+
+def _mean(image: Tensor, weight: Tensor) -> Tensor:
+    """[B] weighted means of [B, H, W]."""
+    return (image * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
 
 
 def develop(dice: Dice, linear: Tensor) -> Tensor:

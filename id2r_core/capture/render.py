@@ -15,10 +15,12 @@ from ..head.model import PARTS, HeadModel
 from .light import SKY_HEIGHT, SKY_WIDTH, Environments, Lighting, reflected_light, sky_pixels, sky_uv
 from .skins import SkinMaps
 
-SCLERA_LINEAR = (0.52, 0.45, 0.40)
 PUPIL_LINEAR = 0.01
 IRIS_RADIUS, PUPIL_RADIUS = 0.060, 0.021  # in the polar uv of an eyeball: 0.5 is the half turn to its back
 EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
+# Lids and lashes shade the eye: what reaches it under them, how far that goes and how much more from above, in shares of
+# the image side (5 and 3 mm where faces are aligned).
+UNDER_LIDS, LID_REACH, LID_OVERHANG = 0.35, 0.020, 0.012
 HAIR_SPECULAR, HAIR_ROUGHNESS = 0.3, 0.65
 LOCKS = (233.0, 37.0, 23.0)  # strands, and two measures of locks, round the head
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
@@ -59,6 +61,14 @@ class Hair:
     cover: Tensor
     thickness: Tensor
     linear: Tensor
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Linear albedos of B pairs of eyes, [B, 3] each."""
+
+    iris: Tensor
+    sclera: Tensor
 
 
 @dataclass(frozen=True)
@@ -149,12 +159,12 @@ def see_surface(
     normals: Tensor,
     vertex_light: Tensor,
     maps: SkinMaps,
-    iris_linear: Tensor,
+    eyes: Eyes,
     hair: Hair,
 ) -> Surface:
     """Rasterise B heads [B, N, 3] through B cameras; vertex_light [B, N, 4] is irradiance and openness.
 
-    `maps`, `iris_linear` [B, 3] and `hair` belong to the heads one by one.
+    `maps`, `eyes` and `hair` belong to the heads one by one.
     """
     height, width = cameras.height, cameras.width
     fragments = rasterize(cameras.project(vertices), mesh.faces, height, width)
@@ -181,12 +191,12 @@ def see_surface(
         mask=mask,
         is_skin=mask & (part == PARTS.index("skin")) & ~is_hair,
         is_mouth=mask & ((part == PARTS.index("mouth_interior")) | (part == PARTS.index("tongue"))),
-        diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, iris_linear), hair_albedo),
+        diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, eyes), hair_albedo),
         specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), number(HAIR_SPECULAR)),
         roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), number(HAIR_ROUGHNESS)),
         normal=normal * mask[:, 0, :, :, None],
         openness=seen[:, 6:7],
-        irradiance=seen[:, 3:6],
+        irradiance=seen[:, 3:6] * torch.where(is_eye, _between_lids(is_eye), 1.0),
         to_camera=to_camera,
         corners=mesh.faces[fragments.face.clamp(min=0)],
         bary=fragments.bary,
@@ -282,13 +292,25 @@ def tilt_by_height(
     return tilted
 
 
-def _eye_albedo(uv: Tensor, iris_linear: Tensor) -> Tensor:
+def _between_lids(is_eye: Tensor) -> Tensor:
+    """Share of the light [B, 1, H, W] that reaches eyes through the lids, from where they are seen, [B, 1, H, W] bool.
+
+    It falls with the share of lids in a window about the pixel that lies a little higher: the upper lid overhangs.
+    """
+    size = is_eye.shape[-1]
+    reach, up = max(round(LID_REACH * size), 1), round(LID_OVERHANG * size)
+    lifted = functional.pad(is_eye.float(), (0, 0, up, 0))[:, :, : is_eye.shape[-2]]
+    open_share = functional.avg_pool2d(lifted, 2 * reach + 1, stride=1, padding=reach)
+    return UNDER_LIDS + (1 - UNDER_LIDS) * open_share
+
+
+def _eye_albedo(uv: Tensor, eyes: Eyes) -> Tensor:
     """[B, 3, H, W] albedo of an eyeball at its polar uv: sclera, iris with a dark rim, pupil."""
     radius = (uv - 0.5).norm(dim=-1)[:, None]
     angle = torch.atan2(uv[..., 1] - 0.5, uv[..., 0] - 0.5)[:, None]
     fibres = 1 + 0.25 * (9 * angle).sin() * (23 * angle).cos()
-    iris = iris_linear[:, :, None, None] * fibres * (1.2 - 0.9 * ((radius / IRIS_RADIUS) ** 4).clamp(max=1))
-    sclera = uv.new_tensor(SCLERA_LINEAR)[:, None, None].expand_as(iris)
+    iris = eyes.iris[:, :, None, None] * fibres * (1.2 - 0.9 * ((radius / IRIS_RADIUS) ** 4).clamp(max=1))
+    sclera = eyes.sclera[:, :, None, None].expand_as(iris)
     edge = 0.005
     eye = torch.lerp(iris, sclera, ((radius - IRIS_RADIUS) / edge + 0.5).clamp(0, 1))
     return torch.lerp(torch.full_like(eye, PUPIL_LINEAR), eye, ((radius - PUPIL_RADIUS) / edge + 0.5).clamp(0, 1))

@@ -22,7 +22,7 @@ from .photograph import (
     draw_glasses,
     draw_hair,
     expose,
-    iris_colours,
+    eye_colours,
     no_hair,
 )
 from .pigment import build_pigment_table
@@ -138,7 +138,7 @@ class CaptureStage:
         radiance = torch.where(surface.mask, shade(with_smile, self._mesh, self._environments, lighting), behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
-        srgb = develop(dice, expose(dice, radiance, surface.mask & ~is_cloth, incident))
+        srgb = develop(dice, expose(dice, radiance, surface.is_skin & ~is_cloth & ~is_frame, incident))
         return Photographs(srgb, reflectance_images(surface), (surface.is_skin & ~is_cloth & ~is_frame).float())
 
     @torch.no_grad()
@@ -205,7 +205,7 @@ class CaptureStage:
             each(normals),
             each(light),
             each(self.skins(subjects)),
-            each(iris_colours(subjects)),
+            each(eye_colours(subjects)),
             each(hair),
         )
 
