@@ -90,6 +90,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         refine=options.refine,
         hair=options.hair,
         pores=options.pores,
+        face=options.face,
     )
     last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress))
     if isinstance(last, protocol.Failed):
@@ -138,3 +139,4 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--refine", type=float, default=1.0, metavar="X")
     command.add_argument("--hair", type=float, default=1.0, metavar="X")
     command.add_argument("--pores", type=float, default=1.0, metavar="X")
+    command.add_argument("--face", type=int, default=1, metavar="N", help="counted from the largest")

@@ -85,6 +85,14 @@ def remove_run(scene: bpy.types.Scene, index: int) -> None:
         show_run(scene, min(scene.id2r_run_index, len(scene.id2r_runs) - 1))
 
 
+def used_face(scene: bpy.types.Scene, photo: str) -> int | None:
+    """Which face of this photo the shown run was made from; None when it was made from another photo."""
+    if not 0 <= scene.id2r_run_index < len(scene.id2r_runs):
+        return None
+    request = request_of(scene, scene.id2r_run_index)
+    return request.get("face", 1) if request["photo"] == photo else None
+
+
 def photo_light(scene: bpy.types.Scene) -> Path | None:
     """The light of the shown run's photo as an environment, when the run has left that file."""
     runs = scene.id2r_runs

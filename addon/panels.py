@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import bpy
 
-from . import checks, gallery, history, job, lookdev, material
+from . import checks, faces, gallery, history, job, lookdev, material
 from .preferences import DEVICE_NAMES, preferences_of
 from .words import draw_progress, draw_text
 
 THUMBNAIL = 7.0  # of a photo, in units of the interface
 ENVIRONMENTS = 6.0
+FACE, FACES_A_ROW = 3.0, 3
 RESOLUTIONS = (1024, 2048, 4096)
 LENSES = (35, 50, 85)
 EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp")
@@ -214,8 +215,9 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
 
     def draw(self, context) -> None:
         settings = context.scene.id2r
+        self.layout.prop(settings, "export_folder", text="")
         column = split_column(self.layout)
-        for name in ("export_folder", "export_size", "export_format", "export_normals", "export_orm"):
+        for name in ("export_size", "export_format", "export_normals", "export_orm"):
             column.prop(settings, name)
         self.layout.operator("id2r.export_maps", icon="TEXTURE")
         row = self.layout.row(align=True)
@@ -244,6 +246,7 @@ def draw_reference(layout, context) -> None:
     row = layout.row(align=True)
     row.operator("id2r.capture_photo", text="Webcam", icon="CAMERA_DATA")
     row.prop(settings, "camera", text="No.")
+    draw_faces(layout, context)
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
         return
@@ -253,6 +256,35 @@ def draw_reference(layout, context) -> None:
         row = row.row(align=True)
         row.enabled = settings.image is not None
         row.operator("id2r.use_image", text="Use Image").image = settings.image.name if settings.image else ""
+
+
+def draw_faces(layout, context) -> None:
+    """The faces of the photo to choose from, and what is to be said about the chosen one."""
+    settings, status = context.scene.id2r, context.window_manager.id2r
+    if not settings.photo or status.running:
+        return
+    found = faces.found_in(context)
+    if found is None:
+        layout.operator("id2r.find_faces", icon="VIEWZOOM")
+        return
+    used = history.used_face(context.scene, found.photo)
+    if len(found.faces) > 1:
+        text = "Click another face to make that one:" if used else "Which face?"
+        layout.label(text=text, icon="COMMUNITY")
+        grid = layout.grid_flow(row_major=True, columns=FACES_A_ROW, even_columns=True, align=True)
+        for face in found.faces:
+            draw_face(grid.column(align=True), face, settings.face, redo=used not in (None, face["number"]))
+    if settings.face <= len(found.faces):
+        for line in found.face(settings.face)["warnings"]:
+            draw_text(layout, context, line, "QUESTION")
+
+
+def draw_face(column, face: dict, chosen: int, redo: bool) -> None:
+    """One face of the picker."""
+    number = face["number"]
+    column.template_icon(icon_value=gallery.icon_of(face["thumbnail"]), scale=FACE)
+    button = column.operator("id2r.choose_face", text=str(number), depress=chosen == number)
+    button.number, button.redo = number, redo
 
 
 def draw_job(layout, context) -> None:

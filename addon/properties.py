@@ -30,6 +30,10 @@ def templates(settings, _context, _typed: str) -> list[str]:
     return ["closest", "fixed", *packs.template_names(settings.pack)]
 
 
+def _another_photo(settings, _context) -> None:
+    settings.property_unset("face")
+
+
 def _relight(settings, context) -> None:
     lookdev.set_hdri(context.scene, settings.hdri, settings.hdri_rotation, settings.hdri_strength)
 
@@ -52,7 +56,16 @@ def factor(option: str, description: str):
 class ID2R_Settings(bpy.types.PropertyGroup):
     """The options of one reconstruction, in the same words as on the command line; of lookdev; and of export."""
 
-    photo: StringProperty(name="Photo", description="A photo with one well-lit face", subtype="FILE_PATH")
+    photo: StringProperty(
+        name="Photo", description="A photo with one well-lit face", subtype="FILE_PATH", update=_another_photo
+    )
+    face: IntProperty(
+        name="Face",
+        description="Which face, when the photo shows several: 1 is the largest",
+        default=DEFAULTS["face"],
+        min=1,
+        soft_max=8,
+    )
     image: PointerProperty(name="Image", description="An image that is open in this file", type=bpy.types.Image)
     camera: IntProperty(name="Camera", description="Which webcam; 0 is the first", min=0, max=20)
     countdown: FloatProperty(
@@ -171,6 +184,7 @@ class ID2R_Status(bpy.types.PropertyGroup):
     hint: StringProperty()
     warnings: StringProperty(description="One a line")
     preview: StringProperty(description="What the webcam sees now, while it is counting down")
+    faces: StringProperty(description="JSON: the faces of the photo, as addon.faces keeps them")
     devices: StringProperty(description="JSON: label by device name, as the worker found them")
 
 
@@ -189,13 +203,14 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
         refine=round(settings.refine, 4),
         hair=round(settings.hair, 4),
         pores=round(settings.pores, 4),
+        face=settings.face,
     )
 
 
 def apply_request(settings: ID2R_Settings, request: dict) -> None:
     """Set the options to those of an earlier request."""
-    for name in ("photo", "pack", "resolution", "template", "keep_expression", "refine", "hair", "pores"):
-        setattr(settings, name, request[name])
+    for name in ("photo", "face", "pack", "resolution", "template", "keep_expression", "refine", "hair", "pores"):
+        setattr(settings, name, request.get(name, DEFAULTS.get(name)))  # .blend files of older versions lack some
 
 
 def _free_folder(name: str) -> Path:

@@ -1,6 +1,7 @@
 """What every operator shares that works in another process: it never blocks the interface, shows progress, can cancel."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import bpy
 from bpy.props import IntProperty
@@ -132,6 +133,15 @@ class JobOperator:
 
 
 _usual = dict(estimate.USUAL_SECONDS)  # what the stages took the last time in this session
+
+
+def begin_another(operator: Callable, **arguments) -> None:
+    """Start the job of another operator: the interface stays free, and what it cannot do stands in the panel."""
+    if bpy.app.background:
+        operator("EXEC_DEFAULT", **arguments)
+        return
+    with suppress(RuntimeError):  # an operator that reports an error also raises it; the status has it already
+        operator("INVOKE_DEFAULT", **arguments)
 
 
 def redraw(context) -> None:

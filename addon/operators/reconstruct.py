@@ -9,7 +9,7 @@ from .. import history, job, result, target
 from ..core import protocol
 from ..preferences import python_and_device
 from ..properties import apply_request, request_of
-from .modal import JobOperator, run_place, tell
+from .modal import JobOperator, begin_another, run_place, tell
 
 
 class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
@@ -34,10 +34,7 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         history.add_run(scene, self._request, event, made.collection)
         if self._mesh:
             mesh = target.named_mesh(self._mesh)
-            how = (
-                "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
-            )  # a job of its own: the interface stays free
-            bpy.ops.id2r.apply_to_mesh(how, folder=event.out, mesh=mesh.name)
+            begin_another(bpy.ops.id2r.apply_to_mesh, folder=event.out, mesh=mesh.name)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
+from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import clipboard, image_io, job
+from .. import clipboard, faces, image_io, job
 from ..core import errors, protocol
 from ..preferences import python_and_device
-from .modal import JobOperator, tell
+from .modal import JobOperator, begin_another, tell
 
 PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 OWN_PHOTOS = "id2r_photos"  # folder in Blender's temporary one
@@ -107,6 +107,56 @@ class ID2R_OT_capture_photo(JobOperator, bpy.types.Operator):
         set_photo(context, Path(event.out))
 
 
+class ID2R_OT_find_faces(JobOperator, bpy.types.Operator):
+    """Look for the faces in the photo: shows which one will be used, and what may go wrong with it"""
+
+    bl_idname = "id2r.find_faces"
+    bl_label = "Find Faces"
+    task = "Find Faces"
+
+    def begin(self, context) -> job.Job:
+        self._photo = faces.photo_of(context.scene)
+        request = protocol.FacesRequest(self._photo, str(faces.folder_for(self._photo)))
+        return job.start(job.find_python(python_and_device(context)[0]), request)
+
+    def done(self, context, event: protocol.Result) -> None:
+        faces.remember(context, self._photo, event.out, event.report)
+        count = len(event.report["faces"])
+        self.report({"INFO"}, "One face found." if count == 1 else f"{count} faces found; choose one in the panel.")
+
+
+class ID2R_OT_choose_face(bpy.types.Operator):
+    """Use this face of the photo; if the head was made from another one, it is made again"""
+
+    bl_idname = "id2r.choose_face"
+    bl_label = "Choose Face"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    number: IntProperty(name="Face", default=1, min=1, description="Counted from the largest, which is 1")
+    redo: BoolProperty(name="Reconstruct", description="Also reconstruct with it")
+
+    @classmethod
+    def poll(cls, context):
+        return not context.window_manager.id2r.running
+
+    def execute(self, context):
+        return tell(self, self._choose, context)
+
+    def _choose(self, context) -> None:
+        found = faces.found_in(context)
+        if found:
+            found.face(self.number)
+        context.scene.id2r.face = self.number
+        if self.redo:
+            begin_another(bpy.ops.id2r.reconstruct)
+
+
+def look_for_faces(context) -> None:
+    """Find the faces of the photo while the artist goes on; scripts ask for it themselves."""
+    if context.window and not bpy.app.background and not context.window_manager.id2r.running:
+        begin_another(bpy.ops.id2r.find_faces)
+
+
 def set_photo(context, path: Path) -> None:
     """Make a file the photo of the scene. Raises Id2rError for what is no picture file."""
     if path.suffix.lower() not in PHOTO_FILES:
@@ -116,6 +166,7 @@ def set_photo(context, path: Path) -> None:
     context.scene.id2r.photo = str(path)
     context.window_manager.id2r.property_unset("error")
     context.window_manager.id2r.property_unset("hint")
+    look_for_faces(context)
 
 
 def shown_image(context) -> bpy.types.Image | None:
@@ -125,7 +176,14 @@ def shown_image(context) -> bpy.types.Image | None:
     return next((each.spaces.active.image for each in areas if each.type == "IMAGE_EDITOR"), None)
 
 
-CLASSES = (ID2R_OT_open_photo, ID2R_OT_use_image, ID2R_OT_paste_photo, ID2R_OT_capture_photo)
+CLASSES = (
+    ID2R_OT_open_photo,
+    ID2R_OT_use_image,
+    ID2R_OT_paste_photo,
+    ID2R_OT_capture_photo,
+    ID2R_OT_find_faces,
+    ID2R_OT_choose_face,
+)
 
 if hasattr(bpy.types, "FileHandler"):
 

@@ -18,11 +18,13 @@ def register(python: str, opened: set[str], hdri_folder: str = ""):
     bpy.utils.unregister_cli_command = lambda *_: None
     sys.path.insert(0, str(ROOT))
     import addon
-    from addon import panels, words
+    from addon import job, panels, words
     from addon.operators.system import ID2R_OT_install_runtime
 
     addon.OLDEST_BLENDER = (3, 4, 0)
     words.draw_bar = _draw_progress
+    words.python_in_words = lambda _chosen: Path(python).name  # pictures show no path of the machine
+    job.find_python = lambda _chosen="": python
     ID2R_OT_install_runtime.poll = classmethod(lambda cls, context: True)
     for panel in panels.CLASSES:
         panel.bl_options = set() if panel.__name__ in opened else {"DEFAULT_CLOSED"}
@@ -32,7 +34,6 @@ def register(python: str, opened: set[str], hdri_folder: str = ""):
     addon.register()
     _preferences_panel()
     stored = bpy.context.preferences.addons["addon"].preferences
-    stored.python = python
     if hdri_folder:
         stored.hdri_folders.add().path = hdri_folder
     return addon

@@ -99,7 +99,7 @@ SHOTS = {
     "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}, lit=True),
     "compare": Shot(heads, {RESULT, "ID2R_PT_history"}, lit=True),
     "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}, lit=True),
-    "export": Shot(head, {EXPORT}),
+    "export": Shot(head, {EXPORT}, lit=True),
     "image_editor": Shot(editor_image, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR"),
     "preferences": Shot(preferences, set(), editor="PREFERENCES", until=lambda: not status().running),
 }

@@ -19,6 +19,9 @@ class Layout:
 
     row = column
 
+    def grid_flow(self, row_major, columns, even_columns, align):
+        return Layout(self.drawn)
+
     def split(self, factor):
         assert 0 < factor < 1
         return Layout(self.drawn)
