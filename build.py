@@ -51,7 +51,8 @@ __all__ = ["register", "unregister"]
 '''
 SCREENS = ROOT / "docs" / "screens"
 SCREENSHOTS = (
-    "start", "photo", "running", "refused", "result", "compare", "lookdev", "export", "image_editor", "preferences",
+    "start", "photo", "faces", "landmarks", "running", "refused", "result", "compare", "lookdev", "export",
+    "image_editor", "preferences",
 )  # fmt: skip
 # 256 colours are enough for panels and keep a picture under 400 KB.
 SHRINK = """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 if __package__ == "addon":
     from id2r_core import __version__ as version
-    from id2r_core import conventions, errors, protocol
+    from id2r_core import conventions, errors, facemesh, protocol
 
     EXTENSION_PACKAGE = "addon"
 else:
     from ..id2r_core import __version__ as version
-    from ..id2r_core import conventions, errors, protocol
+    from ..id2r_core import conventions, errors, facemesh, protocol
 
     EXTENSION_PACKAGE = __package__.rpartition(".")[0]
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]  # the folder that holds addon/ and id2r_core/
 
-__all__ = ["EXTENSION_PACKAGE", "PACKAGE_ROOT", "conventions", "errors", "protocol", "version"]
+__all__ = ["EXTENSION_PACKAGE", "PACKAGE_ROOT", "conventions", "errors", "facemesh", "protocol", "version"]

@@ -246,11 +246,16 @@ def draw_reference(layout, context) -> None:
     row = layout.row(align=True)
     row.operator("id2r.capture_photo", text="Webcam", icon="CAMERA_DATA")
     row.prop(settings, "camera", text="No.")
+    draw_image_choice(layout, context)
     draw_faces(layout, context)
+
+
+def draw_image_choice(layout, context) -> None:
+    """Take an image that this .blend holds already."""
+    settings = context.scene.id2r
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
-        return
-    if bpy.data.images:
+    elif bpy.data.images:
         row = layout.row(align=True)
         row.prop(settings, "image", text="")
         row = row.row(align=True)
@@ -274,9 +279,14 @@ def draw_faces(layout, context) -> None:
         grid = layout.grid_flow(row_major=True, columns=FACES_A_ROW, even_columns=True, align=True)
         for face in found.faces:
             draw_face(grid.column(align=True), face, settings.face, redo=used not in (None, face["number"]))
-    if settings.face <= len(found.faces):
-        for line in found.face(settings.face)["warnings"]:
-            draw_text(layout, context, line, "QUESTION")
+    if settings.face > len(found.faces):
+        return
+    for line in found.face(settings.face)["warnings"]:
+        draw_text(layout, context, line, "QUESTION")
+    row = layout.row(align=True)
+    row.operator("id2r.show_landmarks", icon="MOD_MESHDEFORM")
+    if settings.landmarks:
+        row.operator("id2r.reset_landmarks", text="", icon="LOOP_BACK")
 
 
 def draw_face(column, face: dict, chosen: int, redo: bool) -> None:

@@ -32,6 +32,11 @@ def templates(settings, _context, _typed: str) -> list[str]:
 
 def _another_photo(settings, _context) -> None:
     settings.property_unset("face")
+    settings.property_unset("landmarks")
+
+
+def _another_face(settings, _context) -> None:
+    settings.property_unset("landmarks")
 
 
 def _relight(settings, context) -> None:
@@ -65,6 +70,10 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         default=DEFAULTS["face"],
         min=1,
         soft_max=8,
+        update=_another_face,
+    )
+    landmarks: StringProperty(
+        name="Landmarks", description="JSON: [x, y] of corrected landmarks by number, in pixels of the upright photo"
     )
     image: PointerProperty(name="Image", description="An image that is open in this file", type=bpy.types.Image)
     camera: IntProperty(name="Camera", description="Which webcam; 0 is the first", min=0, max=20)

@@ -17,7 +17,7 @@ ADDON = sorted((ROOT / "addon").rglob("*.py"))
 BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "bpy_extras"}
 HEAVY = {"torch", "mediapipe", "cv2", "scipy", "skimage"}
 # What the add-on may use of the core.
-UPPER_PART = {"protocol", "errors", "conventions", "configs"}
+UPPER_PART = {"protocol", "errors", "conventions", "configs", "facemesh"}
 
 
 def imported_modules(source: str) -> set[str]:

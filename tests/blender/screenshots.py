@@ -18,6 +18,7 @@ DRAW = 4.0  # seconds for shaders, thumbnails and the panel
 COMPILE = 40.0  # seconds for the shaders of a lit head
 PATIENCE = 300.0  # seconds for a job of the worker
 TABS = (24, 67, 113, 158, 205, 250)  # pixels from the top of the sidebar to where a tab may be
+MOUTH_CORNER = 291  # landmark
 TAB = 9  # pixels from the right edge of the sidebar to the middle of its tabs
 
 
@@ -25,10 +26,12 @@ class Shot:
     """prepare: what is done before the picture; opened: panels that stand open; editor: kind of editor.
 
     until: the picture is taken when it says so; lit: with materials and light, which takes software OpenGL minutes.
+    then: steps between that and the picture, called with the window and the area.
     """
 
-    def __init__(self, prepare, opened, editor="VIEW_3D", until=None, lit=False):
+    def __init__(self, prepare, opened, editor="VIEW_3D", until=None, lit=False, then=None):
         self.prepare, self.opened, self.editor, self.until, self.lit = prepare, opened, editor, until, lit
+        self.then = then
 
 
 def photo(_result, file):
@@ -78,6 +81,57 @@ def editor_image(result, file):
             area.spaces.active.image = shown
 
 
+def find_faces():
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+        bpy.ops.id2r.find_faces("INVOKE_DEFAULT")
+
+
+def two_people(_result, file):
+    """The person beside her mirror image."""
+    import numpy as np
+
+    single = bpy.data.images.load(file)
+    width, height = single.size
+    left, right, low = (int(share * width) for share in (0.16, 0.74, 0.42))
+    person = np.array(single.pixels[:], np.float32).reshape(height, width, 4)[low:, left:right]
+    both = np.concatenate([person, person[:, ::-1]], axis=1)
+    image = bpy.data.images.new("two", both.shape[1], both.shape[0])
+    image.pixels.foreach_set(both.ravel())
+    pair = Path(file).with_name("two people.png")
+    image.filepath_raw, image.file_format = str(pair), "PNG"
+    image.save()
+    for each in (single, image):
+        bpy.data.images.remove(each)
+    photo(None, str(pair))
+    find_faces()
+
+
+def portrait(result, file):
+    editor_image(result, file)
+    find_faces()
+
+
+def correct(window, area):
+    """Take hold of the corner of the mouth and pull it aside."""
+    from addon import faces
+    from addon.operators import landmarks
+
+    landmarks.edit_in(window, area)
+    yield 2.0
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    found = faces.found_in(bpy.context)
+    x, y = found.face(1)["points"][MOUTH_CORNER]
+    u, v = region.view2d.view_to_region(x / found.size[0], 1.0 - y / found.size[1])
+    u, v = region.x + u, region.y + v
+    window.event_simulate("MOUSEMOVE", "NOTHING", x=u, y=v)
+    yield 0.3
+    window.event_simulate("LEFTMOUSE", "PRESS", x=u, y=v)
+    for step in range(1, 9):
+        yield 0.2
+        window.event_simulate("MOUSEMOVE", "NOTHING", x=u + 6 * step, y=v - 3 * step)
+    yield DRAW
+
+
 def preferences(_result, _file):
     bpy.context.preferences.addons["addon"].preferences.doctor = ""
     bpy.context.preferences.active_section = "ADDONS"
@@ -94,6 +148,10 @@ LOOKDEV, EXPORT = "ID2R_PT_lookdev", "ID2R_PT_export"
 SHOTS = {
     "start": Shot(lambda result, file: None, {REFERENCE, RECONSTRUCT, RESULT}),
     "photo": Shot(photo, {REFERENCE, RECONSTRUCT, "ID2R_PT_options"}),
+    "faces": Shot(two_people, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().faces)),
+    "landmarks": Shot(
+        portrait, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR", until=lambda: bool(status().faces), then=correct
+    ),
     "running": Shot(running, {REFERENCE, RECONSTRUCT}, until=lambda: status().stage in ("head", "stitch", "refine")),
     "refused": Shot(refused, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().error)),
     "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}, lit=True),
@@ -140,6 +198,8 @@ def play(shot: Shot, result: str, file: str, png: str):
     started = time.monotonic()
     while shot.until and not shot.until() and time.monotonic() - started < PATIENCE:
         yield 0.2
+    if shot.then:
+        yield from shot.then(window, area)
     area.tag_redraw()
     yield COMPILE if shot.lit else DRAW if not shot.until else 0.4
     with bpy.context.temp_override(window=window, area=area):

@@ -52,7 +52,7 @@ def test_several_faces_are_offered_with_thumbnails(settings):
     assert bpy.ops.id2r.find_faces() == {"FINISHED"}
     found = faces.found_in(bpy.context)
     assert [each["number"] for each in found.faces] == [1, 2, 3] and found.size == (96, 120)
-    assert drawn() == ["Which face?", *["thumbnail", "id2r.choose_face"] * 3]
+    assert drawn() == ["Which face?", *["thumbnail", "id2r.choose_face"] * 3, "id2r.show_landmarks"]
 
 
 def test_the_chosen_face_reaches_the_request_and_says_its_warning(settings):
