@@ -221,6 +221,7 @@ def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
         roughness=nothing,
         normal=torch.zeros(1, size, size, 3),
         openness=nothing,
+        hair=nothing,
         irradiance=torch.ones(1, 3, size, size),
         to_camera=-camera_rays(camera),
         corners=torch.zeros(1, size, size, 3, dtype=torch.int64),

@@ -1,13 +1,16 @@
 """Photographs as cameras take them: how faces are exposed, and what eyes, teeth and highlights tell of the skin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from id2r_core.capture.dice import Dice
+from id2r_core.capture.hair import CURLY_UP_TO, STYLES, draw_hair, hang_hair, no_hair, with_fuzz
 from id2r_core.capture.light import LUMINANCE
 from id2r_core.capture.photograph import FACE_LEVELS, SCLERA_LINEAR, expose, eye_colours
-from id2r_core.capture.render import Hair, Surface, shade
+from id2r_core.capture.render import Surface, camera_rays, shade
 from id2r_core.capture.stage import CaptureStage
 from id2r_core.capture.teeth import TOOTH_LINEAR
 from tests.capture_data import write_data
@@ -100,6 +103,38 @@ def seen_from_the_front(stage, subjects) -> Surface:
     count = len(subjects)
     lighting = stage._light(Dice([(1, 2)] * count))
     fine = stage._posed(subjects.identity, torch.zeros_like(subjects.expression))
-    nothing = torch.zeros(count, stage._mesh.vertex_count, 1)
-    hair = Hair(nothing, nothing, torch.zeros(count, 3))
+    hair = no_hair(count, stage._mesh)
     return stage._see(stage._cameras[torch.zeros(count, dtype=torch.long)], fine, subjects, lighting, hair)
+
+
+def test_every_style_of_hair_is_worn_and_none_covers_the_face(stage):
+    """Also: only long hair falls behind the neck, and light skin does not go with tight curls."""
+    subjects = stage.subjects(range(150))
+    fine = stage._posed(subjects.identity, torch.zeros_like(subjects.expression))
+    hair = draw_hair(Dice([(5, k) for k in range(150)]), stage._mesh, fine, subjects)
+    kinds = {tuple(round(share, 2) for share in row) for row in hair.fibres.tolist()}
+    assert kinds == {style.fibres for style in STYLES.values()}
+    covered = hair.cover[..., 0].mean(1)
+    assert (covered < 1e-3).sum() > 5 and (covered > 0.05).sum() > 30
+    mouth_and_nose = stage._mesh.region_masks["lip"] + stage._mesh.region_masks["nose"] > 0.5
+    assert hair.cover[:, mouth_and_nose].max() == 0
+    falls = hair.fall[:, 0] > 0
+    assert 0.1 < falls.float().mean() < 0.4
+    curly = hair.fibres[:, 1] > 0.8
+    assert curly.any() and (subjects.ita[curly] <= CURLY_UP_TO).all()
+    assert hair.thickness.max() < 0.06
+
+
+def test_long_hair_hangs_behind_and_leaves_the_head_alone(stage):
+    subjects = stage.subjects([0])
+    cameras, count = stage._cameras[:1], 64
+    rays, behind = camera_rays(cameras), torch.ones(1, 3, count, count)
+    bald = no_hair(1, stage._mesh)
+    assert torch.equal(hang_hair(bald, stage._mesh, cameras, rays, behind, torch.ones(1, 3)), behind)
+    long = replace(bald, fall=torch.tensor([[0.05, 0.0, -0.2]]))
+    hung = hang_hair(long, stage._mesh, cameras, rays, behind, torch.ones(1, 3))[0, 0]
+    row = hung[count - 4]
+    assert row[count // 2] < 0.1 and row[1] == 1  # black behind the neck, the background beside it
+    surface = seen_from_the_front(stage, subjects)
+    head = torch.full((1, 3, count, count), 0.5)
+    assert torch.equal(with_fuzz(surface, stage._mesh, head, behind), torch.where(surface.mask, head, behind))

@@ -1,4 +1,4 @@
-"""What makes a photograph of a rendered head: pose, hair, background, exposure, white balance, sensor and JPEG."""
+"""What makes a photograph of a rendered head: pose, clothes, background, exposure, white balance, sensor and JPEG."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from ..geometry.camera import Camera, arcface_points, fit_similarity, look_at_he
 from ..head.model import HeadModel
 from .dice import Dice
 from .light import LUMINANCE
-from .render import Eyes, Hair, RenderMesh
+from .render import Eyes
 from .subjects import Subjects
 
 YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
@@ -30,7 +30,6 @@ BRIGHTEST_METERED = 4.0  # in units of what a white card would have: what is bri
 STOPS = 0.33  # standard deviation of the exposure about what the meter says
 FACE_LEVELS = (0.03, 0.55)  # linear means of faces in photographs that are kept
 GLASSES_SHARE = 0.15
-FRINGE_SHARE = 0.3
 ALIGNMENT_JITTER = 0.012  # of the image side: what a landmark detector errs
 # Action -> (how often it is on, its strength at most); most people smile at a camera.
 PHOTO_EXPRESSIONS = {
@@ -39,18 +38,8 @@ PHOTO_EXPRESSIONS = {
     "browOuterUp": (0.2, 0.5), "mouthStretch": (0.15, 0.3), "noseSneer": (0.15, 0.3), "eyeWide": (0.15, 0.4),
     "mouthPucker": (0.1, 0.3), "eyeBlink": (0.2, 0.35), "mouthUpperUp": (0.35, 0.6), "mouthLowerDown": (0.3, 0.5),
 }  # fmt: skip
-# Linear albedos of hair: black, dark brown, brown, blond, red, grey, white.
-HAIR_LINEAR = (
-    (0.008, 0.007, 0.006), (0.022, 0.014, 0.010), (0.065, 0.036, 0.020), (0.26, 0.165, 0.08), (0.15, 0.05, 0.02),
-    (0.17, 0.165, 0.16), (0.45, 0.44, 0.42),
-)  # fmt: skip
-HAIRLINE_Z = (-0.20, -0.085, -0.066, -0.055, -0.035, -0.010, 0.020, 0.050)
-HAIRLINE_Y = (-0.070, -0.060, -0.020, 0.000, 0.030, 0.052, 0.066, 0.072)
 SCLERA_LINEAR = (0.57, 0.51, 0.46)
 THROAT = (0.0, -0.135, -0.03)
-BARE, SHORT, LONG = range(3)
-STYLES_FEMALE, STYLES_MALE = (0.04, 0.26, 0.7), (0.22, 0.73, 0.05)
-THICKNESS = ((0.0, 1e-6), (0.004, 0.022), (0.012, 0.035))  # metres, by style
 IRIS_LINEAR = ((0.045, 0.022, 0.010), (0.09, 0.05, 0.02), (0.10, 0.10, 0.045), (0.10, 0.17, 0.24), (0.18, 0.21, 0.22))
 
 
@@ -71,49 +60,6 @@ def eye_colours(subjects: Subjects) -> Eyes:
     yellow = 0.10 * age + 0.08 * dark
     tint = torch.stack([torch.ones_like(level), 1 - 0.25 * yellow, 1 - yellow], dim=1)
     return Eyes(iris_colours(subjects), level[:, None] * tint * subjects.tone_linear.new_tensor(SCLERA_LINEAR))
-
-
-def draw_hair(dice: Dice, mesh: RenderMesh, fine: Tensor, subjects: Subjects) -> Hair:
-    """Hair for each subject: none, short, or long down the sides and the back; wavy at its edge.
-
-    It is the scalp itself, swollen smoothly: cover decides what looks like hair, thickness only the silhouette.
-    """
-    masks, covers, thicknesses = mesh.region_masks, [], []
-    for random, place, number in zip(
-        dice, fine[:, : mesh.vertex_count], subjects.number("female").tolist(), strict=True
-    ):
-        style = random.choice(3, p=STYLES_FEMALE if number < 0.5 else STYLES_MALE)
-        frequencies = place.new_tensor(random.normal(0, 60, (3, 3)))
-        waves = torch.sin(place @ frequencies + place.new_tensor(random.uniform(0, 6, 3))).sum(1)
-        fringe = random.uniform(0.01, 0.035) if style == LONG and random.random() < FRINGE_SHARE else 0.0
-        above = place[:, 1] - _hairline(place[:, 2], random, fringe) + 0.002 * waves
-        if style == LONG:
-            # All that lies behind a slanted plane, ears and the back of the neck too.
-            behind = random.uniform(-0.055, -0.03) - place[:, 2] + 0.3 * (place[:, 0].abs() - 0.06) + 0.002 * waves
-            above = torch.maximum(above, behind)
-        else:
-            above = above - 0.1 * masks["ear"]
-        above = above if style != BARE else above - 1.0
-        covers.append((above / 0.006 + 0.5).clamp(0, 1))
-        rise = (above / 0.03).clamp(0, 1)
-        thicknesses.append(rise * rise * (3 - 2 * rise) * random.uniform(*THICKNESS[style]))
-    chosen = torch.where(_is_grey(subjects), 5 + 1.9 * subjects.number("hair_colour"), _common_colour(subjects))
-    palette = fine.new_tensor(HAIR_LINEAR)
-    linear = palette[chosen.long().clamp(max=len(palette) - 1)] * subjects.between("hair_light", 0.6, 1.5)[:, None]
-    return Hair(torch.stack(covers)[..., None], torch.stack(thicknesses)[..., None], linear)
-
-
-def _hairline(depth: Tensor, random: np.random.Generator, fringe: float) -> Tensor:
-    """[N] the height (metres) above which hair lies at z = `depth` [N]: forehead, temples, sideburns, nape.
-
-    A fringe hangs that many metres below the line over the forehead.
-    """
-    z = depth.new_tensor(HAIRLINE_Z)
-    receding = random.uniform(-0.004, 0.014)
-    y = depth.new_tensor(HAIRLINE_Y) + depth.new_tensor(random.normal(0, 0.003, len(HAIRLINE_Y))) + receding - fringe
-    place = torch.searchsorted(z, depth.contiguous()).clamp(1, len(z) - 1)
-    share = ((depth - z[place - 1]) / (z[place] - z[place - 1])).clamp(0, 1)
-    return torch.lerp(y[place - 1], y[place], share)
 
 
 def draw_garment(dice: Dice, cameras: Camera, radiance: Tensor, irradiance: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,22 +114,6 @@ def draw_glasses(
         is_frame[row, 0] = ((rim - 1).abs() < thick) | (between & (rim > 1))
     albedo = radiance.new_tensor(np.exp(dice.uniform(-4.5, -1.0, 1)) * dice.uniform(0.7, 1.0, 3))
     return torch.where(is_frame, (albedo * irradiance)[..., None, None], radiance), is_frame
-
-
-def _is_grey(subjects: Subjects) -> Tensor:
-    """[S] bool, likelier with age."""
-    return subjects.number("seed") < (subjects.number("age") - 0.5) * 1.6
-
-
-def _common_colour(subjects: Subjects) -> Tensor:
-    """[S] places in HAIR_LINEAR: dark hair for everybody, fair and red only with light skin."""
-    return subjects.number("hair_colour") * torch.where(subjects.ita > 25, 5.0, 1.6)
-
-
-def no_hair(count: int, mesh: RenderMesh) -> Hair:
-    """`count` bare heads."""
-    nothing = mesh.openness.new_zeros(count, mesh.vertex_count, 1)
-    return Hair(nothing, nothing, nothing[:, :1, :].expand(-1, -1, 3)[:, 0])
 
 
 def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera:

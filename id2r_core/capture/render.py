@@ -22,7 +22,10 @@ EYE_SPECULAR, EYE_ROUGHNESS = 0.45, 0.12
 # the image side (5 and 3 mm where faces are aligned).
 UNDER_LIDS, LID_REACH, LID_OVERHANG = 0.35, 0.020, 0.012
 HAIR_SPECULAR, HAIR_ROUGHNESS = 0.3, 0.65
-LOCKS = (233.0, 37.0, 23.0)  # strands, and two measures of locks, round the head
+FIBRES = ("straight", "curly", "knitted")
+FIBRE_TILE = 256  # pixels of the wrapping noise that fibres are made from
+STRANDS, LOCKS, RIBS = 4.0, 0.7, 70.0  # fibre tiles round the head for strands and for locks, ribs of a cap
+HAIR_CONTRAST, RAGGED, HAIR_EDGE = 0.8, 0.3, 0.3  # of fibres in density, in where hair begins, and its soft edge
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
 SCATTERED = (0.8, 0.4, 0.2)
 COARSE_UP_TO = 160  # pixels of an image side
@@ -36,6 +39,7 @@ class Surface:
     diffuse_linear: [B, 3, H, W]; specular, roughness: [B, 1, H, W] image values
     normal: [B, H, W, 3] unit, head frame, with meso detail
     openness: [B, 1, H, W] share of the sky that is seen
+    hair: [B, 1, H, W] how much of the pixel is hair or a cap
     irradiance: [B, 3, H, W]; to_camera: [B, H, W, 3] unit
     corners: [B, H, W, 3] the vertices of the triangle that is seen; bary: [B, H, W, 3] their weights
     """
@@ -48,6 +52,7 @@ class Surface:
     roughness: Tensor
     normal: Tensor
     openness: Tensor
+    hair: Tensor
     irradiance: Tensor
     to_camera: Tensor
     corners: Tensor
@@ -56,11 +61,16 @@ class Surface:
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair of B heads as a swollen scalp: cover [B, N, 1] in [0, 1], thickness [B, N, 1] metres, linear [B, 3]."""
+    """Hair of B heads as a swollen scalp: cover [B, N, 1] in [0, 1], thickness [B, N, 1] metres, linear [B, 3].
+
+    fibres: [B, 3] how much of each of FIBRES; fall: [B, 3] what hangs behind the neck (hair.py)
+    """
 
     cover: Tensor
     thickness: Tensor
     linear: Tensor
+    fibres: Tensor
+    fall: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ class RenderMesh:
     nearest_light: [32 * 64] the light nearest to each pixel of the sky in the head frame
     around: [N, M] the vertex and its neighbours, padded with itself
     region_masks: name -> [N]
+    fibres: [2, FIBRE_TILE + 2, FIBRE_TILE + 2] in [-1, 1], noise of straight and of curly fibres with its wrapped rim
     """
 
     faces: Tensor
@@ -91,6 +102,7 @@ class RenderMesh:
     nearest_light: Tensor
     around: Tensor
     region_masks: dict[str, Tensor]
+    fibres: Tensor
 
     @property
     def vertex_count(self) -> int:
@@ -116,7 +128,30 @@ def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
         nearest_light=(sky_pixels(SKY_HEIGHT)[0].to(faces.device) @ head.light_directions.T).argmax(1),
         around=_neighbours(faces, count),
         region_masks={name: mask[:count] for name, mask in head.regions.items()},
+        fibres=_fibre_noise().to(faces.device),
     )
+
+
+def _fibre_noise() -> Tensor:
+    """Band-passed noise, stretched along v for straight fibres and the same every way for curly ones."""
+    size = FIBRE_TILE
+    noise = torch.randn(2, size, size, generator=torch.Generator().manual_seed(0))
+    down, across = torch.fft.fftfreq(size)[:, None].abs() * size, torch.fft.rfftfreq(size)[None] * size
+    bands = [
+        torch.exp(-(((across.clamp(min=0.1) / 45).log() / 0.8) ** 2) - (down / 3) ** 2),
+        torch.exp(-((((across**2 + down**2).sqrt().clamp(min=0.1) / 30).log() / 0.6) ** 2)),
+    ]
+    shaped = torch.fft.irfft2(torch.fft.rfft2(noise) * torch.stack(bands), s=(size, size))
+    shaped = (shaped / (2 * shaped.flatten(1).std(1)[:, None, None])).clamp(-1, 1)
+    return functional.pad(shaped[None], (1, 1, 1, 1), mode="circular")[0]
+
+
+def sample_fibres(noise: Tensor, kind: int, u: Tensor, v: Tensor) -> Tensor:
+    """The kind-th noise at u, v [..., H, W] in tiles, wrapping around; the same shape, in [-1, 1]."""
+    place = torch.stack([u.frac() + (u < 0), v.frac() + (v < 0)], dim=-1)
+    grid = (place * FIBRE_TILE + 1) / (FIBRE_TILE + 2) * 2 - 1
+    flat = grid.reshape(1, -1, 1, 2)
+    return functional.grid_sample(noise[None, kind : kind + 1], flat, align_corners=False).reshape(u.shape)
 
 
 def _open_share(normals: Tensor, head: HeadModel) -> Tensor:
@@ -179,23 +214,26 @@ def see_surface(
     to_camera = -camera_rays(cameras)
     normal = tilt_by_height(smooth, slope, fragments, vertices, mesh.faces, mesh.uv, mesh.faces_uv)
     mask = fragments.mask
-    strands = _strands(uv)
-    is_hair = ((seen[:, 7:8] + 0.1 * strands) > 0.5) & mask & ~is_eye
-    hair_albedo = hair.linear[:, :, None, None] * (0.3 * strands).exp()
+    fibres = _fibres_at(uv, mesh.fibres, hair.fibres)
+    hairy = ((seen[:, 7:8] + RAGGED * fibres - 0.5) / HAIR_EDGE + 0.5).clamp(0, 1) * (mask & ~is_eye)
+    density = (HAIR_CONTRAST * fibres).exp()
+    hair_albedo = hair.linear[:, :, None, None] * density
 
     def choose(skin, eye_value, hair_value):
-        return torch.where(is_hair, hair_value, torch.where(is_eye, eye_value, skin)) * mask
+        bare = torch.where(is_eye, eye_value, skin)
+        return (bare + hairy * (hair_value - bare)) * mask
 
     number = sampled.new_tensor
     return Surface(
         mask=mask,
-        is_skin=mask & (part == PARTS.index("skin")) & ~is_hair,
+        is_skin=mask & (part == PARTS.index("skin")) & (hairy < 0.5),
         is_mouth=mask & ((part == PARTS.index("mouth_interior")) | (part == PARTS.index("tongue"))),
         diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, eyes), hair_albedo),
-        specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), number(HAIR_SPECULAR)),
-        roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), number(HAIR_ROUGHNESS)),
+        specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), HAIR_SPECULAR * density),
+        roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), HAIR_ROUGHNESS),
         normal=normal * mask[:, 0, :, :, None],
         openness=seen[:, 6:7],
+        hair=hairy,
         irradiance=seen[:, 3:6] * torch.where(is_eye, _between_lids(is_eye), 1.0),
         to_camera=to_camera,
         corners=mesh.faces[fragments.face.clamp(min=0)],
@@ -203,14 +241,16 @@ def see_surface(
     )
 
 
-def _strands(uv: Tensor) -> Tensor:
-    """[B, 1, H, W] in [-1, 1]: strands of hair, which on the head tile run outwards from the face, in wavy locks."""
+def _fibres_at(uv: Tensor, noise: Tensor, kinds: Tensor) -> Tensor:
+    """[B, 1, H, W] in about [-1, 1]: fibres of `kinds` [B, 3]; straight ones run outwards from the face on the tile."""
     x, y = uv[..., 0] - 0.5, uv[..., 1] - 0.5
-    angle, radius = torch.atan2(y, x), (x * x + y * y).sqrt()
-    wander = 2.0 * (25 * radius).sin() + 3.0 * (7 * angle + 9 * radius).sin()
-    fine = (LOCKS[0] * angle + wander).sin()
-    broad = (LOCKS[1] * angle + wander).sin() * (LOCKS[2] * angle - wander).sin()
-    return (0.6 * fine + 0.4 * broad)[:, None]
+    angle, radius = torch.atan2(y, x) / (2 * torch.pi), (x * x + y * y).sqrt()
+    wander = 0.006 * (25 * radius).sin() + 0.01 * (44 * angle + 9 * radius).sin()
+    strands = sample_fibres(noise, 0, STRANDS * (angle + wander), 1.2 * radius)
+    locks = sample_fibres(noise, 0, LOCKS * (angle + wander) + 0.5, 0.7 * radius)
+    curls = sample_fibres(noise, 1, 5 * x, 5 * y)
+    patterns = torch.stack([0.6 * strands + 0.5 * locks, curls, (RIBS * 2 * torch.pi * angle).sin()], dim=1)
+    return torch.einsum("bk,bkhw->bhw", kinds, patterns)[:, None]
 
 
 def shade(surface: Surface, mesh: RenderMesh, environments: Environments, lighting: Lighting) -> Tensor:

@@ -12,6 +12,7 @@ from ..geometry.camera import Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
 from .dice import Dice
+from .hair import draw_hair, hang_hair, no_hair, with_fuzz
 from .light import LUMINANCE, Environments, Lighting, choose_environments, light_scene, load_environments, seen_behind
 from .photograph import (
     PHOTO_EXPRESSIONS,
@@ -20,10 +21,8 @@ from .photograph import (
     draw_cameras,
     draw_garment,
     draw_glasses,
-    draw_hair,
     expose,
     eye_colours,
-    no_hair,
 )
 from .pigment import build_pigment_table
 from .render import (
@@ -135,7 +134,9 @@ class CaptureStage:
         rays = camera_rays(cameras)
         incident = self._incident(lighting, -rays[:, self.size // 2, self.size // 2])
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
-        radiance = torch.where(surface.mask, shade(with_smile, self._mesh, self._environments, lighting), behind)
+        behind = hang_hair(hair, self._mesh, cameras, rays, behind, incident)
+        lit = shade(with_smile, self._mesh, self._environments, lighting)
+        radiance = with_fuzz(surface, self._mesh, lit, behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
         srgb = develop(dice, expose(dice, radiance, surface.is_skin & ~is_cloth & ~is_frame, incident))
