@@ -17,8 +17,12 @@ EYE_LAYER = "EyeFront"
 LIMBUS = 0.94  # of the iris radius, where its colour begins to fade into the sclera
 
 
-def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, normals: str, orm: bool) -> list[Path]:
+def export_maps(
+    skin: bpy.types.Material, folder: Path, size: int, depth: str, normals: str, orm: bool, tile: int = 0
+) -> list[Path]:
     """Write the maps of a skin. size: side in texels, 0 as they are; depth: of DEPTHS; normals: OPENGL or DIRECTX.
+
+    tile: number of a UDIM tile for the files' names, 0 for none.
 
     orm: also one file with occlusion (white), roughness and metallic (black) in red, green and blue.
     Colour files of EXR are linear, as that format is read; the other maps are data and stay as they are.
@@ -26,7 +30,7 @@ def export_maps(skin: bpy.types.Material, folder: Path, size: int, depth: str, n
     stored = {name: _sized(pixels, size) for name, pixels in _map_pixels(skin).items()}
     if normals == "DIRECTX":
         stored["normal"][..., 1] = 1.0 - stored["normal"][..., 1]
-    return list(_write_maps(stored, folder, depth, orm).values())
+    return list(_write_maps(stored, folder, depth, orm, f".{tile}" if tile else "").values())
 
 
 def _map_pixels(skin: bpy.types.Material) -> dict[str, np.ndarray]:
@@ -36,8 +40,10 @@ def _map_pixels(skin: bpy.types.Material) -> dict[str, np.ndarray]:
     return {name: image_io.stored_pixels(image) for name, image in images.items()}
 
 
-def _write_maps(stored: dict[str, np.ndarray], folder: Path, depth: str, orm: bool) -> dict[str, Path]:
-    """Maps [H, W, 3] by name -> their files."""
+def _write_maps(
+    stored: dict[str, np.ndarray], folder: Path, depth: str, orm: bool, ending: str = ""
+) -> dict[str, Path]:
+    """Maps [H, W, 3] by name -> their files, whose names end in `ending`."""
     stored = dict(stored)
     if orm:
         rough = stored["roughness"][..., 0]
@@ -47,7 +53,7 @@ def _write_maps(stored: dict[str, np.ndarray], folder: Path, depth: str, orm: bo
     folder.mkdir(parents=True, exist_ok=True)
     kind, bits = DEPTHS[depth]
     suffix = "exr" if kind == "OPEN_EXR" else "png"
-    paths = {name: folder / f"{name}.{suffix}" for name in stored}
+    paths = {name: folder / f"{name}{ending}.{suffix}" for name in stored}
     for name, pixels in stored.items():
         image_io.write_image(paths[name], pixels, kind, bits)
     return paths

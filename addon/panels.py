@@ -219,6 +219,11 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
         column = split_column(self.layout)
         for name in ("export_size", "export_format", "export_normals", "export_orm"):
             column.prop(settings, name)
+        row = column.row(heading="UDIM Tile")
+        row.prop(settings, "export_udim", text="")
+        row = row.row()
+        row.active = settings.export_udim
+        row.prop(settings, "export_tile", text="")
         self.layout.operator("id2r.export_maps", icon="TEXTURE")
         row = self.layout.row(align=True)
         for kind, label in (("GLTF", "glTF"), ("USD", "USD"), ("FBX", "FBX")):

@@ -167,6 +167,18 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         description="Also one picture with occlusion, roughness and metallic in red, green and blue",
     )
 
+    export_udim: BoolProperty(
+        name="UDIM",
+        description="Put the number of a UDIM tile into the names of the maps: diffuse.1001.png",
+    )
+    export_tile: IntProperty(
+        name="Tile",
+        description="The UDIM tile in which you lay out the head; the models that are exported stay in the first",
+        default=1001,
+        min=1001,
+        max=2000,
+    )
+
 
 class ID2R_Run(bpy.types.PropertyGroup):
     """One finished reconstruction; `request` is the JSON of its Request, `warnings` has one a line."""

@@ -30,7 +30,8 @@ class ID2R_OT_export_maps(bpy.types.Operator):
         if skin is None:
             raise errors.Id2rError("The head has no ID2R skin any more.", "Undo, or reconstruct it again.")
         folder = export_folder(settings)
-        options = size, settings.export_format, settings.export_normals, settings.export_orm
+        tile = settings.export_tile if settings.export_udim else 0
+        options = size, settings.export_format, settings.export_normals, settings.export_orm, tile
         paths = export.export_maps(skin, folder, *options)
         self.report({"INFO"}, f"{len(paths)} maps are in {folder}.")
 

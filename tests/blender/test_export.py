@@ -61,6 +61,16 @@ def test_another_size(settings, tmp_path):
     assert stored(tmp_path / "export" / "diffuse.png")[2] == 512
 
 
+def test_a_udim_tile_is_in_the_names(settings, tmp_path):
+    settings.export_udim, settings.export_tile, settings.export_orm = True, 1012, True
+    bpy.ops.id2r.export_maps()
+    names = {path.name for path in (tmp_path / "export").iterdir()}
+    assert names == {f"{name}.1012.png" for name in ("diffuse", "specular", "roughness", "normal", "orm")}
+    tiled = bpy.data.images.load(str(tmp_path / "export" / "diffuse.<UDIM>.png"))
+    tiled.source = "TILED"
+    assert [tile.number for tile in tiled.tiles] == [1012] and tiled.size[0] == MAP_SIZE
+
+
 def test_a_folder_beside_an_unsaved_file_is_refused_in_plain_words(settings):
     settings.export_folder = "//maps"
     with pytest.raises(RuntimeError, match="has not been saved yet"):

@@ -14,7 +14,7 @@ class Layout:
     def __init__(self, drawn: list | None = None):
         self.drawn = [] if drawn is None else drawn
 
-    def column(self, align=False):
+    def column(self, align=False, heading=""):
         return Layout(self.drawn)
 
     row = column
