@@ -36,6 +36,7 @@ DARKEST = 0.004  # linear albedo
 DAMPING = 0.1
 BROAD_HIGHLIGHT, HIGHLIGHT = 0.14, 0.22  # density by which broad and any paint may be brighter than the mean skin
 MELANIN, BLOOD, RED, GREEN, BLUE = range(5)  # channels of a field; the last three are the remaining density
+PAINTED_HAIR = 0.12  # density, beside the pigments, above which a captured skin shows hair
 LIP_LEAST = 0.4  # of the skin's albedo, softly: no lip is black, whatever lipstick its source wore
 MESO_METRES = 3e-4  # depth of a crease that is one unit of density darker
 PORE_METRES = 1.5e-5
@@ -232,6 +233,8 @@ def _captured_source(folder: Path, tile: HeadTile, pigments: PigmentTable) -> So
     linear = srgb_to_linear(torch.from_numpy(srgb).to(tile.plain.device)).permute(2, 0, 1)[None]
     known = torch.from_numpy(skin).to(tile.plain.device)[None, None] & tile.is_skin
     field, slope = _source_field(linear, known, tile, pigments)
+    # What is much darker than its skin, and no lip, are remains of painted hair that the mask of skin let through.
+    field[:, RED:] = field[:, RED:].clamp(max=PAINTED_HAIR + tile.regions["lip"])
     young, old = CAPTURE_AGES
     return Source(
         name=about["name"],

@@ -1,6 +1,8 @@
 """Who stands on the stage: identity coefficients, mild expressions, skin tone; each subject is a function of its index."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,25 +23,29 @@ OPPOSITES = (
     ("incr", "decr"), ("up", "down"), ("forward", "backward"), ("out", "in"), ("convex", "concave"),
     ("uncompress", "compress"), ("round", "square"), ("triangle", "pointed"),
 )  # fmt: skip
-# One standard deviation of a morph, as the metres that it moves the vertex it moves most. Together they spread rigidly
-# aligned faces by 3.6 mm rms a vertex and 4.3 % in size; the scan-based ICT-FaceKit model gives 4.0 mm and 4.5 %.
+# One standard deviation of a morph, as the metres that it moves the vertex it moves most.
 MORPH_METRES = {
     "cheek": 1.6e-3, "chin": 2.6e-3, "ear": 2.2e-3, "eye": 0.9e-3, "eyebrows": 1.3e-3, "forehead": 4.0e-3,
-    "head": 3.5e-3, "mouth": 1.2e-3, "neck": 3.0e-3, "measure": 3.0e-3, "nose": 1.5e-3,
+    "head": 2.9e-3, "mouth": 1.2e-3, "neck": 3.0e-3, "measure": 3.0e-3, "nose": 1.5e-3,
 }  # fmt: skip
+# How people's eyes, noses and mouths vary together: morph coefficients, one row a mode, of unit normal numbers. Fitted to
+# the shapes of ICT-FaceKit (MIT; the file says how) by `capture shapes --fit`; what no landmark sees varies by itself.
+SHAPE_MODES = Path(__file__).with_name("shape_modes.json")
+IN_MODES = ("eye", "eyebrows", "measure", "mouth", "nose")
+BESIDE_MODES = 0.4  # of their own variation these morphs keep that much besides
 # Of the pigment table; with the melanin of light skin this spans about 8 to 14 of a*.
 BLOOD_COORDINATES = (0.24, 0.50)
 ACTIVE_SHARE = 0.6  # of the morphs, in one subject
 MOST_OF_A_MORPH = 0.8
 ASYMMETRY = 0.4
-# Sideways shifts are asymmetries of the whole face: rarely more than half a millimetre.
+# Sideways shifts are asymmetries of the whole face: rarely more than a millimetre.
 SIDEWAYS = ("nose-trans-out", "mouth-trans-out", "head-trans-out", "neck-trans-out", "head-angle-out")
-SIDEWAYS_METRES = 5e-4
+SIDEWAYS_METRES = 8e-4
 # Up and down the nose and the mouth shift less than they change otherwise; noses widen less, lips thicken more.
 MORPH_METRES_BY_NAME = {
-    "nose-trans": 0.8e-3,
-    "nose-base": 0.8e-3,
-    "mouth-trans": 0.6e-3,
+    "nose-trans": 0.5e-3,
+    "nose-base": 0.5e-3,
+    "mouth-trans": 0.4e-3,
     "nose-scale": 1.0e-3,
     "nose-width": 1.0e-3,
     "mouth-upperlip": 1.6e-3,
@@ -95,8 +101,10 @@ class Casting:
         self.seed = (seed, SPLITS.index(split))
         self.identity_names = head.identity_names
         self.expression_names = head.expression_names
-        self.sigma = _morph_sigma(head)
+        self.sigma = _morph_sigma(head)  # [K]
+        self.beside = np.array([_share_beside_modes(name) for name in head.identity_names])  # [K]
         self.pairs = _opposite_pairs(head.identity_names)
+        self.modes = _shape_modes(head.identity_names, self.pairs)
 
     def cast(self, indices, device) -> Subjects:
         """The subjects with these indices."""
@@ -116,7 +124,7 @@ class Casting:
         number = dict(zip(PARAMS, params, strict=True))
         skin_type = random.integers(6)
         ita = random.uniform(ITA_EDGES[skin_type], ITA_EDGES[skin_type + 1])
-        identity = self._phenotype(random, ita, number) + self._morphs(random)
+        identity = self.phenotype(random, ita, number) + self._morphs(random)
         return {
             "identity": identity.clip(0, 1),
             "expression": draw_expression(random, self.expression_names, MILD_EXPRESSIONS),
@@ -124,7 +132,7 @@ class Casting:
             "params": params,
         }
 
-    def _phenotype(self, random, ita: float, number: dict) -> np.ndarray:
+    def phenotype(self, random, ita: float, number: dict) -> np.ndarray:
         """Ancestry leans with the skin tone but is not told by it; age and sex as the skin has them."""
         # African, Asian, European; the constants make the three about equally common over the six skin types.
         lean = np.array([0.3 - ita / 18, 1.9 - abs(ita - 28) / 18, ita / 25 - 0.4])
@@ -140,15 +148,16 @@ class Casting:
         return np.array([weights.get(name, 0.0) for name in self.identity_names])
 
     def _morphs(self, random) -> np.ndarray:
-        """Small signed amounts of about half of the morphs, split over their one-sided opposites."""
+        """The shape modes, and small signed amounts of about half of the morphs, split over their one-sided opposites."""
         shared = {
             stem: random.normal() * (random.random() < ACTIVE_SHARE) for stem in sorted({p[0] for p in self.pairs})
         }
+        together = random.standard_normal(len(self.modes)) @ self.modes
         coefficients = np.zeros(len(self.identity_names))
-        for stem, positive, negative in self.pairs:
-            amount = shared[stem] + random.normal() * ASYMMETRY
-            chosen = positive if amount > 0 else negative
-            coefficients[chosen] = min(abs(amount) * self.sigma[chosen], MOST_OF_A_MORPH)
+        for (stem, positive, negative), amount in zip(self.pairs, together, strict=True):
+            own = shared[stem] * self.beside[positive] + random.normal() * ASYMMETRY
+            amount = amount + own * self.sigma[positive]
+            coefficients[positive if amount > 0 else negative] = min(abs(amount), MOST_OF_A_MORPH)
         return coefficients
 
 
@@ -178,6 +187,12 @@ def _opposite_pairs(names: tuple[str, ...]) -> list[tuple[str, int, int]]:
     return pairs
 
 
+def _shape_modes(names: tuple[str, ...], pairs: list[tuple[str, int, int]]) -> np.ndarray:
+    """[M, P] coefficients of the pairs' first directions in each mode; 0 for morphs that the modes do not know."""
+    modes = json.loads(SHAPE_MODES.read_text(encoding="utf-8"))["modes"]
+    return np.array([[mode.get(names[positive], 0.0) for _, positive, _ in pairs] for mode in modes])
+
+
 def _wanted_metres(name: str) -> float:
     special = [metres for start, metres in MORPH_METRES_BY_NAME.items() if name.startswith(start)]
     return special[0] if special else MORPH_METRES.get(name.split("-")[0], 1.5e-3)
@@ -187,8 +202,15 @@ def _morph_sigma(head: HeadModel) -> np.ndarray:
     """[K] the coefficient of one standard deviation, so that each morph moves the head by about MORPH_METRES."""
     reach = head.identity.norm(dim=-1).amax(dim=1).cpu().numpy()
     metres = [
-        SIDEWAYS_METRES if _without_side(name).startswith(tuple(s[:-4] for s in SIDEWAYS)) and name.endswith(("-out", "-in"))
-        else _wanted_metres(_without_side(name))
-        for name in head.identity_names
-    ]  # fmt: skip
+        SIDEWAYS_METRES if _is_sideways(name) else _wanted_metres(_without_side(name)) for name in head.identity_names
+    ]
     return np.minimum(np.array(metres) / np.maximum(reach, 1e-5), 0.35)
+
+
+def _share_beside_modes(name: str) -> float:
+    in_modes = _without_side(name).split("-")[0] in IN_MODES and not _is_sideways(name)
+    return BESIDE_MODES if in_modes else 1.0
+
+
+def _is_sideways(name: str) -> bool:
+    return name.endswith(("-out", "-in")) and _without_side(name).startswith(tuple(s[:-4] for s in SIDEWAYS))
