@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import bpy
 
-from . import checks, faces, gallery, history, job, lookdev, material
+from . import checks, faces, gallery, history, job, lookdev, material, mesh_io, target
 from .preferences import DEVICE_NAMES, preferences_of
 from .words import draw_progress, draw_text
 
@@ -152,6 +152,25 @@ class ID2R_PT_history(InViewport, bpy.types.Panel):
         self.layout.operator("id2r.open_result", icon="FILE_FOLDER")
 
 
+class ID2R_PT_target(InViewport, bpy.types.Panel):
+    bl_idname = "ID2R_PT_target"
+    bl_label = "Put on a Mesh"
+    bl_parent_id = "ID2R_PT_result"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context) -> None:
+        active = context.object
+        if active is None or active.type != "MESH" or active.get(mesh_io.HEAD_MARK):
+            draw_text(self.layout, context, "Select the mesh that is to have this skin.", "INFO")
+            return
+        self.layout.label(text=active.name, icon="MESH_DATA")
+        if target.is_makehuman(active):
+            draw_text(self.layout, context, "An MPFB human: the skin follows its own layout.", "CHECKMARK")
+        else:
+            draw_fit(self.layout, active)
+        self.layout.operator("id2r.apply_to_mesh", text="Put On", icon="MOD_CLOTH").mesh = active.name
+
+
 class ID2R_PT_lookdev(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_lookdev"
     bl_label = "Lookdev"
@@ -232,7 +251,6 @@ class ID2R_PT_export(InViewport, bpy.types.Panel):
         row = self.layout.row(align=True)
         row.operator("id2r.keep_maps", text="Pack Maps").where = "PACKED"
         row.operator("id2r.keep_maps", text="Unpack Maps").where = "BESIDE"
-        self.layout.operator("id2r.apply_to_mesh", text="Put on Active MPFB Human", icon="MOD_CLOTH")
 
 
 def draw_reference(layout, context) -> None:
@@ -253,6 +271,16 @@ def draw_reference(layout, context) -> None:
     row.prop(settings, "camera", text="No.")
     draw_image_choice(layout, context)
     draw_faces(layout, context)
+
+
+def draw_fit(layout, active) -> None:
+    """How the head would lie on a mesh of any kind."""
+    fit = target.fit_of(active)
+    if fit:
+        layout.label(text=f"The head lies {fit[target.FIT_ERROR]:.1f} mm from it", icon="INFO")
+        layout.operator("id2r.hide_fit", icon="HIDE_ON").mesh = active.name
+    else:
+        layout.operator("id2r.preview_fit", icon="MOD_SHRINKWRAP").mesh = active.name
 
 
 def draw_image_choice(layout, context) -> None:
@@ -356,6 +384,7 @@ CLASSES = (
     ID2R_PT_result,
     ID2R_PT_expressions,
     ID2R_PT_history,
+    ID2R_PT_target,
     ID2R_PT_lookdev,
     ID2R_PT_camera,
     ID2R_PT_render,

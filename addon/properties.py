@@ -120,7 +120,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         name="Target",
         items=[
             ("NEW", "New Head", "A head of its own, fitted to the photo"),
-            ("MESH", "Active Mesh", "Also put the skin on the active MPFB or MakeHuman mesh, in its own layout"),
+            ("MESH", "Active Mesh", "Also put the skin on the active mesh, in its own texture layout"),
         ],
     )
     set_up_scene: BoolProperty(

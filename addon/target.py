@@ -1,16 +1,23 @@
-"""The maps on a mesh that is not ours: an MPFB or MakeHuman human takes them through its own texture layout."""
+"""The maps on a mesh that is not ours.
 
+An MPFB or MakeHuman human takes them through its own texture layout; any other mesh with a uv layout by its surface.
+"""
+
+import json
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from . import image_io, material
-from .core import errors
+from .core import errors, protocol
 
 MAKEHUMAN_VERTICES = (13380, 19158)  # the body alone, and with the helpers around it
 MPFB_MARK = "MPFB_GEN_object_type"  # MPFB's own property on its base mesh
 LAYOUT = "MakeHuman"  # name of that uv layer on our own heads
+FOLDER = "transfer"  # of meshes on their way to the worker, and of maps in a result folder
+FIT = "fit.npz"  # the wrapped head, as the worker leaves it
+FIT_MARK, FIT_ERROR = "id2r_fit_of", "id2r_fit_mm"  # properties of the wire that shows it
 PORES = 640.0  # over the side of the MakeHuman layout, in which the head is smaller than on the head tile
 
 
@@ -18,24 +25,96 @@ def active_mesh(context) -> str:
     """The name of the active object. Raises Id2rError when the maps cannot go on it."""
     active = context.object
     if active is None:
-        raise errors.Id2rError(
-            "No mesh is active.", "Select an MPFB or MakeHuman human, or choose the target New Head."
-        )
+        raise errors.Id2rError("No mesh is active.", "Select the mesh of a head, or choose the target New Head.")
     return named_mesh(active.name).name
 
 
 def named_mesh(name: str) -> bpy.types.Object:
-    """A mesh with the MakeHuman layout. Raises Id2rError for anything else."""
+    """A mesh with a uv layout. Raises Id2rError for anything else."""
     found = bpy.data.objects.get(name)
     if found is None or found.type != "MESH":
-        raise errors.Id2rError(f"There is no mesh called '{name}'.", "Select an MPFB or MakeHuman human.")
-    known = found.get(MPFB_MARK) == "Basemesh" or len(found.data.vertices) in MAKEHUMAN_VERTICES
-    if not (known or LAYOUT in found.data.uv_layers) or not found.data.uv_layers:
-        raise errors.Id2rError(
-            f"'{name}' has not the texture layout of MPFB or MakeHuman.",
-            "Select the base mesh of such a human; other meshes are not supported yet.",
-        )
+        raise errors.Id2rError(f"There is no mesh called '{name}'.", "Select the mesh of a head, not its rig.")
+    if not found.data.uv_layers or not found.data.polygons:
+        raise errors.Id2rError(f"'{name}' has no uv layout.", "Unwrap it first: Edit Mode, UV > Unwrap.")
     return found
+
+
+def is_makehuman(made: bpy.types.Object) -> bool:
+    """Does the mesh have the texture layout of MakeHuman and MPFB?"""
+    known = made.get(MPFB_MARK) == "Basemesh" or len(made.data.vertices) in MAKEHUMAN_VERTICES
+    return known or LAYOUT in made.data.uv_layers
+
+
+def layer_of(made: bpy.types.Object) -> str:
+    """The name of the uv layer that the maps follow."""
+    layers = made.data.uv_layers
+    if LAYOUT in layers:
+        return LAYOUT
+    return layers[0].name if is_makehuman(made) else layers.active.name
+
+
+def request_for(made: bpy.types.Object, folder: str, size: int, only_fit: bool = False) -> protocol.AnyRequest:
+    """What the worker is to do so that the maps of a result folder fit the mesh."""
+    if is_makehuman(made) and not only_fit:
+        return protocol.MakeHumanRequest(folder, size)
+    name = bpy.path.clean_name(made.name)
+    stored = Path(bpy.app.tempdir) / FOLDER / f"{name}.npz"
+    store_mesh(made, stored)
+    out = Path(bpy.app.tempdir) / FOLDER / f"{name} fit" if only_fit else Path(folder) / FOLDER / name
+    return protocol.TransferRequest(folder, str(stored), str(out), size, only_fit)
+
+
+def store_mesh(made: bpy.types.Object, path: Path) -> None:
+    """The mesh at rest as the worker reads it: vertices in the world, triangles, and their places in the uv layer."""
+    mesh = made.data
+    mesh.calc_loop_triangles()
+    count = len(mesh.loop_triangles)
+    arrays = {
+        "vertices": (mesh.vertices, "co", len(mesh.vertices) * 3, np.float32),
+        "faces": (mesh.loop_triangles, "vertices", count * 3, np.int32),
+        "faces_uv": (mesh.loop_triangles, "loops", count * 3, np.int32),
+        "uv": (mesh.uv_layers[layer_of(made)].data, "uv", len(mesh.loops) * 2, np.float32),
+    }
+    values = {}
+    for name, (collection, attribute, length, kind) in arrays.items():
+        values[name] = np.empty(length, kind)
+        collection.foreach_get(attribute, values[name])
+    world = np.array(made.matrix_world, np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        vertices=values["vertices"].reshape(-1, 3) @ world[:3, :3].T + world[:3, 3],
+        faces=values["faces"].reshape(-1, 3),
+        faces_uv=values["faces_uv"].reshape(-1, 3),
+        uv=values["uv"].reshape(-1, 2),
+    )
+
+
+def show_fit(made: bpy.types.Object, folder: Path, report: dict) -> bpy.types.Object:
+    """The wrapped head as a wire over the mesh, to judge whether the maps will lie right; an earlier one goes."""
+    hide_fit(made)
+    with np.load(folder / FIT) as file:
+        vertices, quads = file["vertices"], file["quads"]
+    mesh = bpy.data.meshes.new(f"{made.name} Fit")
+    mesh.from_pydata(vertices.tolist(), [], quads.tolist())
+    fit = bpy.data.objects.new(f"{made.name} Fit", mesh)
+    fit.display_type, fit.show_in_front, fit.hide_render = "WIRE", True, True
+    fit[FIT_MARK], fit[FIT_ERROR] = made.name, report["error_mm"]
+    for collection in made.users_collection:
+        collection.objects.link(fit)
+    return fit
+
+
+def fit_of(made: bpy.types.Object) -> bpy.types.Object | None:
+    """The wire that shows how the head lies on the mesh."""
+    return next((each for each in bpy.data.objects if each.get(FIT_MARK) == made.name), None)
+
+
+def hide_fit(made: bpy.types.Object) -> None:
+    """Delete that wire, if there is one."""
+    fit = fit_of(made)
+    if fit:
+        bpy.data.batch_remove([fit, fit.data])
 
 
 def apply_to_mesh(folder: Path, made: bpy.types.Object) -> bpy.types.Material:
@@ -45,14 +124,20 @@ def apply_to_mesh(folder: Path, made: bpy.types.Object) -> bpy.types.Material:
     """
     images = image_io.load_maps(folder)
     mask = image_io.load_image(folder / "mask.png", "Non-Color")
-    layers = made.data.uv_layers
-    uv_layer = LAYOUT if LAYOUT in layers else layers[0].name
+    uv_layer = layer_of(made)
     if not made.data.materials:
         made.data.materials.append(None)
     slot = _slot_of_the_head(made, uv_layer, mask)
-    blended = _blended(made.data.materials[slot], images, mask, uv_layer)
+    blended = _blended(made.data.materials[slot], images, mask, uv_layer, tile_of(folder))
     made.data.materials[slot] = blended
+    hide_fit(made)
     return blended
+
+
+def tile_of(folder: Path) -> tuple[int, int]:
+    """The UDIM tile that the maps of a folder are for, counted from the first."""
+    path = folder / "transfer.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["tile"]) if path.is_file() else (0, 0)
 
 
 def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Image) -> int:
@@ -73,7 +158,7 @@ def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Ima
     return int(np.bincount(slot[inside], minlength=1).argmax())
 
 
-def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str) -> bpy.types.Material:
+def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str, tile: tuple[int, int]) -> bpy.types.Material:
     """A copy of a material with the skin over it where the mask is white."""
     blended = own.copy() if own else bpy.data.materials.new(material.SKIN_NAME)
     if blended.node_tree is None:
@@ -87,10 +172,14 @@ def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str) -> bpy
     uv.uv_map = uv_layer
     texture = tree.nodes.new("ShaderNodeTexImage")
     texture.name = texture.label = "mask"
-    texture.image = mask
+    texture.image, texture.extension = mask, "CLIP"  # in other tiles of the layout the mesh keeps its own surface
+    home = tree.nodes.new("ShaderNodeVectorMath")
+    home.operation = "SUBTRACT"
+    home.inputs[1].default_value = (*tile, 0.0)
     blend = tree.nodes.new("ShaderNodeMixShader")
     blend.name = blend.label = "ID2R Blend"
-    tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+    tree.links.new(uv.outputs["UV"], home.inputs[0])
+    tree.links.new(home.outputs["Vector"], texture.inputs["Vector"])
     tree.links.new(texture.outputs["Color"], blend.inputs[0])
     if before:
         tree.links.new(before, blend.inputs[1])

@@ -37,7 +37,7 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
     Raises Id2rError when the folder is no result.
     """
     folder = Path(folder)
-    head = _read_head(folder)
+    head = read_head(folder)
     model = load_head()
     of_skin = model.faces_of("skin")
     fragments = atlas_fragments(model.fine_uv_makehuman, model.faces_uv_makehuman[of_skin], size)
@@ -46,19 +46,19 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
     with all_or_nothing(folder / FOLDER) as out:
         for done, (name, kind) in enumerate(MAPS.items()):
             progress("makehuman", done, len(MAPS) + 1)
-            image = _look_up(_read(folder / f"{name}.png"), uv)
+            image = look_up(read_map(folder / f"{name}.png"), uv)
             if name == "normal":
                 image = _turned(image, torch.from_numpy(head["vertices"]), model, of_skin, fragments)
-            _write(out / f"{name}.png", _bleed(image, mask), kind)
+            write_map(out / f"{name}.png", bleed(image, mask), kind)
         height = interpolate(model.subdivide(model.neutral[None])[0][:, 1:2], model.faces[of_skin], fragments)[0]
         rim = height[0][mask].min()
-        _write(out / "mask.png", smoothstep((height - rim) / NECK_FADE) * mask, np.uint8)
+        write_map(out / "mask.png", smoothstep((height - rim) / NECK_FADE) * mask, np.uint8)
         (out / "targets.json").write_text(json.dumps(_targets(folder), indent=2) + "\n", encoding="utf-8")
         progress("makehuman", len(MAPS) + 1, len(MAPS) + 1)
     return folder / FOLDER
 
 
-def _read_head(folder: Path) -> dict[str, np.ndarray]:
+def read_head(folder: Path) -> dict[str, np.ndarray]:
     path = folder / "head.npz"
     if not path.is_file():
         raise Id2rError(f"There is no head in {folder}.", "Choose a folder that a reconstruction has written.")
@@ -66,7 +66,7 @@ def _read_head(folder: Path) -> dict[str, np.ndarray]:
         return {"vertices": file["vertices"].astype(np.float32)}
 
 
-def _look_up(image: Tensor, uv: Tensor) -> Tensor:
+def look_up(image: Tensor, uv: Tensor) -> Tensor:
     """[C, H, W] of the head tile at uv [2, T, T] (v up): [C, T, T], bicubic."""
     grid = torch.stack([uv[0] * 2 - 1, 1 - uv[1] * 2], -1)[None]
     return functional.grid_sample(image[None], grid, "bicubic", "border", align_corners=False)[0].clamp(0, 1)
@@ -83,6 +83,11 @@ def _turned(image: Tensor, vertices: Tensor, model: HeadModel, of_skin: Tensor, 
         for uv, faces_uv in ((model.fine_uv, model.faces_uv), (model.fine_uv_makehuman, model.faces_uv_makehuman))
     )
     normal = interpolate(vertex_normals(fine, model.faces)[0], model.faces[of_skin], fragments)[0]
+    return turn_normals(image, own, theirs, normal)
+
+
+def turn_normals(image: Tensor, own: Tensor, theirs: Tensor, normal: Tensor) -> Tensor:
+    """Tangent-space normals [3, T, T] from one layout's tangents to another's, [4, T, T] each, over `normal` [3, T, T]."""
     along = [_orthogonal(frame, normal) for frame in (own, theirs)]
     local = decode_normal(image)
     vector = local[0] * along[0][0] + local[1] * along[0][1]  # [3, T, T], in the tangent plane
@@ -97,7 +102,7 @@ def _orthogonal(frame: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
     return along_u, torch.linalg.cross(normal, along_u, dim=0) * frame[3:].sign()
 
 
-def _bleed(image: Tensor, mask: Tensor) -> Tensor:
+def bleed(image: Tensor, mask: Tensor) -> Tensor:
     """Fill what lies outside the mask with the nearest colour inside, as far as BLEED; beyond it is zero."""
     outside = (~mask).numpy().astype(np.uint8)
     distance, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
@@ -127,7 +132,7 @@ def _targets(folder: Path) -> dict:
     }
 
 
-def _read(path: Path) -> Tensor:
+def read_map(path: Path) -> Tensor:
     """A PNG of 8 or 16 bit as [C, H, W] in [0, 1], RGB."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
@@ -136,7 +141,7 @@ def _read(path: Path) -> Tensor:
     return torch.from_numpy(np.atleast_3d(image)[..., ::-1].copy()).permute(2, 0, 1)
 
 
-def _write(path: Path, image: Tensor, kind: type) -> None:
+def write_map(path: Path, image: Tensor, kind: type) -> None:
     """[C, H, W] in [0, 1] as a PNG of 8 or 16 bit."""
     pixels = (image.clamp(0, 1).permute(1, 2, 0).numpy() * np.iinfo(kind).max + 0.5).astype(kind)
     if not cv2.imwrite(str(path), pixels[..., ::-1].squeeze() if pixels.shape[2] == 3 else pixels):

@@ -3,6 +3,7 @@
 to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": ..., ...}}
                    {"command": "faces", "request": {"photo": ..., "out": ...}}  which faces a photo shows
                    {"command": "makehuman", "request": {"folder": ..., "size": ...}}
+                   {"command": "transfer", "request": {"folder": ..., "mesh": ..., "out": ..., "size": ...}}
                    {"command": "capture", "request": {"source": "0", "out": ..., "preview": ..., "countdown": 3}}
                    {"command": "inspect", "request": {}}  what is installed here (see `doctor`)
                    {"command": "cancel"}                  stops the running job at its next progress report
@@ -118,6 +119,31 @@ class MakeHumanRequest:
 
 
 @dataclass(frozen=True)
+class TransferRequest:
+    """The maps of a finished result folder on any mesh (see `transfer`).
+
+    mesh: .npz with vertices [N, 3] in Blender's world, faces [F, 3], uv [U, 2] and faces_uv [F, 3]; out: a folder
+    folder: the result; may be empty when only_fit: then only the fit is made, to look at
+    """
+
+    folder: str
+    mesh: str
+    out: str
+    size: int = 2048
+    only_fit: bool = False
+
+    def __post_init__(self):
+        for name in ("mesh", "out") if self.only_fit else ("folder", "mesh", "out"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require(
+            _is_whole(self.size) and SMALLEST_RESOLUTION <= self.size <= LARGEST_RESOLUTION,
+            f"A map size of {self.size!r} is not possible.",
+            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 2048.",
+        )
+
+
+@dataclass(frozen=True)
 class CaptureRequest:
     """A photo from a webcam after a countdown.
 
@@ -207,11 +233,12 @@ EVENTS = {
     "error": Failed,
     "cancelled": Stopped,
 }
-AnyRequest = Request | FacesRequest | MakeHumanRequest | CaptureRequest | InspectRequest
+AnyRequest = Request | FacesRequest | MakeHumanRequest | TransferRequest | CaptureRequest | InspectRequest
 JOBS = {
     "reconstruct": Request,
     "faces": FacesRequest,
     "makehuman": MakeHumanRequest,
+    "transfer": TransferRequest,
     "capture": CaptureRequest,
     "inspect": InspectRequest,
 }

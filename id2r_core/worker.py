@@ -27,6 +27,7 @@ from .protocol import (
     Request,
     Result,
     Stopped,
+    TransferRequest,
     Warned,
     decode_command,
     encode_event,
@@ -90,6 +91,7 @@ class Worker:
             Request: self._reconstruct,
             FacesRequest: self._faces,
             MakeHumanRequest: self._makehuman,
+            TransferRequest: self._transfer,
             CaptureRequest: self._capture,
             InspectRequest: self._inspect,
         }
@@ -115,6 +117,11 @@ class Worker:
         from .makehuman import write_makehuman_maps
 
         return Result(str(write_makehuman_maps(request.folder, request.size, self._progress)))
+
+    def _transfer(self, request: TransferRequest) -> Event:
+        from .transfer import write_transferred_maps
+
+        return Result(request.out, write_transferred_maps(request, self._progress))
 
     def _reconstruct(self, request: Request) -> Event:
         from .pipeline import reconstruct

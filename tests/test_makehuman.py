@@ -40,7 +40,7 @@ def result(model, tmp_path_factory):
     fine = model.subdivide(model.neutral[None])[0]
     place = (fine - fine.amin(0)) / (fine.amax(0) - fine.amin(0))
     image, mask = baked(model, place, model.fine_uv, model.faces_uv)
-    image = makehuman._bleed(image, mask)
+    image = makehuman.bleed(image, mask)
     write(folder / "diffuse.png", image, np.uint8)
     leaning = torch.tensor([0.8, 0.5, 0.9]).reshape(3, 1, 1).expand(3, SIZE, SIZE)
     for name in ("specular", "roughness", "normal", "coverage"):

@@ -120,26 +120,62 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
 
 
 class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
-    """Put the skin of the shown head on an MPFB or MakeHuman human, in its own texture layout"""
+    """Put the skin of the shown head on the active mesh, in its own texture layout"""
 
     bl_idname = "id2r.apply_to_mesh"
     bl_label = "Put on Active Mesh"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
-    task = "MPFB Maps"
+    task = "Put on Mesh"
 
     folder: StringProperty(name="Result Folder", subtype="DIR_PATH", description="Empty: that of the shown run")
-    mesh: StringProperty(name="Mesh", description="Name of the human's mesh; empty: the active object")
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
     size: IntProperty(name="Size", default=2048, min=64, max=8192, description="Side of the maps in texels")
 
     def begin(self, context) -> job.Job:
         self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
         if not self.folder:
             self.folder = history.run_at(context.scene, context.scene.id2r_run_index).folder
-        request = protocol.MakeHumanRequest(bpy.path.abspath(self.folder), self.size)
+        request = target.request_for(target.named_mesh(self.mesh), bpy.path.abspath(self.folder), self.size)
         return job.start(job.find_python(python_and_device(context)[0]), request)
 
     def done(self, context, event: protocol.Result) -> None:
         target.apply_to_mesh(Path(event.out), target.named_mesh(self.mesh))
+
+
+class ID2R_OT_preview_fit(JobOperator, bpy.types.Operator):
+    """Show as a wire how the head would be laid onto the active mesh; its maps will lie where the wire does"""
+
+    bl_idname = "id2r.preview_fit"
+    bl_label = "Preview Fit"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    task = "Preview Fit"
+
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
+
+    def begin(self, context) -> job.Job:
+        self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
+        request = target.request_for(target.named_mesh(self.mesh), "", protocol.SMALLEST_RESOLUTION, only_fit=True)
+        return job.start(job.find_python(python_and_device(context)[0]), request)
+
+    def done(self, context, event: protocol.Result) -> None:
+        target.show_fit(target.named_mesh(self.mesh), Path(event.out), event.report)
+        self.report({"INFO"}, f"The head lies {event.report['error_mm']:.1f} mm from '{self.mesh}' (median).")
+
+
+class ID2R_OT_hide_fit(bpy.types.Operator):
+    """Remove the wire of the preview"""
+
+    bl_idname = "id2r.hide_fit"
+    bl_label = "Hide Fit"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
+
+    def execute(self, context):
+        return tell(self, self._hide, context)
+
+    def _hide(self, context) -> None:
+        target.hide_fit(target.named_mesh(self.mesh or target.active_mesh(context)))
 
 
 def head_of(context) -> bpy.types.Object:
@@ -157,4 +193,6 @@ CLASSES = (
     ID2R_OT_compare,
     ID2R_OT_keep_maps,
     ID2R_OT_apply_to_mesh,
+    ID2R_OT_preview_fit,
+    ID2R_OT_hide_fit,
 )

@@ -177,15 +177,74 @@ def test_an_mpfb_human_takes_the_skin_and_keeps_its_body(human, result_folder, f
     assert {node.uv_map for node in own.node_tree.nodes if node.type == "UVMAP"} == {"UVMap"}
 
 
-def test_a_mesh_of_another_kind_is_refused_before_a_process_starts(addon, fake_python, result_folder, monkeypatch):
+def test_a_mesh_without_a_layout_is_refused_before_a_process_starts(addon, fake_python, result_folder, monkeypatch):
     from addon import job
 
     monkeypatch.setattr(job, "start", None)
-    bpy.ops.mesh.primitive_cube_add()
-    with pytest.raises(RuntimeError, match="not the texture layout"):
+    bpy.ops.mesh.primitive_cube_add(calc_uvs=False)
+    with pytest.raises(RuntimeError, match="has no uv layout"):
         bpy.ops.id2r.apply_to_mesh(folder=str(result_folder))
     with pytest.raises(errors.Id2rError, match="no mesh called"):
         target.named_mesh("Nobody")
+
+
+TRANSFER_WORKER = """
+    import numpy as np, pathlib
+    assert set(request) == {"folder", "mesh", "out", "size", "only_fit"}, request
+    mesh, out = np.load(request["mesh"]), pathlib.Path(request["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    world = mesh["vertices"]
+    assert world.min(0).round(4).tolist() == [4, 5, 4] and world.max(0).round(4).tolist() == [6, 7, 8], world
+    assert mesh["faces"].shape == mesh["faces_uv"].shape == (12, 3) and mesh["uv"].shape == (24, 2)
+    assert (mesh["uv"][:, 0] >= 2).all()
+    np.savez(out / "fit.npz", vertices=world, quads=np.array([[0, 1, 2, 3]]))
+    (out / "transfer.json").write_text('{"tile": [2, 0]}')
+    if not request["only_fit"]:
+        for picture in pathlib.Path(request["folder"]).glob("*.png"):
+            shutil.copy(picture, out / picture.name)
+        shutil.copy(out / "coverage.png", out / "mask.png")
+    say("result", out=str(out), report={"error_mm": 0.42})
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def cube(addon):
+    """Any mesh with a layout: 2 x 2 x 4, standing at (5, 6, 6), laid out in UDIM tile 1003."""
+    bpy.ops.mesh.primitive_cube_add(location=(5, 6, 6), scale=(1, 1, 2))
+    made = bpy.context.object
+    layer = made.data.uv_layers.active
+    for corner in layer.data:
+        corner.uv.x += 2.0
+    return made
+
+
+def test_any_mesh_takes_the_skin_by_its_surface(cube, result_folder, fake_python):
+    fake_python(TRANSFER_WORKER)
+    assert bpy.ops.id2r.apply_to_mesh(folder=str(result_folder), size=64) == {"FINISHED"}
+    own = cube.data.materials[0]
+    assert material.skin_node(own).inputs["Diffuse"].is_linked
+    mask = own.node_tree.nodes["mask"]
+    home = mask.inputs["Vector"].links[0].from_node
+    assert mask.extension == "CLIP" and tuple(home.inputs[1].default_value) == (2.0, 0.0, 0.0)
+    assert {node.uv_map for node in own.node_tree.nodes if node.type == "UVMAP"} == {cube.data.uv_layers[0].name}
+
+
+def test_the_fit_is_shown_as_a_wire_and_goes_again(cube, fake_python, result_folder):
+    for _ in range(2):  # the second replaces the first
+        fake_python(TRANSFER_WORKER)
+        assert bpy.ops.id2r.preview_fit() == {"FINISHED"}
+    fit = target.fit_of(cube)
+    assert fit.display_type == "WIRE" and fit.hide_render and fit[target.FIT_ERROR] == pytest.approx(0.42)
+    assert len([each for each in bpy.data.objects if target.FIT_MARK in each]) == 1
+    assert np.ptp([vertex.co.z for vertex in fit.data.vertices]) == pytest.approx(4.0)
+    bpy.ops.id2r.hide_fit(mesh=cube.name)
+    assert target.fit_of(cube) is None and len(bpy.data.objects) == 1
+    fake_python(TRANSFER_WORKER)
+    bpy.ops.id2r.preview_fit(mesh=cube.name)
+    fake_python(TRANSFER_WORKER)
+    bpy.ops.id2r.apply_to_mesh(folder=str(result_folder), mesh=cube.name)
+    assert target.fit_of(cube) is None  # the maps are there to look at now
 
 
 def test_reconstructing_onto_the_active_mesh(human, fake_python, tmp_path):
