@@ -91,11 +91,19 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         hair=options.hair,
         pores=options.pores,
         face=options.face,
+        interactive_landmarks=_text_of(options.interactive_landmarks),
     )
     last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress))
     if isinstance(last, protocol.Failed):
         raise errors.Id2rError(last.message, last.hint)
     blends.build(out, blends.Options(), blends.print_progress)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.Id2rError(f"'{path}' cannot be read as text.", "Give the path of a JSON file.") from error
 
 
 def _print_event(event: protocol.Event, print_progress) -> None:
@@ -140,3 +148,4 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--hair", type=float, default=1.0, metavar="X")
     command.add_argument("--pores", type=float, default=1.0, metavar="X")
     command.add_argument("--face", type=int, default=1, metavar="N", help="counted from the largest")
+    command.add_argument("--interactive-landmarks", default="", metavar="FILE", help="corrected landmarks, JSON")

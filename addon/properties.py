@@ -225,6 +225,7 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
         hair=round(settings.hair, 4),
         pores=round(settings.pores, 4),
         face=settings.face,
+        interactive_landmarks=settings.landmarks,
     )
 
 
@@ -232,6 +233,7 @@ def apply_request(settings: ID2R_Settings, request: dict) -> None:
     """Set the options to those of an earlier request."""
     for name in ("photo", "face", "pack", "resolution", "template", "keep_expression", "refine", "hair", "pores"):
         setattr(settings, name, request.get(name, DEFAULTS.get(name)))  # .blend files of older versions lack some
+    settings.landmarks = request.get("interactive_landmarks", "")
 
 
 def _free_folder(name: str) -> Path:

@@ -59,6 +59,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         pores=options.pores,
         task_file=options.landmarks,
         face=options.face,
+        interactive_landmarks=_text_of(options.interactive_landmarks),
     )
     from .pipeline import reconstruct as run_pipeline
 
@@ -71,6 +72,14 @@ def reconstruct(arguments: Sequence[str]) -> int:
         print(f"Note: {text}", file=sys.stderr)
     print(f"The head and its maps are in {result.out}.")
     return 0
+
+
+def _text_of(path: str) -> str:
+    """The text of a file; empty without one."""
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Id2rError(f"'{path}' cannot be read as text.", "Give the path of a JSON file.") from error
 
 
 def _reconstruct_parser() -> argparse.ArgumentParser:
@@ -93,6 +102,12 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--face", type=int, default=1, metavar="N", help="which face, counted from the largest (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--interactive-landmarks",
+        default="",
+        metavar="FILE",
+        help='corrected landmarks, JSON in photo pixels: all 478 as [[x, y], ...], or some as {"61": [x, y], ...}',
     )
     parser.add_argument("--landmarks", default="", metavar="FILE.task", help="MediaPipe face_landmarker model")
     parser.add_argument("--json", action="store_true", help="print the report as JSON and no progress bars")

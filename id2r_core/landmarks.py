@@ -5,6 +5,7 @@ A *finder* is a function: [h, w, 3] uint8 sRGB -> list of [478, 3] float arrays,
 3.12), `task_file_finder` a face_landmarker `.task` file (any mediapipe with the Tasks API).
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -35,6 +36,7 @@ SMALLEST_TILE_PIXELS = 240
 # A final look at the face alone, at the scale the landmark network was made for.
 FACE_WINDOW = 2.0
 USE_ANOTHER_PHOTO = "Use a sharp, upright photo in which one face is seen from the front and well lit."
+GIVE_LANDMARKS = 'Give JSON in pixels of the upright photo: all 478 as [[x, y], ...], or some as {"61": [x, y], ...}.'
 GIVE_TASK_FILE = "Give the path of a MediaPipe face_landmarker .task file."
 
 
@@ -62,14 +64,39 @@ class Face:
         return self.points[list(FIVE_POINTS)]
 
 
-def detect_face(photo: Photo, task_file: str | Path | None = None, number: int = 1) -> Face:
+def detect_face(photo: Photo, task_file: str | Path | None = None, number: int = 1, corrections: str = "") -> Face:
     """Find the landmarks of the largest face, or of another: `number` counts from the largest, which is 1.
 
     task_file: a MediaPipe face_landmarker `.task` file; without one the models inside mediapipe are used.
-    Raises Id2rError when there is no such face, or only one smaller than 64 pixels.
+    corrections: JSON of landmarks that a person has corrected (see protocol.Request); with all 478 nothing is detected.
+    Raises Id2rError when there is no such face, or only one smaller than 64 pixels, or the corrections cannot be read.
     """
+    corrected = read_corrections(corrections, photo)
+    if len(corrected) == LANDMARK_COUNT:
+        return Face(np.array([corrected[index] for index in range(LANDMARK_COUNT)], np.float32))
     (face,) = _found(photo, task_file, number)
-    return replace(face, warnings=(*_several(face.count, number), *face.warnings))
+    points = face.points.copy()
+    for index, place in corrected.items():
+        points[index] = place
+    return replace(face, points=points, warnings=(*_several(face.count, number), *face.warnings))
+
+
+def read_corrections(text: str, photo: Photo) -> dict[int, tuple[float, float]]:
+    """Corrected landmarks by number, from JSON (see protocol.Request). Raises Id2rError for anything else."""
+    try:
+        given = json.loads(text or "{}")
+        pairs = given.items() if isinstance(given, dict) else enumerate(given)
+        places = {int(index): (float(x), float(y)) for index, (x, y) in pairs}
+    except (ValueError, TypeError) as error:
+        raise Id2rError("The corrected landmarks cannot be read.", GIVE_LANDMARKS) from error
+    if isinstance(given, list) and len(given) != LANDMARK_COUNT:
+        raise Id2rError(f"There are {len(given)} corrected landmarks in the list.", GIVE_LANDMARKS)
+    for index, (x, y) in places.items():
+        if not 0 <= index < LANDMARK_COUNT:
+            raise Id2rError(f"There is no landmark {index}.", GIVE_LANDMARKS)
+        if not (-photo.width <= x <= 2 * photo.width and -photo.height <= y <= 2 * photo.height):
+            raise Id2rError(f"Landmark {index} lies far outside '{photo.name}', at ({x:.0f}, {y:.0f}).", GIVE_LANDMARKS)
+    return places
 
 
 def detect_faces(photo: Photo, task_file: str | Path | None = None) -> list[Face]:

@@ -52,7 +52,9 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     pack, model = load_pack(request.pack, device), load_head(device=device)
 
     photo = watch("photo", load_photo, request.photo)
-    face = watch("landmarks", detect_face, photo, request.task_file or None, request.face)
+    face = watch(
+        "landmarks", detect_face, photo, request.task_file or None, request.face, request.interactive_landmarks
+    )
     crop = watch("crop", crop_face, photo, face, pack.preset.size)
     identity = watch("identity", embed_identity, crop, pack)
     template = watch("template", choose_template, pack, identity, request.template)

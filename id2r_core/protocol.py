@@ -42,6 +42,8 @@ class Request:
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
     face: which of the photo's faces, counted from the largest, which is 1.
+    interactive_landmarks: JSON text of landmarks that a person has corrected, in pixels of the upright photo: all 478
+        as [[x, y], ...], or some by number as {"61": [x, y], ...}; empty: as they are found.
     Raises Id2rError for values that no job can have.
     """
 
@@ -57,6 +59,7 @@ class Request:
     pores: float = 1.0
     task_file: str = ""
     face: int = 1
+    interactive_landmarks: str = ""
 
     def __post_init__(self):
         for name in ("photo", "out", "pack", "template"):
@@ -75,6 +78,9 @@ class Request:
             "Give 1 for the largest face of the photo, 2 for the next, and so on.",
         )
         _require(isinstance(self.keep_expression, bool), "keep_expression is not a switch.", "Give true or false.")
+        _require(
+            isinstance(self.interactive_landmarks, str), "The corrected landmarks are not text.", "Give JSON text."
+        )
         for value, what in ((self.refine, "refinement"), (self.hair, "hair"), (self.pores, "pore")):
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             _require(

@@ -1,5 +1,6 @@
 """Landmarks on a real photo: where they are, at every scale, and what is said about other photos."""
 
+import json
 import math
 from pathlib import Path
 
@@ -77,6 +78,33 @@ def test_several_faces_the_largest_counts(astronaut, astronaut_face):
     assert (first.points == face.points).all() and (other.points == second.points).all() and other.warnings == ()
     with pytest.raises(Id2rError, match="no face 3 in 'trial.png': 2 found"):
         detect_face(as_photo(both), number=3)
+
+
+def test_corrected_landmarks_count_and_the_others_stay(astronaut, astronaut_face):
+    face = detect_face(astronaut, corrections=json.dumps({"61": [190.5, 141.25], "0": [220, 130]}))
+    moved = np.flatnonzero((face.points != astronaut_face.points).any(1))
+    assert moved.tolist() == [0, 61] and face.points[61].tolist() == [190.5, 141.25]
+
+
+def test_all_landmarks_by_hand_need_no_detector(astronaut_face):
+    wall = as_photo(np.full((400, 400, 3), 0.5))
+    face = detect_face(wall, corrections=json.dumps(astronaut_face.points.tolist()))
+    assert np.allclose(face.points, astronaut_face.points) and face.count == 1
+
+
+@pytest.mark.parametrize(
+    ("corrections", "said"),
+    [
+        ({"478": [1, 2]}, "no landmark 478"),
+        ({"3": [9e9, 2]}, "far outside"),
+        ([[1, 2]], "1 corrected landmarks"),
+        ({"3": 7}, "cannot be read"),
+        ("nonsense", "cannot be read"),
+    ],
+)
+def test_foreign_corrections_are_refused(astronaut, corrections, said):
+    with pytest.raises(Id2rError, match=said):
+        detect_face(astronaut, corrections=json.dumps(corrections))
 
 
 def test_no_face():

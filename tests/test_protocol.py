@@ -59,7 +59,16 @@ def test_the_agreed_defaults():
     expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": False}
     assert (
         REQUEST.to_json()
-        == {"photo": "a.png", "out": "out/a", "refine": 1.0, "hair": 1.0, "pores": 1.0, "task_file": "", "face": 1}
+        == {
+            "photo": "a.png",
+            "out": "out/a",
+            "refine": 1.0,
+            "hair": 1.0,
+            "pores": 1.0,
+            "task_file": "",
+            "face": 1,
+            "interactive_landmarks": "",
+        }
         | expected
     )
 

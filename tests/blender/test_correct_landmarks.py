@@ -81,15 +81,23 @@ def test_foreign_corrections_are_refused(text):
         landmarks.read_corrections(text)
 
 
-def test_scripts_set_and_reset_them(addon):
+def test_scripts_set_and_reset_them_and_the_request_has_them(addon):
+    from addon.properties import apply_request, request_of
+
     settings = bpy.context.scene.id2r
     points = json.dumps({MOUTH_CORNER: [10.0, 20.0]})
     assert bpy.ops.id2r.edit_landmarks(points=points) == {"FINISHED"} and settings.landmarks == points
     with pytest.raises(RuntimeError, match="cannot be read"):
         bpy.ops.id2r.edit_landmarks(points="nonsense")
     assert settings.landmarks == points
+    settings.photo = "a.png"  # another photo forgets them
+    bpy.ops.id2r.edit_landmarks(points=points)
+    request = request_of(settings, "cpu")
+    assert request.interactive_landmarks == points
     bpy.ops.id2r.reset_landmarks()
     assert settings.landmarks == ""
+    apply_request(settings, request.to_json())
+    assert settings.landmarks == points
 
 
 @pytest.mark.parametrize("name, value", [("photo", "other.png"), ("face", 2)])
