@@ -35,7 +35,9 @@ ENVIRONMENT = ROOT / ".venv"
 HEAD_FOLDER = ROOT / "id2r_core" / "head"
 HEAD_FILE = HEAD_FOLDER / "data" / "head.npz"
 # The code that decides what is in the head file.
-HEAD_SOURCES = ("build.py", "landmark_map.py", "model.py", "region_map.py", "tile.py")
+HEAD_SOURCES = (
+    "build.py", "landmark_map.py", "lips.py", "model.py", "region_map.py", "teeth.py", "tile.py",
+)  # fmt: skip
 STAGED = ROOT / "build" / "id2r"
 EXIT_FAILED, EXIT_CANCELLED = 2, 130
 # The version for which Blender's wheel (bpy 5.0) and mediapipe's bundled landmark models exist.

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import image_io, material
 from .core import conventions, errors
-from .mesh_io import EYE_ATTRIBUTE, HEAD_MARK, UV_LAYER
+from .mesh_io import EYE_ATTRIBUTE, FOLLOWERS, HEAD_MARK, UV_LAYER
 
 DEPTHS = {"PNG8": ("PNG", "8"), "PNG16": ("PNG", "16"), "EXR": ("OPEN_EXR", "16")}
 MODELS = {"GLTF": ".glb", "USD": ".usdc", "FBX": ".fbx"}
@@ -65,13 +65,13 @@ def _sized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
-    """Write head and eyes with shape keys and with materials that other programs understand. kind: of MODELS.
+    """Write head, eyes, teeth and gums with shape keys and with materials that other programs understand. kind: of MODELS.
 
     The textures are written beside the file, or into it where the format holds them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    eyes = [each for each in head.children if each.get(HEAD_MARK) == "eyes"]
-    with _plain_materials([head, *eyes], path.parent / f"{path.stem}_textures"), _alone([head, *eyes]):
+    pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in FOLLOWERS)]
+    with _plain_materials(pieces, path.parent / f"{path.stem}_textures"), _alone(pieces):
         WRITERS[kind](str(path))
     if not path.is_file():
         raise errors.Id2rError(
@@ -154,6 +154,11 @@ def _plain(made: bpy.types.Object, own: bpy.types.Material, textures: Path) -> b
         return _plain_skin(own, textures)
     if made.get(HEAD_MARK) == "eyes":
         return _plain_eye(made, textures)
+    if made.get(HEAD_MARK) == "teeth":
+        enamel = {"Base Color": (*material.ENAMEL, 1.0), "Roughness": material.tooth_inputs()["Roughness"]}
+        return material.principled("ID2R Tooth plain", enamel)[0]
+    if made.get(HEAD_MARK) == "gums":
+        return material.principled("ID2R Gum plain", material.GUM_INPUTS)[0]
     return material.principled("ID2R Mouth plain", material.MOUTH_INPUTS)[0]
 
 

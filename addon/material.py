@@ -1,4 +1,4 @@
-"""The three materials of a head: skin as a node group over the four maps, eyes from geometry alone, and a plain mouth interior.
+"""The materials of a head: skin as a node group over the four maps, eyes and teeth by their form, a plain wet mouth.
 
 Sockets are addressed by name, which is the same in Blender 4.2 to 5.x, and every socket that matters is set, because
 defaults differ between versions.
@@ -11,7 +11,7 @@ import bpy
 
 from .core import conventions
 from .image_io import median_linear
-from .mesh_io import EYE, EYE_ATTRIBUTE, MOUTH, SKIN, UV_LAYER
+from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, MOUTH, SKIN, TOOTH, UV_LAYER
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
 SUBSURFACE_SCALE = 0.004  # metres on a life-size head
@@ -25,6 +25,13 @@ CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
 SCLERA = (0.48, 0.43, 0.395, 1.0)
 MOUTH_INPUTS = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
+GUM_INPUTS = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
+ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
+# Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
+ENAMEL_STOPS = (
+    (0.0, (0.59, 0.47, 0.31)), (0.35, (0.70, 0.62, 0.48)), (0.85, (0.71, 0.65, 0.53)), (1.0, (0.61, 0.59, 0.52)),
+)  # fmt: skip
+ENAMEL = ENAMEL_STOPS[1][1]
 SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
 SCLERA_RIM = (0.14, 0.07, 0.055, 1.0)
 LID_SHADE = 0.004  # metres from the lids
@@ -73,12 +80,14 @@ SKIN_SOCKETS = (
 
 
 def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) -> dict[str, bpy.types.Material]:
-    """The materials of one head, keyed by SKIN, MOUTH and EYE. data: the HeadFile."""
+    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH and GUM. data: the HeadFile."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     return {
         SKIN: skin_material(images, pore_strength=pore_strength),
         MOUTH: mouth_material(),
         EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
+        TOOTH: tooth_material(),
+        GUM: principled("ID2R Gum", wet_inputs() | GUM_INPUTS)[0],
     }
 
 
@@ -234,7 +243,46 @@ def skin_inputs() -> Inputs:
 
 def mouth_material() -> bpy.types.Material:
     """Dark wet pink for what lies behind lips and lids."""
-    return principled("ID2R Mouth", skin_inputs() | MOUTH_INPUTS | {"Specular IOR Level": NEUTRAL_SPECULAR})[0]
+    return principled("ID2R Mouth", wet_inputs() | MOUTH_INPUTS)[0]
+
+
+def wet_inputs() -> Inputs:
+    """Flesh under saliva."""
+    return skin_inputs() | {"Specular IOR Level": NEUTRAL_SPECULAR}
+
+
+def tooth_material() -> bpy.types.Material:
+    """Enamel: yellower at the neck, greyer at the edge, light wanders a little inside; uv runs from the root upwards."""
+    material, shader = principled("ID2R Tooth", tooth_inputs())
+    tree = material.node_tree
+    uv = _node(tree, "ShaderNodeUVMap", (-900, 300), uv_map=UV_LAYER)
+    height = _node(tree, "ShaderNodeSeparateXYZ", (-700, 300))
+    tree.links.new(uv.outputs["UV"], height.inputs["Vector"])
+    ramp = _node(tree, "ShaderNodeValToRGB", (-400, 300))
+    tree.links.new(height.outputs["Y"], ramp.inputs["Fac"])
+    elements = ramp.color_ramp.elements
+    for index, (position, colour) in enumerate(ENAMEL_STOPS):
+        element = elements[index] if index < 2 else elements.new(position)
+        element.position, element.color = position, (*colour, 1.0)
+    tree.links.new(ramp.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def tooth_inputs() -> Inputs:
+    """Smooth wet enamel over dentine."""
+    return {
+        "Metallic": 0.0,
+        "IOR": ENAMEL_IOR,
+        "Roughness": 0.22,
+        "Specular IOR Level": NEUTRAL_SPECULAR,
+        "Subsurface Weight": 1.0,
+        "Subsurface Radius": (1.0, 0.8, 0.6),
+        "Subsurface Scale": 0.001,
+        "Subsurface IOR": conventions.SKIN_IOR,
+        "Subsurface Anisotropy": 0.0,
+        "Coat Weight": 0.0,
+        "Sheen Weight": 0.0,
+    }
 
 
 def eye_material(iris: float, colour: tuple[float, float, float]) -> bpy.types.Material:

@@ -1,7 +1,8 @@
-"""head.npz to mesh objects: the head (skin, mouth, sockets) and the eyes, with UV layers, parts and shape keys.
+"""head.npz to mesh objects: the head (skin, mouth, sockets), eyes, teeth and gums, with UV layers, parts and shape keys.
 
-The eyes are an object of their own: subsurface light in Cycles walks through the whole object that it enters, and it
-must not leave the lids through an eyeball. Shape keys that move the eyes exist on both and are driven by the head's.
+Eyes, teeth and gums (with the tongue) are objects of their own: subsurface light in Cycles walks through the whole object
+that it enters, and it must not leave the lids through an eyeball. Shape keys that move them exist on them too and are
+driven by the head's.
 """
 
 from dataclasses import dataclass
@@ -16,17 +17,20 @@ UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
 EYE_ATTRIBUTE = "eye_direction"
-HEAD_MARK = "id2r_part"  # on our objects: "head" or "eyes"
-SKIN, MOUTH, EYE = "skin", "mouth", "eye"
+HEAD_MARK = "id2r_part"  # on our objects: "head" or one of FOLLOWERS
+SKIN, MOUTH, EYE, TOOTH, GUM = "skin", "mouth", "eye", "tooth", "gum"
 MATERIAL_OF_PART = {
     "skin": SKIN,
     "mouth_interior": MOUTH,
-    "tongue": MOUTH,
     "eye_socket": MOUTH,
+    "tongue": GUM,
+    "gums": GUM,
+    "teeth": TOOTH,
     "eyeball_left": EYE,
     "eyeball_right": EYE,
 }
-STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the eyes
+FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM}  # the objects that follow the head, each of one material
+STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class HeadFile:
     `part_names`; `expressions[e]` are offsets at weight 1. The photo camera stays in the core's frame and in pixels.
     """
 
+    format: int  # conventions.HEAD_FORMAT
     vertices: np.ndarray  # [N, 3]
     photo_vertices: np.ndarray  # [N, 3]
     quads: np.ndarray  # [Q, 4]
@@ -64,6 +69,7 @@ def read_head(path: Path) -> HeadFile:
         raise errors.Id2rError(f"There is no head at {path}.", "Run the reconstruction first; it writes head.npz.")
     to_blender = conventions.yup_to_zup
     with np.load(path, allow_pickle=False) as file:
+        _check_format(path, int(file["format"]) if "format" in file.files else 1)
         missing = sorted(set(HeadFile.__dataclass_fields__) - set(file.files))
         if missing:
             raise errors.Id2rError(f"{path} lacks {', '.join(missing)}.", "Write it again with this version of ID2R.")
@@ -72,37 +78,61 @@ def read_head(path: Path) -> HeadFile:
         data[name] = to_blender(data[name].astype(np.float32))
     for name in ("part_names", "expression_names"):
         data[name] = tuple(str(item) for item in data[name])
+    data["format"] = int(data["format"])
     data["camera_focal"] = float(data["camera_focal"])
     data["photo_size"] = tuple(int(side) for side in data["photo_size"])
     return HeadFile(**data)
 
 
+def _check_format(path: Path, found: int) -> None:
+    wanted = conventions.HEAD_FORMAT
+    if found != wanted:
+        kind = "an older" if found < wanted else "a newer"
+        raise errors.Id2rError(
+            f"{path} is of {kind} version of ID2R (format {found}, not {wanted}).",
+            "Reconstruct the photo again with this version.",
+        )
+
+
 @dataclass(frozen=True)
 class HeadObjects:
-    """The two objects of a reconstruction; the eyes are a child of the head and follow its shape keys."""
+    """The objects of a reconstruction; all but the head are its children and follow its shape keys.
+
+    teeth: the objects of teeth and of gums and tongue, as far as the head has them.
+    """
 
     head: bpy.types.Object
     eyes: bpy.types.Object
+    teeth: tuple[bpy.types.Object, ...]
 
 
 def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str):
-    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH and EYE."""
+    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH and GUM."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
-    head = _object_of_quads(data, kind != EYE, name, materials)
-    eyes = _object_of_quads(data, kind == EYE, f"{name} eyes", materials)
-    for made, part in ((head, "head"), (eyes, "eyes")):
-        made[HEAD_MARK] = part
-        collection.objects.link(made)
+    head = _add_object(data, ~np.isin(kind, list(FOLLOWERS.values())), name, "head", materials, collection)
+    followers = {
+        part: _add_object(data, kind == of_kind, f"{name} {part}", part, materials, collection)
+        for part, of_kind in FOLLOWERS.items()
+        if (kind == of_kind).any()
+    }
+    for follower in followers.values():
+        follower.parent = head
+        _drive_shape_keys(follower, head)
+    eyes = followers.pop("eyes")
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
-    _add_shape_keys(head, data, kind != EYE, keep_still=True)
-    _add_shape_keys(eyes, data, kind == EYE, keep_still=False)
     _store_eye_directions(eyes.data, data)
-    eyes.parent = head
-    _drive_shape_keys(eyes, head)
-    for made in (head, eyes):
-        _smooth(made)
-    return HeadObjects(head, eyes)
+    return HeadObjects(head, eyes, tuple(followers.values()))
+
+
+def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materials, collection) -> bpy.types.Object:
+    """A marked, smooth object of the chosen quads [Q] with its shape keys."""
+    made = _object_of_quads(data, chosen, name, materials)
+    made[HEAD_MARK] = part
+    collection.objects.link(made)
+    _add_shape_keys(made, data, chosen, keep_still=part == "head")
+    _smooth(made)
+    return made
 
 
 def _object_of_quads(data: HeadFile, chosen: np.ndarray, name: str, materials: dict[str, bpy.types.Material]):

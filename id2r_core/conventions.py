@@ -21,6 +21,7 @@ REFLECTANCE = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
 STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "detail", "maps")
 
 SKIN_IOR = 1.4
+HEAD_FORMAT = 2  # of head.npz in a result folder: 2 has teeth and gums
 
 # Eyes, nose tip and mouth corners, the subject's right first, in a crop of 128 x 128 units whose window at rows 0..111,
 # columns 8..119 is ArcFace's input (insightface.utils.face_align: template, and its convention for sizes such as 512).

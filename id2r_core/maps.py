@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .conventions import Domain, encode_normal, yup_to_zup
+from .conventions import HEAD_FORMAT, Domain, encode_normal, yup_to_zup
 from .detail import Detailed, stored, tangent_slopes
 from .errors import Id2rError
 from .head.atlas import HeadAtlas
@@ -231,6 +231,7 @@ def _mesh_arrays(head: FittedHead, shown: Tensor, photo: Photo, irises: Irises) 
         "iris_colour_linear": irises.colour_linear,
     }
     arrays = {name: tensor.numpy(force=True) for name, tensor in tensors.items()}
+    arrays["format"] = np.array(HEAD_FORMAT)
     arrays["part_names"] = np.array(PARTS)
     arrays["expression_names"] = np.array(model.expression_names)
     arrays["photo_size"] = np.array([photo.width, photo.height])

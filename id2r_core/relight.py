@@ -16,6 +16,7 @@ from .head.model import HeadModel
 
 GROUND_LINEAR = 0.18
 SCLERA_LINEAR, PUPIL_RADIUS = 0.55, 0.0021
+TOOTH_LINEAR, GUM_LINEAR = (0.58, 0.53, 0.43), (0.38, 0.13, 0.12)
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ def render_head(
     fragments = rasterize(camera.project(fine_vertices), model.faces, camera.height, camera.width)
     uv = interpolate(model.fine_uv, model.faces_uv, fragments).permute(0, 2, 3, 1)
     albedo = srgb_to_linear(sample_texture(diffuse_srgb[None], uv)[0])
-    is_eye = model.faces_of("eyeball_left", "eyeball_right")[fragments.face[0].clamp(min=0)] & fragments.mask[0, 0]
-    albedo = torch.where(is_eye, _eye_albedo(uv[0], model, irises), albedo)
+    seen = lambda *parts: model.faces_of(*parts)[fragments.face[0].clamp(min=0)] & fragments.mask[0, 0]
+    albedo = torch.where(seen("eyeball_left", "eyeball_right"), _eye_albedo(uv[0], model, irises), albedo)
+    for part, colour in (("teeth", TOOTH_LINEAR), ("gums", GUM_LINEAR)):
+        albedo = torch.where(seen(part), albedo.new_tensor(colour)[:, None, None], albedo)
     shading = interpolate(diffuse_transfer(model, fine_vertices) @ light.radiance, model.faces, fragments)[0]
     image = torch.where(fragments.mask[0], albedo * shading, albedo.new_tensor(GROUND_LINEAR))
     return linear_to_srgb(image).clamp(0, 1)

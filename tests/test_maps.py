@@ -270,6 +270,7 @@ def test_the_arrays_are_those_that_blender_reads(arrays, head):
         "photo_vertices": (count, 3),
         "quads": (quads, 4),
         "part": (quads,),
+        "format": (),
         "part_names": (len(PARTS),),
         "uv": (len(model.uv), 2),
         "quads_uv": (quads, 4),

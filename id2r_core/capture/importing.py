@@ -25,7 +25,7 @@ from ..geometry.mesh import tangent_frames, vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..geometry.texture import fill_holes, sample_texture
 from ..head.atlas import HeadAtlas, make_atlas
-from ..head.model import load_head
+from ..head.model import OFF_TILE, load_head
 from .folders import fresh_folder
 from .pigment import typology_angle
 from .register import Registration, Surface, register, spread_points
@@ -200,7 +200,7 @@ def render_views(imported: Imported, atlas: HeadAtlas, sides: tuple[float, float
     fine = model.subdivide(imported.registration.vertices[None])
     fragments = rasterize(capture_cameras(VIEW_SIZE, sides=sides).project(fine), model.faces, VIEW_SIZE, VIEW_SIZE)
     uv = interpolate(model.fine_uv, model.faces_uv, fragments).permute(0, 2, 3, 1)
-    on_tile = ~model.faces_of("eyeball_left", "eyeball_right")
+    on_tile = ~model.faces_of(*OFF_TILE)
     shown = fragments.mask & on_tile[fragments.face.clamp(min=0)][:, None]
     return {domain: sample_texture(image[None], uv) * shown for domain, image in imported.maps.items()}
 

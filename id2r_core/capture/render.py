@@ -28,6 +28,7 @@ STRANDS, LOCKS, RIBS = 4.0, 0.7, 70.0  # fibre tiles round the head for strands 
 HAIR_CONTRAST, RAGGED, HAIR_EDGE = 0.8, 0.3, 0.3  # of fibres in density, in where hair begins, and its soft edge
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
 SCATTERED = (0.8, 0.4, 0.2)
+MOUTH_PARTS = ("mouth_interior", "tongue", "gums", "teeth")
 COARSE_UP_TO = 160  # pixels of an image side
 
 
@@ -227,7 +228,7 @@ def see_surface(
     return Surface(
         mask=mask,
         is_skin=mask & (part == PARTS.index("skin")) & (hairy < 0.5),
-        is_mouth=mask & ((part == PARTS.index("mouth_interior")) | (part == PARTS.index("tongue"))),
+        is_mouth=mask & torch.isin(part, part.new_tensor([PARTS.index(name) for name in MOUTH_PARTS])),
         diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, eyes), hair_albedo),
         specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), HAIR_SPECULAR * density),
         roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), HAIR_ROUGHNESS),

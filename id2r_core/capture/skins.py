@@ -23,7 +23,7 @@ from ..errors import Id2rError
 from ..geometry.mesh import vertex_normals
 from ..geometry.rasterize import interpolate
 from ..geometry.texture import atlas_fragments, fill_holes, sample_texture
-from ..head.model import HeadModel
+from ..head.model import OFF_TILE, HeadModel
 from .pigment import PigmentTable
 from .sources import list_sources, read_srgb
 from .subjects import Subjects
@@ -126,7 +126,7 @@ class SkinMaps:
 
 def make_tile(head: HeadModel, size: int) -> HeadTile:
     """Bake what skins need to know of the head into tile images."""
-    on_tile = ~head.faces_of("eyeball_left", "eyeball_right")
+    on_tile = ~head.faces_of(*OFF_TILE)
     faces, faces_uv = head.faces[on_tile], head.faces_uv[on_tile]
     fragments = atlas_fragments(head.fine_uv, faces_uv, size)
     masks = fill_holes(interpolate(head.region_masks.T.contiguous(), faces, fragments), fragments.mask)

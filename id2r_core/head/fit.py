@@ -16,6 +16,8 @@ from .model import HeadModel
 
 # Both corners, upper and lower lid of each eye, the subject's left first.
 EYE_RINGS = ((263, 362, 386, 374), (33, 133, 159, 145))
+UPPER_LIP, LOWER_LIP = 13, 14  # the middles of the inner rims
+NOSE_BASE, CHIN = (2, 97, 326), (199, 200, 175)  # what lies over the bone of the upper and of the lower jaw
 
 # Weights: where hair or the outline decides what a landmark means, it counts less.
 BROW_WEIGHT, OVAL_WEIGHT, IRIS_WEIGHT = 0.35, 0.6, 0.5
@@ -36,6 +38,7 @@ EXPRESSION_TAKES_ALL = 0.015  # metres of expression from which on the residual 
 # portraits): up to half of full strength it stays in the neutral head.
 RESTING, RESTING_LIMIT = ("eyeBlink", "eyeSquint", "eyeWide", "brow", "noseSneer", "cheekSquint"), 0.5
 EYELID_CLEARANCE = 0.0006
+CLOSED_MOUTH = 0.02  # of the distance between the eyes: a narrower slit between the lips is a shut mouth
 ITERATIONS = 400
 
 
@@ -99,11 +102,13 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
     # Where the expression moves the surface, what is left over belongs to it and not to the neutral face.
     own = (1 - (vertices - neutral).norm(dim=1, keepdim=True) / EXPRESSION_TAKES_ALL).clamp(min=0)
     pixels = (target - projected[:, :2])[:SURFACE_COUNT].norm(dim=1).mean()
+    slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / problem.eye_distance
+    shut = model.close_lips if slit < CLOSED_MOUTH else lambda head: head
     return FittedHead(
         model=model,
         camera=camera,
-        vertices=_clear_eyes(vertices + warp, model),
-        neutral_vertices=_clear_eyes(neutral + warp * own, model),
+        vertices=_clear_eyes(shut(vertices + warp), model),
+        neutral_vertices=_clear_eyes(model.close_lips(neutral + warp * own), model),
         identity=identity,
         expression=expression,
         error=float(pixels / problem.eye_distance),
@@ -261,16 +266,18 @@ def _mirror_pairs(names: tuple[str, ...]) -> Tensor:
 def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel) -> Tensor:
     """Offsets [N, 3] that carry the landmarks along `moves`, smooth, and zero far from any landmark.
 
-    Compactly supported radial basis functions (Wendland 1995, C2); an eyeball moves as one piece with its lids.
+    Compactly supported radial basis functions (Wendland 1995, C2). An eyeball moves as one piece with its lids, a row of
+    teeth with the skin over its jaw and not with the lips.
     """
     surface = slice(0, SURFACE_COUNT)
     centres, moves = centres[surface], moves[surface]
     kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
     weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
     warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
-    for eye, ring in zip(model.eye_vertices, EYE_RINGS, strict=True):
-        lids = _wendland(torch.cdist(centres[list(ring)], centres) / WARP_SUPPORT) @ weights
-        warp[eye] = lids.mean(0)
+    rings = (*EYE_RINGS, NOSE_BASE, CHIN)
+    for piece, ring in zip((*model.eye_vertices, model.upper_jaw, model.lower_jaw), rings, strict=True):
+        around = _wendland(torch.cdist(centres[list(ring)], centres) / WARP_SUPPORT) @ weights
+        warp[piece] = around.mean(0)
     return warp
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from ..facemesh import COUNT, SURFACE_COUNT
@@ -33,7 +34,7 @@ def find_landmarks(arrays: dict) -> dict:
     """landmark_faces [478] and landmark_bary [478, 3] for the arrays of a head file under construction.
 
     Each landmark is looked up in renders of several shapes and angles; its places on the neutral head are averaged
-    (by median, grazing hits drop out) and put back onto the surface.
+    (by median with their mirror images, grazing hits drop out) and put back onto the surface.
     """
     faces = torch.from_numpy(arrays["faces"]).long()
     neutral = fine_vertices(arrays, arrays["neutral"])
@@ -45,12 +46,28 @@ def find_landmarks(arrays: dict) -> dict:
             is_open = shape % 2 == 1
             points = torch.from_numpy(fine_vertices(arrays, _random_shape(arrays, rng, is_open)))
             hits[is_open].append(_look_up(points, faces, albedo, float(yaw), neutral))
-    places = np.nanmedian(np.stack(hits[False] + hits[True]), axis=0)
+    every = np.stack(hits[False] + hits[True])
+    partner = _mirror_partners(np.nanmedian(every, axis=0))
+    places = _symmetric_median(every, partner)
     lips = list(LIP_LANDMARKS)
-    places[lips] = np.nanmedian(np.stack(hits[True])[:, lips], axis=0)
+    places[lips] = _symmetric_median(np.stack(hits[True]), partner)[lips]
     if np.isnan(places).any():
         raise ValueError(f"landmarks {np.flatnonzero(np.isnan(places).any(1)).tolist()} were never seen")
     return _snap(places, neutral, arrays["faces"], arrays["face_part"])
+
+
+def _mirror_partners(places):
+    """[478] the landmark on the other side of the face; on the middle line a landmark is its own partner."""
+    distance = np.linalg.norm(places[:, None] * [-1, 1, 1] - places, axis=-1)
+    partner = linear_sum_assignment(np.nan_to_num(distance + distance.T, nan=1.0))[1]
+    one_way = partner[partner] != np.arange(len(partner))
+    partner[one_way] = np.flatnonzero(one_way)
+    return partner
+
+
+def _symmetric_median(hits, partner):
+    """Median places [478, 3] of hits [R, 478, 3] and of their partners' mirror images: the neutral head is symmetric."""
+    return np.nanmedian(np.concatenate([hits, hits[:, partner] * [-1, 1, 1]]), axis=0)
 
 
 def _random_shape(arrays, rng, is_open):

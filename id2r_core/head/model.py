@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ..errors import Id2rError
+from .lips import seal_lips
 
 HEAD_FILE = Path(__file__).parent / "data" / "head.npz"
-PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "eyeball_left", "eyeball_right")
+PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "gums", "teeth", "eyeball_left", "eyeball_right")
+OFF_TILE = PARTS[4:]  # these have uv of their own over the whole square, the same in both layouts
 REGIONS = (
     "face", "forehead", "nose", "cheek", "lip", "eyelid", "brow", "chin", "beard", "ear", "neck", "scalp", "skin",
 )  # fmt: skip
@@ -49,6 +51,10 @@ class HeadModel:
     visibility: Tensor  # [Nf, L] 1 where the mean head itself does not shade the fine vertex from the direction
     region_masks: Tensor  # [R, Nf] soft masks in [0, 1], in the order of REGIONS
     eye_vertices: Tensor  # [2, P] vertices of the left and the right eyeball
+    upper_jaw: Tensor  # [U] vertices of the upper teeth and their gum
+    lower_jaw: Tensor  # [W] vertices of the tongue, the lower teeth and their gum
+    lip_rims: Tensor  # [2, C, R] fine vertices of the upper and the lower lip's rim, column by column
+    lip_weights: Tensor  # [2, N] how far the upper and the lower lip give way when they are closed
     identity_names: tuple[str, ...]
     expression_names: tuple[str, ...]
 
@@ -58,7 +64,12 @@ class HeadModel:
         return self.neutral + offsets.unflatten(1, (-1, 3))
 
     def subdivide(self, vertices: Tensor) -> Tensor:
-        """Vertices of the coarse mesh [B, N, 3] -> of the fine mesh [B, Nf, 3]."""
+        """Vertices of the coarse mesh [B, N, 3] -> of the fine mesh [B, Nf, 3]. Raises Id2rError for another mesh's."""
+        if vertices.shape[1] != len(self.neutral):
+            raise Id2rError(
+                f"A head of {vertices.shape[1]} vertices is not of this head model, which has {len(self.neutral)}.",
+                "Make the data again with this version of ID2R.",
+            )
         columns = vertices.permute(1, 0, 2).flatten(1)  # [N, B * 3]
         return (self.subdivision @ columns).unflatten(1, (len(vertices), 3)).permute(1, 0, 2)
 
@@ -66,6 +77,11 @@ class HeadModel:
         """Fine vertices [B, Nf, 3] -> the 478 landmarks on the surface [B, 478, 3]."""
         corners = fine_vertices[:, self.faces[self.landmark_faces]]  # [B, 478, 3 corners, 3]
         return (corners * self.landmark_bary[:, :, None]).sum(2)
+
+    def close_lips(self, vertices: Tensor) -> Tensor:
+        """Vertices [N, 3] of a head whose mouth is shut, without a slit between the lips."""
+        subdivide = lambda points: self.subdivide(points[None])[0]
+        return seal_lips(vertices, subdivide, self.lip_rims, self.lip_weights, self.neutral[:, 0])
 
     @property
     def regions(self) -> dict[str, Tensor]:

@@ -11,6 +11,8 @@ import pytest
 bpy = pytest.importorskip("bpy")
 import cv2
 
+from id2r_core.conventions import HEAD_FORMAT
+
 PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "eyeball_left", "eyeball_right")
 EXPRESSIONS = ("jawOpen", "eyeLookUpLeft", "eyeLookUpRight")
 EYE_CENTRES = np.array([[0.03, 0.0, 0.0], [-0.03, 0.0, 0.0]], np.float32)
@@ -82,6 +84,7 @@ def head_arrays() -> dict[str, np.ndarray]:
         "photo_vertices": vertices + 0.5 * expressions[0].astype(np.float32),
         "quads": np.concatenate(quads).astype(np.int32),
         "part": np.concatenate(part).astype(np.uint8),
+        "format": np.array(HEAD_FORMAT),
         "part_names": np.array(PARTS),
         "uv": np.concatenate(uv).astype(np.float32),
         "quads_uv": np.concatenate(quads_uv).astype(np.int32),
