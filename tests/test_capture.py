@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from id2r_core.capture import CaptureStage
-from id2r_core.capture.light import light_scene, load_environments, reflected_light, sky_pixels, sky_uv
+from id2r_core.capture.dice import Dice
+from id2r_core.capture.light import (
+    STUDIOS,
+    choose_environments,
+    gather_environments,
+    light_scene,
+    load_environments,
+    reflected_light,
+    sky_pixels,
+    sky_uv,
+)
 from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
 from id2r_core.capture.render import Surface, camera_rays
@@ -154,6 +164,16 @@ def test_splits_do_not_share_names(data_dir, stage):
     pigments = build_pigment_table()
     train, validation = (Casting(stage.head, pigments, 3, split).cast([0], "cpu") for split in SPLITS)
     assert not torch.equal(train.identity, validation.identity)
+
+
+def test_most_sitters_face_the_light():
+    """One lamp in a dark room: a heading drawn blindly sees it about every third time."""
+    lamp = np.full((32, 64, 3), 0.01, np.float32)
+    lamp[12:20, 28:36] = 50.0
+    room = gather_environments(("lamp", *(f"studio {i}" for i in range(STUDIOS))), [lamp] * (STUDIOS + 1))
+    chosen, turns = choose_environments(Dice([(0, i) for i in range(300)]), room)
+    forward = turns[chosen == 0] @ torch.tensor([0.0, 0.0, 1.0])
+    assert 0.6 < float((forward[:, 2] > 0.3).float().mean()) < 0.9
 
 
 def test_light_keeps_the_energy_of_the_environment(data_dir, stage):

@@ -21,6 +21,9 @@ ROUGHNESS_STEPS = 6
 TILT_DEGREES = 6.0
 STUDIOS, STUDIO_SHARE = 8, 0.35
 MOST_COLOUR = 1.35
+# Sitters whom the photographer has turned, up to so often, until their face gets this much of the mean light. Without
+# them a face that is brighter than what lies behind it looks like fair skin.
+POSED_SHARE, TURNS, SHADE = 0.6, 6, 0.65
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -183,14 +186,29 @@ def seen_behind(environments: Environments, lighting: Lighting, direction: Tenso
 
 
 def choose_environments(dice: Dice, environments: Environments) -> tuple[Tensor, Tensor]:
-    """An environment [S] for each subject and world_to_sky [S, 3, 3]: any heading and a small tilt; studios face it."""
+    """An environment [S] for each subject and world_to_sky [S, 3, 3], with a small tilt.
+
+    Studios face their subject; elsewhere some subjects have turned to the light, the others stand in any way.
+    """
+    device = environments.sky.device
     outside = len(environments.names) - STUDIOS
     in_studio = dice.uniform(0, 1) < STUDIO_SHARE
-    chosen = np.where(in_studio, outside + dice.integers(STUDIOS), dice.integers(outside))
-    heading = dice.uniform(-math.pi, math.pi) * np.where(in_studio, 0.1, 1.0)
+    chosen = torch.from_numpy(np.where(in_studio, outside + dice.integers(STUDIOS), dice.integers(outside))).to(device)
+    headings = dice.uniform(-math.pi, math.pi, TURNS)
+    lit = _face_light(environments, chosen, torch.from_numpy(headings).to(device)).numpy(force=True) > SHADE
+    turned = np.where(dice.uniform(0, 1) < POSED_SHARE, lit.argmax(1), 0)
+    heading = headings[np.arange(len(headings)), turned] * np.where(in_studio, 0.1, 1.0)
     tilt = dice.normal(math.radians(TILT_DEGREES), 2)
     turns = [about(0, a) @ about(2, b) @ about(1, h) for h, (a, b) in zip(heading, tilt, strict=True)]
-    return torch.from_numpy(chosen).to(environments.sky.device), torch.stack(turns).to(environments.sky.device)
+    return chosen, torch.stack(turns).to(device)
+
+
+def _face_light(environments: Environments, chosen: Tensor, headings: Tensor) -> Tensor:
+    """Luminance [S, K] that a face gets at each of the headings [S, K], of the mean light of its environment."""
+    luminance = torch.einsum("c,scp->sp", environments.sky.new_tensor(LUMINANCE), environments.sky[chosen].flatten(2))
+    forward = torch.stack([headings.sin(), torch.zeros_like(headings), headings.cos()], -1).to(luminance)
+    cosine = (forward @ environments.directions.T).clamp(min=0)  # [S, K, P]
+    return torch.einsum("skp,sp,p->sk", cosine, luminance, environments.solid_angle) / math.pi
 
 
 def about(axis: int, angle: float) -> Tensor:

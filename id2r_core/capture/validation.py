@@ -36,7 +36,7 @@ from ..maps import all_or_nothing, save_maps
 from ..photo import Photo
 from ..stitch import Maps
 from .dice import Dice
-from .light import LUMINANCE, about, muted, sky_pixels, sky_uv
+from .light import LUMINANCE, SHADE, about, muted, sky_pixels, sky_uv
 from .photograph import EXPOSURE, GREY_CARD, PHOTO_EXPRESSIONS, draw_cameras, iris_colours
 from .pigment import ITA_EDGES
 from .render import tilt_by_height
@@ -52,7 +52,6 @@ HAIRY, GROWN = 0.15, 0.1  # region masks above the one are hair; a beard denser 
 SCENE_TAKE, PHOTO_TAKE = 1001, 2001  # streams of random numbers, apart from those of training photographs
 LIGHT_HEIGHT = 256
 FRAMING, RAISED = 0.66, 0.03  # size of the aligned crop in the photograph; how far up its middle moves, of the side
-SHADE = 0.65  # of the mean light: nobody takes a portrait of a face that gets less
 STOPS = 0.2  # standard deviation of the exposure
 YEARS = (18.0, 80.0)  # what the ends of the stage's age scale stand for
 # Cycles' heads have no teeth: lips may smile but stay closed.
