@@ -11,7 +11,7 @@ from .conventions import LEVEL_SIDES, LOW_SIDES
 from .errors import Id2rError
 
 TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "templates")
-EXTRA_STAGES = ("translate",)  # not part of `train all`: a pack works without them
+EXTRA_STAGES = ("tone", "translate")  # not part of `train all`: a pack works without them
 
 # The part of an aligned crop of 512 px that the identity encoder sees: rows and columns, first and last + 1.
 FACE_WINDOW_ROWS = (0, 448)
@@ -91,6 +91,7 @@ class PoolSizes:
     validation_subjects: int
     chunk: int  # subjects rendered at once
     start: int  # subjects that must be there before a stage begins
+    photographed: int = 10_000  # subjects of whom there are photographs alone, on disk
     fill_seconds: float = 0.0  # a pool in memory is filled so long before the first stage begins
 
 
@@ -155,6 +156,7 @@ def _paper_training(batch: int, batch_accelerator: int) -> dict[str, StageTraini
             adversarial_from=0.05,
         ),
         "templates": StageTraining(batch, batch_accelerator, 0.0, 0.0, 0.02),
+        "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=20_000),
         "translate": StageTraining(batch, batch_accelerator, 3e-4, 1e-5, 0.0, steps=100_000),
     }
 
@@ -204,6 +206,7 @@ PRESETS = {
                 2, 32, 3e-4, 2e-5, 0.33, ema=0.99, steps=30_000, discriminator_rate=1e-4, adversarial_from=0.6
             ),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
+            "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=4000),
             "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
         },
         losses=LossWeights(adversarial_share=0.3, identity=5.0, supervised_perceptual=10.0),
@@ -234,6 +237,7 @@ PRESETS = {
             "fusion": StageTraining(4, 64, 5e-4, 5e-5, 0.03, ema=0.99, steps=1000),
             "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.35, ema=0.99, steps=12000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
+            "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=4000),
             "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
         },
         losses=LossWeights(perceptual_taps=3, identity=2.0, supervised_perceptual=10.0),

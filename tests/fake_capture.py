@@ -30,7 +30,7 @@ MICRO = replace(
     swap_blocks=1,
     identity=IdentityNet(widths=(8, 16, 16, 16), blocks=1, tone_size=16, tone_width=4),
     templates=3,
-    pool=PoolSizes(subjects=8, photographs=2, validation_subjects=4, chunk=4, start=8),
+    pool=PoolSizes(subjects=8, photographs=2, validation_subjects=4, chunk=4, start=8, photographed=12),
     training={
         stage: StageTraining(4, 4, 1e-3, 1e-4, 0.1, steps=4, warmup=2, discriminator_rate=1e-3, adversarial_from=0.5)
         for stage in PRESETS["tiny"].training

@@ -27,7 +27,8 @@ from id2r_core.train import augment, checkpoint, cli, losses
 from id2r_core.train import pool as pool_module
 from id2r_core.train.carry import collect_run, restore_run
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
-from id2r_core.train.loop import CHECKPOINT, Loop, Task, tile
+from id2r_core.train.identity import load_encoder
+from id2r_core.train.loop import CHECKPOINT, Loop, Task, load_trained, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
 from id2r_core.train.parallel import Crew
 from id2r_core.train.plan import stage_cost
@@ -73,6 +74,21 @@ def test_all_stages_run_in_order_and_leave_loadable_state(run):
     for key, tensor in pack.nets.swapper.state_dict().items():
         assert torch.allclose(tensor.float(), average[key].float(), rtol=1e-3, atol=1e-5)
     assert not [path for path in run[1].rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".partial")]
+
+
+def test_the_tone_learns_on_and_the_identity_stays(run):
+    assert train("identity", run) == 0
+    photographs = pool_folder(run[1], "photographs")
+    fill_pool(photographs, MICRO, FakeStage(MICRO.size), MICRO.pool.photographed, with_views=False)
+    assert open_pool(photographs).views is None and not (photographs / "views.u8").exists()
+    assert train("tone", run) == 0
+    before, after = IdentityEncoder(MICRO), IdentityEncoder(MICRO)
+    task = Task(MICRO, *run)
+    load_trained(task, "identity", {"identity": before})
+    load_encoder(task, after)
+    photo = open_pool(photographs).photograph_images(torch.arange(4), torch.zeros(4, dtype=torch.long))
+    assert torch.equal(before(photo).vector, after(photo).vector)
+    assert not torch.allclose(before(photo).tone_linear, after(photo).tone_linear, atol=1e-6)
 
 
 def test_resuming_gives_the_same_curve(run, monkeypatch):

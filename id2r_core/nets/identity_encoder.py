@@ -40,6 +40,10 @@ class IdentityEncoder(nn.Module):
         self.whole = nn.Sequential(*_levels((3, width, 2 * width, 2 * width), 1))
         self.tone = nn.Sequential(nn.Linear(4 * width + last, 2 * width), nn.SiLU(), nn.Linear(2 * width, 3))
 
+    def tone_branch(self) -> dict[str, nn.Module]:
+        """The parts that tell the tone and nothing else."""
+        return {"whole": self.whole, "tone": self.tone}
+
     def forward(self, crop: torch.Tensor) -> Embedding:
         crop = crop.float()  # bfloat16 images cannot be resized with antialiasing on a CPU
         gathered = self.gather(self.face(face_window(crop))).flatten(1)  # [B, C]

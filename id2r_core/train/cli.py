@@ -24,6 +24,7 @@ from .pool import fill_pool, open_stage, pool_folder, validation_pool
 from .portraits import prepare_portraits
 from .swapper import train_swapper
 from .templates import make_templates
+from .tone import train_tone
 from .translate import train_translate
 
 EXIT_INTERRUPTED = 130
@@ -36,7 +37,7 @@ STAGES: dict[str, Callable[[Task], Loop | None]] = {
     "swapper": train_swapper,
     "templates": make_templates,
 }
-EXTRA: dict[str, Callable[[Task], Loop]] = {"translate": train_translate}
+EXTRA: dict[str, Callable[[Task], Loop]] = {"tone": train_tone, "translate": train_translate}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from ..packs import save_pack
 from .checkpoint import has_checkpoint, load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
-from .identity import identity_name, trained_encoder
+from .identity import identity_name, load_encoder, trained_encoder
 from .loop import CHECKPOINT, CPU, Task, load_trained
 from .pool import open_pool, pool_folder, validation_pool
 from .portraits import load_portraits, prepare_portraits
@@ -25,9 +25,8 @@ WITHOUT_ADVERSARY = (
     "The adversarial loss of the paper was not used: there was no time for it to pay. Maps are therefore soft."
 )
 WITH_ADVERSARY = "The adversarial loss of the paper joined for a part of the run only; fine structure may be invented."
-# Which stage leaves the final weights of each net.
+# Which stage leaves the final weights of each net but the identity encoder.
 STAGE_OF = {
-    "identity": "identity",
     "encoder": "domains",
     "decoder": "domains",
     "codebooks": "domains",
@@ -83,7 +82,10 @@ def load_nets(task: Task) -> Nets:
     """All networks as their stages left them, with averaged weights."""
     nets = build_nets(task.preset, with_translator=has_checkpoint(task.out / "translate" / CHECKPOINT))
     for name, net in nets.named():
-        load_trained(task, STAGE_OF[name], {name: net})
+        if name == "identity":
+            load_encoder(task, net)
+        else:
+            load_trained(task, STAGE_OF[name], {name: net})
     return nets
 
 

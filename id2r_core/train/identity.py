@@ -11,7 +11,8 @@ from ..conventions import linear_to_srgb, srgb_to_linear
 from ..nets.identity_encoder import AngularMargin, IdentityEncoder
 from ..nets.onnx_identity import ForeignIdentity, file_hash, load_onnx_identity
 from . import augment
-from .loop import Loop, Task, load_trained, to_device
+from .checkpoint import has_checkpoint
+from .loop import CHECKPOINT, Loop, Task, load_trained, to_device
 from .pool import Pool, growing_pool
 from .portraits import Portraits, prepare_portraits
 
@@ -46,7 +47,7 @@ def train_identity(task: Task) -> Loop:
         loop = Loop(task, "identity", {"identity": encoder, "margin": margin, "head": head})
         for _ in loop:
             pool.render_on()
-            photos, label, tones_linear, is_virtual, subject = map(task.crew.mine, _batch(loop, pool, portraits))
+            photos, label, tones_linear, is_virtual, subject = map(task.crew.mine, draw_batch(loop, pool, portraits))
             with loop.autocast():
                 found = encoder(photos)
             recognition = margin(found.vector, label.to(task.device))
@@ -62,10 +63,17 @@ def train_identity(task: Task) -> Loop:
 def trained_encoder(task: Task) -> IdentityEncoder | ForeignIdentity:
     """The encoder that the identity stage of this run left, frozen; with the vectors of `task.identity` if there is one."""
     encoder = IdentityEncoder(task.preset)
-    load_trained(task, "identity", {"identity": encoder})
+    load_encoder(task, encoder)
     if task.identity is None:
         return encoder
     return ForeignIdentity(encoder, load_onnx_identity(task.identity, task.device)).eval()
+
+
+def load_encoder(task: Task, encoder: IdentityEncoder) -> None:
+    """Fill an encoder with what stage `identity` left, and its tone branch with what stage `tone` left if it has run."""
+    load_trained(task, "identity", {"identity": encoder})
+    if has_checkpoint(task.out / "tone" / CHECKPOINT):
+        load_trained(task, "tone", encoder.tone_branch())
 
 
 def identity_name(path: Path | None) -> dict[str, str] | None:
@@ -73,7 +81,7 @@ def identity_name(path: Path | None) -> dict[str, str] | None:
     return {"file": path.name, "sha256": file_hash(path)} if path else None
 
 
-def _batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[torch.Tensor, ...]:
+def draw_batch(loop: Loop, pool: Pool, portraits: Portraits) -> tuple[torch.Tensor, ...]:
     """-> photos [B, 3, S, S], labels [B], tones [B, 3]; on the CPU whether each is virtual [B] and which subject [B].
 
     Nobody knows the albedo of a real face. Official portraits are well exposed, though, so the colour of the cheeks

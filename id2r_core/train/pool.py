@@ -39,11 +39,12 @@ class Pool:
 
     views [N, 5, 3, 3, H, W] uint8: `views[i, d, v]` is subject i in domain d (order of Domain) from fixed view v.
     photographs [N, P, 3, H, W] uint8: aligned as photos are, each under its own light and pose.
-    tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled.
+    tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled. A pool of photographs
+    alone has no views.
     """
 
     folder: Path
-    views: np.memmap
+    views: np.memmap | None
     photographs: np.memmap
     tone_linear: np.memmap
     parameters: np.memmap
@@ -190,14 +191,21 @@ def open_pool(folder: Path) -> Pool:
 
     return Pool(
         folder,
-        array("views.u8", np.uint8, len(Domain), VIEWS, 3, size, size),
+        array("views.u8", np.uint8, len(Domain), VIEWS, 3, size, size) if (folder / "views.u8").is_file() else None,
         array("photographs.u8", np.uint8, shape["photographs"], 3, size, size),
         array("tone_linear.f32", np.float32, 3),
         array("parameters.f32", np.float32, shape["parameters"]),
     )
 
 
-def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callable[[int], bool] | None = None) -> None:
+def fill_pool(
+    folder: Path,
+    preset: Preset,
+    stage,
+    capacity: int,
+    until: Callable[[int], bool] | None = None,
+    with_views: bool = True,
+) -> None:
     """Render subjects into the pool until it is full or until(count) says so. One process at a time; others wait.
 
     stage: a CaptureStage or anything with its `subjects`, `views` and `photographs`.
@@ -211,10 +219,11 @@ def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callabl
             subjects = stage.subjects(range(count, min(capacity, count + preset.pool.chunk)))
             rows = len(subjects.tone_linear)
             if count == 0:
-                _create(folder, preset, capacity, _parameters(subjects).shape[1])
+                _create(folder, preset, capacity, _parameters(subjects).shape[1], with_views)
             pool = open_pool(folder)
-            views = stage.views(subjects)
-            pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
+            if pool.views is not None:
+                views = stage.views(subjects)
+                pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
             for shot in range(preset.pool.photographs):
                 photographs = stage.photographs(subjects, take=shot + 1)
                 pool.photographs[count : count + rows, shot] = _to_bytes(photographs.srgb)
@@ -224,20 +233,23 @@ def fill_pool(folder: Path, preset: Preset, stage, capacity: int, until: Callabl
 
 
 @contextmanager
-def growing_pool(task: "Task") -> Iterator[Pool | MemoryPool]:
+def growing_pool(task: "Task", photographs_alone: bool = False) -> Iterator[Pool | MemoryPool]:
     """The training pool, which goes on growing until it is full; waits for the first subjects.
 
+    photographs_alone: another pool on disk, of many more subjects without their views; in memory there is one for all.
     Processes that train as one draw from the number of subjects, so they wait for all of them.
     """
     preset = task.preset
-    start = preset.pool.start if task.crew.size == 1 else preset.pool.subjects
+    capacity = preset.pool.photographed if photographs_alone else preset.pool.subjects
+    start = preset.pool.start if task.crew.size == 1 else capacity
     if task.in_memory:
-        yield _memory_pool(task, "train", preset.pool.subjects, start)
+        yield _memory_pool(task, "train", preset.pool.subjects, min(start, preset.pool.subjects))
         return
-    folder, filler = pool_folder(task.out, "train"), None
-    if _count(folder) < preset.pool.subjects and task.crew.leads:
+    folder, filler = pool_folder(task.out, "photographs" if photographs_alone else "train"), None
+    if _count(folder) < capacity and task.crew.leads:
         spawn = multiprocessing.get_context("spawn")
-        arguments = (folder, preset, task.data, task.seed, str(task.device), task.captures)
+        where = (task.data, task.seed, str(task.device), task.captures)
+        arguments = (folder, preset, where, capacity, not photographs_alone)
         filler = spawn.Process(target=_fill_beside, args=arguments, daemon=True)
         filler.start()
     try:
@@ -271,10 +283,11 @@ def _memory_pool(task: "Task", split: str, capacity: int, start: int) -> MemoryP
     return task.pools[split]
 
 
-def _fill_beside(folder: Path, preset: Preset, data: Path, seed: int, device: str, captures: Path | None) -> None:
+def _fill_beside(folder: Path, preset: Preset, where: tuple, capacity: int, with_views: bool) -> None:
     torch.set_num_threads(1)
+    data, seed, device, captures = where
     stage = open_stage(data, preset, torch.device(device), seed, "train", captures)
-    fill_pool(folder, preset, stage, preset.pool.subjects)
+    fill_pool(folder, preset, stage, capacity, with_views=with_views)
 
 
 def _wait_for(folder: Path, subjects: int, filler) -> None:
@@ -287,7 +300,7 @@ def _wait_for(folder: Path, subjects: int, filler) -> None:
         time.sleep(WAIT_SECONDS)
 
 
-def _create(folder: Path, preset: Preset, capacity: int, parameters: int) -> None:
+def _create(folder: Path, preset: Preset, capacity: int, parameters: int, with_views: bool) -> None:
     shape = {"capacity": capacity, "size": preset.size, "photographs": preset.pool.photographs}
     pixels = 3 * preset.size**2
     sizes = {
@@ -296,6 +309,8 @@ def _create(folder: Path, preset: Preset, capacity: int, parameters: int) -> Non
         "tone_linear.f32": 3 * 4,
         "parameters.f32": parameters * 4,
     }
+    if not with_views:
+        del sizes["views.u8"]
     for name, size in sizes.items():
         with open(folder / name, "wb") as file:
             file.truncate(capacity * size)  # sparse: it takes room on disk only as it fills
