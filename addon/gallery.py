@@ -1,14 +1,18 @@
 """Thumbnails of photos and environments. They are no data-blocks, so looking at them changes nothing in the file."""
 
+import json
 from pathlib import Path
 from zlib import crc32
 
 import bpy
 import bpy.utils.previews
 
-from . import history, lookdev
+from . import history, lookdev, packs
+from .places import own_folder
 
 _previews = []  # the one collection of thumbnails while the add-on is registered
+ORDER = "order.json"  # beside the thumbnails: the templates from light to dark
+_templates: list[tuple] = []
 _items: list[tuple] = []  # Blender reads the strings of dynamic items later: they must stay alive
 
 
@@ -37,6 +41,29 @@ def environment_items(_self, context) -> list[tuple]:
         for name, label, path in named  # a number of its own for each path: Blender stores numbers, not names
     ]
     return _items
+
+
+def template_folder(pack: str) -> Path:
+    """Where the thumbnails of a pack's templates are kept: for this user, and for this very version of the pack."""
+    manifest = packs.folder_of(pack) / packs.MANIFEST
+    version = crc32(manifest.read_bytes()) if manifest.is_file() else 0
+    return own_folder("templates") / f"{packs.folder_of(pack).name} {version:08x}"
+
+
+def has_templates(pack: str) -> bool:
+    return (template_folder(pack) / ORDER).is_file()
+
+
+def template_items(settings, _context) -> list[tuple]:
+    """The closest one and the templates of the pack from light to dark, as items of an enum with thumbnails."""
+    folder = template_folder(settings.pack)
+    order = json.loads((folder / ORDER).read_text(encoding="utf-8")) if has_templates(settings.pack) else []
+    _templates[:] = [("closest", "Closest", "The template most like the person", "AUTO", 0)]
+    _templates.extend(
+        (name, name, "Use the reflectance of this template", icon_of(folder / f"{name}.png"), number)
+        for number, name in enumerate(order, 1)
+    )
+    return _templates
 
 
 def register() -> None:

@@ -12,6 +12,7 @@ from .words import draw_progress, draw_text
 
 THUMBNAIL = 7.0  # of a photo, in units of the interface
 ENVIRONMENTS = 6.0
+TEMPLATE, TEMPLATES = 4.0, 3.0  # the chosen one, and each in the gallery
 FACE, FACES_A_ROW = 3.0, 3
 RESOLUTIONS = (1024, 2048, 4096)
 LENSES = (35, 50, 85)
@@ -88,6 +89,8 @@ class ID2R_PT_options(InViewport, bpy.types.Panel):
         column = split_column(self.layout)
         column.prop(settings, "pack")
         column.prop(settings, "template")
+        draw_templates(self.layout, settings)
+        column = split_column(self.layout)
         preferences = preferences_of(context)
         if preferences:
             column.prop(preferences, "device")
@@ -271,6 +274,14 @@ def draw_reference(layout, context) -> None:
     row.prop(settings, "camera", text="No.")
     draw_image_choice(layout, context)
     draw_faces(layout, context)
+
+
+def draw_templates(layout, settings) -> None:
+    """The templates of the pack by eye, once somebody has asked for their thumbnails."""
+    if gallery.has_templates(settings.pack):
+        layout.template_icon_view(settings, "template_seen", show_labels=True, scale=TEMPLATE, scale_popup=TEMPLATES)
+    else:
+        layout.operator("id2r.show_templates", icon="IMGDISPLAY")
 
 
 def draw_fit(layout, active) -> None:

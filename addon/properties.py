@@ -51,6 +51,15 @@ def _hide_background(settings, context) -> None:
     lookdev.hide_background(context.scene, settings.hide_background)
 
 
+def _chosen_template(settings) -> int:
+    numbers = {name: number for name, _, _, _, number in gallery.template_items(settings, None)}
+    return numbers.get(settings.template, 0)
+
+
+def _choose_template(settings, number: int) -> None:
+    settings.template = gallery.template_items(settings, None)[number][0]
+
+
 def factor(option: str, description: str):
     """A property for an option of the request from 0 to 1."""
     return FloatProperty(
@@ -105,6 +114,14 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         default=DEFAULTS["template"],
         search=templates,
         search_options={"SUGGESTION"},
+    )
+    template_seen: EnumProperty(
+        name="Template",
+        description="Whose reflectance the person's identity is swapped into, chosen by eye",
+        items=gallery.template_items,
+        get=_chosen_template,
+        set=_choose_template,
+        options={"SKIP_SAVE"},
     )
     keep_expression: BoolProperty(
         name="Keep Expression",

@@ -4,6 +4,7 @@ to the worker      {"command": "reconstruct", "request": {"photo": ..., "out": .
                    {"command": "faces", "request": {"photo": ..., "out": ...}}  which faces a photo shows
                    {"command": "makehuman", "request": {"folder": ..., "size": ...}}
                    {"command": "transfer", "request": {"folder": ..., "mesh": ..., "out": ..., "size": ...}}
+                   {"command": "templates", "request": {"pack": ..., "out": ...}}  thumbnails of them
                    {"command": "capture", "request": {"source": "0", "out": ..., "preview": ..., "countdown": 3}}
                    {"command": "inspect", "request": {}}  what is installed here (see `doctor`)
                    {"command": "cancel"}                  stops the running job at its next progress report
@@ -150,6 +151,21 @@ class TransferRequest:
 
 
 @dataclass(frozen=True)
+class TemplatesRequest:
+    """A thumbnail of every template of a pack, into the folder `out` (see `gallery`)."""
+
+    pack: str
+    out: str
+    device: str = "auto"
+
+    def __post_init__(self):
+        for name in ("pack", "out"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
+
+
+@dataclass(frozen=True)
 class CaptureRequest:
     """A photo from a webcam after a countdown.
 
@@ -239,12 +255,15 @@ EVENTS = {
     "error": Failed,
     "cancelled": Stopped,
 }
-AnyRequest = Request | FacesRequest | MakeHumanRequest | TransferRequest | CaptureRequest | InspectRequest
+AnyRequest = (
+    Request | FacesRequest | MakeHumanRequest | TransferRequest | TemplatesRequest | CaptureRequest | InspectRequest
+)
 JOBS = {
     "reconstruct": Request,
     "faces": FacesRequest,
     "makehuman": MakeHumanRequest,
     "transfer": TransferRequest,
+    "templates": TemplatesRequest,
     "capture": CaptureRequest,
     "inspect": InspectRequest,
 }

@@ -27,6 +27,7 @@ from .protocol import (
     Request,
     Result,
     Stopped,
+    TemplatesRequest,
     TransferRequest,
     Warned,
     decode_command,
@@ -92,6 +93,7 @@ class Worker:
             FacesRequest: self._faces,
             MakeHumanRequest: self._makehuman,
             TransferRequest: self._transfer,
+            TemplatesRequest: self._templates,
             CaptureRequest: self._capture,
             InspectRequest: self._inspect,
         }
@@ -122,6 +124,11 @@ class Worker:
         from .transfer import write_transferred_maps
 
         return Result(request.out, write_transferred_maps(request, self._progress))
+
+    def _templates(self, request: TemplatesRequest) -> Event:
+        from .gallery import write_thumbnails
+
+        return Result(request.out, write_thumbnails(request, self._progress))
 
     def _reconstruct(self, request: Request) -> Event:
         from .pipeline import reconstruct

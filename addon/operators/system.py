@@ -9,7 +9,7 @@ import bpy
 from bpy.props import IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import job, packs, places
+from .. import gallery, job, packs, places
 from ..core import errors, protocol, version
 from ..preferences import preferences_of, python_and_device
 from .modal import JobOperator, tell
@@ -135,6 +135,24 @@ class ID2R_OT_verify_pack(bpy.types.Operator):
         self.report({"INFO"}, f"All files of the pack '{self.pack}' are as published.")
 
 
+class ID2R_OT_show_templates(JobOperator, bpy.types.Operator):
+    """Make thumbnails of the pack's templates, once, so that one can be chosen by eye"""
+
+    bl_idname = "id2r.show_templates"
+    bl_label = "Show Templates"
+    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    task = "Show Templates"
+
+    def begin(self, context) -> job.Job:
+        chosen, device = python_and_device(context)
+        pack = context.scene.id2r.pack
+        request = protocol.TemplatesRequest(pack, str(gallery.template_folder(pack)), device)
+        return job.start(job.find_python(chosen), request)
+
+    def done(self, context, event: protocol.Result) -> None:
+        self.report({"INFO"}, f"{event.report['templates']} templates; click the picture to choose one.")
+
+
 class ID2R_OT_add_hdri_folder(bpy.types.Operator):
     """Offer the environments of another folder"""
 
@@ -206,6 +224,7 @@ CLASSES = (
     ID2R_OT_end_worker,
     ID2R_OT_import_pack,
     ID2R_OT_verify_pack,
+    ID2R_OT_show_templates,
     ID2R_OT_add_hdri_folder,
     ID2R_OT_remove_hdri_folder,
     ID2R_OT_report_problem,

@@ -7,7 +7,7 @@ import zipfile
 import bpy
 import pytest
 
-from addon import cli, estimate, job, packs
+from addon import cli, estimate, gallery, job, packs
 from addon.core import PACKAGE_ROOT, conventions, errors
 from addon.operators import system
 from tests.blender.conftest import write_result
@@ -59,6 +59,25 @@ def test_the_command_doctor(addon, fake_python, capsys):
     assert "All is here." in capsys.readouterr().out and not job.is_warm()
     fake_python(f"say('result', out='', report={MISSING!r}); sys.stdin.readline()")
     assert cli.execute(["doctor"]) == 2
+
+
+def test_the_templates_are_chosen_by_eye(addon, fake_python, monkeypatch, tmp_path):
+    monkeypatch.setattr("addon.gallery.own_folder", lambda name: tmp_path / name)
+    settings = bpy.context.scene.id2r
+    assert not gallery.has_templates("tiny") and settings.template_seen == "closest"
+    fake_python("""
+        import pathlib
+        out = pathlib.Path(request["out"])
+        out.mkdir(parents=True)
+        (out / "order.json").write_text('["pale", "dark"]')
+        say("result", out=str(out), report={"templates": 2})
+        sys.stdin.readline()
+    """)
+    assert bpy.ops.id2r.show_templates() == {"FINISHED"} and gallery.has_templates("tiny")
+    settings.template_seen = "dark"
+    assert settings.template == "dark" and settings.template_seen == "dark"
+    settings.template = "closest"
+    assert settings.template_seen == "closest"
 
 
 def test_the_command_batch_goes_on_after_a_bad_photo(addon, fake_python, tmp_path, capsys, monkeypatch):
