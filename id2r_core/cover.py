@@ -29,6 +29,7 @@ HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach be
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
 UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
 ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which ears and neck are something else
+UNDERSIDE, SHADOW = (0.45, 0.7), (0.15, 0.45)  # how far the jaw faces down there; log-luminance that its shadow takes
 COLLAR_EDGE = 0.006  # of the atlas: how far cloth and background bleed into the skin beside them
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
@@ -141,17 +142,19 @@ def _looks(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
 
 
 def _like_skin(looks: Tensor, of_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on skin. The face is believed; ears, neck and scalp must look like it, or like the beard near the chin."""
+    """[T, T] 1 on skin. The face is believed; ears, neck and scalp must look like it, or like the beard near the chin,
+    and so must the underside of the jaw, which lies in the shadow of the head where no light model knows it."""
     middle = looks[:, of_skin > 0.5].median(1).values
     off = looks[:3] - middle[:3, None, None]
     odd = torch.maximum(off[0].abs() / ODD_LUMINANCE, off[1:].norm(dim=0) / ODD_CHROMA)
-    own = 1 - ramp(odd, 0.8, 1.2)
+    underside = ramp(-atlas.normal[1], *UNDERSIDE) * (atlas.surface[1] < _centre(atlas, "lip")[1])
+    own = (1 - ramp(odd, 0.8, 1.2)) * (1 - underside * ramp(-off[0], *SHADOW))
     chin = atlas.region("beard") * (1 - atlas.region("lip")) * trust
     if (chin > 0.5).sum() > LEAST_SHARE * chin.numel():
         near = (atlas.surface - _centre(atlas, "chin")[:, None, None]).norm(dim=0) < BEARD_REACH
         own = torch.maximum(own, near * (1 - ramp(_unlikeness(looks, chin), BEARD_LIKE, 1.5 * BEARD_LIKE)))
-    face = atlas.region("face")
-    return face + (1 - face) * erode(own, COLLAR_EDGE)
+    believed = atlas.region("face") * (1 - underside)
+    return believed + (1 - believed) * erode(own, COLLAR_EDGE)
 
 
 def _hair(looks: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

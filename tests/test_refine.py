@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from id2r_core.cover import at_home, person_in_photo
+from id2r_core.cover import at_home, find_cover, person_in_photo
 from id2r_core.errors import Id2rError
 from id2r_core.folds import unfold
-from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
@@ -81,23 +80,16 @@ def albedo(atlas, places):
     return torch.where(atlas.mask, waves, 1.0) * TONE[:, None, None]
 
 
-def surface_normals(model, atlas) -> Tensor:
-    """Unit normals of the mean head, [3, T, T]."""
-    normal = vertex_normals(model.subdivide(model.neutral[None]), model.faces)[0]
-    return functional.normalize(atlas.bake(normal), dim=0)
-
-
 @pytest.fixture(scope="module")
-def prior(model, atlas):
+def prior(atlas):
     """Swapped maps: another tone, no moles, faint stripes that are only theirs."""
     stripes = 1 + 0.1 * torch.sin(atlas.surface[1] * 400)
-    normal = surface_normals(model, atlas)
     grey = torch.full((3, TEXELS, TEXELS), 0.5)
     images = {
         Domain.DIFFUSE: linear_to_srgb(stripes * PRIOR_TONE[:, None, None]),
         Domain.SPECULAR: grey,
         Domain.ROUGHNESS: grey * 0.8,
-        Domain.NORMAL: encode_normal(normal),
+        Domain.NORMAL: encode_normal(atlas.normal),
     }
     return Maps(images, torch.zeros(TEXELS, TEXELS))
 
@@ -272,7 +264,7 @@ def test_normals_stay_of_unit_length(refined, atlas):
 
 def test_open_eyes_and_the_inner_mouth_are_not_trusted(model, atlas, albedo, light):
     """Eyes and mouth are wider open in the photo than on the head: what they show there would land on skin."""
-    talking = known_head(model, camera_at(focal=4.0))
+    talking = known_head(model, camera_at(focal=4.0), expression={"jawOpen": 0.3})
     photo, points = photograph(talking, linear_to_srgb(albedo), light), face_of(talking).points
     for outline in NOT_SKIN:
         middle = points[list(outline)].mean(0)
@@ -403,6 +395,18 @@ def test_a_background_beside_a_slipping_fit_is_not_skin(prior, head, atlas, albe
 # ---- pieces ----
 
 
+def test_the_shadow_under_the_jaw_is_not_skin(atlas, places):
+    under = (atlas.normal[1] < -0.8) & (distance_to(atlas, places[152]) < 0.03) & (atlas.region("face") > 0.8)
+    under &= atlas.surface[1] < places[17][1]
+    assert under.sum() > 10
+    flat = torch.full((3, TEXELS, TEXELS), -1.2)
+    shadowed = torch.where(under, flat - 0.6, flat)
+    assert find_cover(flat, atlas.mask.float(), atlas).skin[under].mean() > 0.9
+    assert find_cover(shadowed, atlas.mask.float(), atlas).skin[under].mean() < 0.3
+    bearded = torch.where(atlas.region("beard") > 0.3, shadowed.minimum(flat - 0.6), shadowed)
+    assert find_cover(bearded, atlas.mask.float(), atlas).skin[under].mean() > 0.6
+
+
 def test_gloss_is_pressed_and_darkness_left(atlas, places):
     flat = torch.full((3, TEXELS, TEXELS), -1.2)
     spot = distance_to(atlas, places[50]) < 0.004
@@ -425,7 +429,7 @@ def test_a_dark_line_becomes_a_groove(model, atlas, places):
     height = atlas.surface[1] - places[151][1]
     line = torch.exp(-((height / 0.002) ** 2))
     albedo = (0.3 * (1 - 0.5 * line)).expand(3, -1, -1)
-    normal = surface_normals(model, atlas)
+    normal = atlas.normal
     carved = decode_normal(_carve_normals(encode_normal(normal), albedo, atlas.mask.float(), atlas))
     tilt = ((carved - normal) * tile_frames(atlas)[1]).sum(0)
     forehead = (atlas.region("forehead") > 0.8) & (atlas.region("brow") < 0.05)

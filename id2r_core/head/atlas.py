@@ -45,6 +45,12 @@ class HeadAtlas:
         return self.bake(self.model.subdivide(self.model.neutral[None])[0])
 
     @cached_property
+    def normal(self) -> Tensor:
+        """The mean head's unit normal at every texel, [3, T, T]; zero outside the head."""
+        fine = self.model.subdivide(self.model.neutral[None])
+        return functional.normalize(self.bake(vertex_normals(fine, self.model.faces)[0]), dim=0)
+
+    @cached_property
     def _regions(self) -> Tensor:
         return self.bake(self.model.region_masks.T.float())
 
