@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from id2r_core.capture.dice import Dice
+from id2r_core.capture.gloss import build_gloss_table
 from id2r_core.capture.hair import CURLY_UP_TO, STYLES, draw_hair, hang_hair, no_hair, with_fuzz
 from id2r_core.capture.light import LUMINANCE
 from id2r_core.capture.photograph import FACE_LEVELS, SCLERA_LINEAR, expose, eye_colours
@@ -138,3 +139,30 @@ def test_long_hair_hangs_behind_and_leaves_the_head_alone(stage):
     surface = seen_from_the_front(stage, subjects)
     head = torch.full((1, 3, count, count), 0.5)
     assert torch.equal(with_fuzz(surface, stage._mesh, head, behind), torch.where(surface.mask, head, behind))
+
+
+def test_gloss_reflects_what_sampling_the_microfacets_gives(random_generator):
+    """The table against plain Monte Carlo over incoming directions, which shares nothing with it but D, F and G."""
+    table = build_gloss_table()
+    for f0, roughness, cosine in ((0.028, 0.55, 0.9), (0.034, 0.47, 0.5), (0.022, 0.62, 0.25)):
+        sampled = sampled_albedo(f0, roughness, cosine, random_generator)
+        looked_up = table.albedo(*(torch.tensor([[[value]]]) for value in (f0, roughness, cosine)))
+        assert float(looked_up) == pytest.approx(sampled, rel=0.04)
+
+
+def sampled_albedo(f0, roughness, cosine, random, count=400_000):
+    up, turn = random.uniform(0, 1, count), random.uniform(0, 2 * np.pi, count)
+    side = np.sqrt(1 - up**2)
+    light = np.stack([side * np.cos(turn), side * np.sin(turn), up], axis=1)
+    camera = np.array([np.sqrt(1 - cosine**2), 0, cosine])
+    half = light + camera
+    half /= np.linalg.norm(half, axis=1, keepdims=True)
+    squared = roughness**4
+    density = squared / (np.pi * (half[:, 2] ** 2 * (squared - 1) + 1) ** 2)
+    tilt = lambda c: (np.sqrt(1 + squared * (1 / c**2 - 1)) - 1) / 2
+    met, index = half @ camera, (1 + f0**0.5) / (1 - f0**0.5)
+    inside = np.sqrt(1 - (1 - met**2) / index**2)
+    fresnel = (((met - index * inside) / (met + index * inside)) ** 2) / 2
+    fresnel += (((index * met - inside) / (index * met + inside)) ** 2) / 2
+    brdf = density * fresnel / (1 + tilt(up) + tilt(cosine)) / (4 * up * cosine)
+    return float((brdf * up).mean() * 2 * np.pi)

@@ -12,6 +12,7 @@ from ..geometry.mesh import triangulate, vertex_normals
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
+from .gloss import GlossTable, build_gloss_table
 from .light import SKY_HEIGHT, SKY_WIDTH, Environments, Lighting, reflected_light, sky_pixels, sky_uv
 from .skins import SkinMaps
 
@@ -91,6 +92,7 @@ class RenderMesh:
     nearest_light: [32 * 64] the light nearest to each pixel of the sky in the head frame
     around: [N, M] the vertex and its neighbours, padded with itself
     region_masks: name -> [N]
+    gloss: how much light the surface reflects
     fibres: [2, FIBRE_TILE + 2, FIBRE_TILE + 2] in [-1, 1], noise of straight and of curly fibres with its wrapped rim
     """
 
@@ -103,6 +105,7 @@ class RenderMesh:
     nearest_light: Tensor
     around: Tensor
     region_masks: dict[str, Tensor]
+    gloss: GlossTable
     fibres: Tensor
 
     @property
@@ -129,6 +132,7 @@ def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
         nearest_light=(sky_pixels(SKY_HEIGHT)[0].to(faces.device) @ head.light_directions.T).argmax(1),
         around=_neighbours(faces, count),
         region_masks={name: mask[:count] for name, mask in head.regions.items()},
+        gloss=build_gloss_table(faces.device),
         fibres=_fibre_noise().to(faces.device),
     )
 
@@ -259,7 +263,7 @@ def shade(surface: Surface, mesh: RenderMesh, environments: Environments, lighti
     facing = (surface.normal * surface.to_camera).sum(-1).clamp(0.02, 1.0)  # [B, H, W]
     roughness = surface.roughness[:, 0]
     f0 = surface.specular[:, 0] * (2 * ior_to_f0(SKIN_IOR))
-    reflectance = _environment_brdf(f0, roughness, facing)
+    reflectance = mesh.gloss.albedo(f0, roughness, facing)
     mirrored = 2 * facing[..., None] * surface.normal - surface.to_camera
     gloss = reflected_light(environments, lighting, mirrored, roughness)
     # The middle of the lobe is open or shut by what the head hides in that direction, its rim by the average.
@@ -355,11 +359,3 @@ def _eye_albedo(uv: Tensor, eyes: Eyes) -> Tensor:
     edge = 0.005
     eye = torch.lerp(iris, sclera, ((radius - IRIS_RADIUS) / edge + 0.5).clamp(0, 1))
     return torch.lerp(torch.full_like(eye, PUPIL_LINEAR), eye, ((radius - PUPIL_RADIUS) / edge + 0.5).clamp(0, 1))
-
-
-def _environment_brdf(f0: Tensor, roughness: Tensor, facing: Tensor) -> Tensor:
-    """Directional albedo of GGX with Schlick's Fresnel, an analytic fit (Karis, "Physically Based Shading on Mobile")."""
-    x, y = 1 - roughness, -0.0275 * roughness + 0.0425
-    z, w = -0.572 * roughness + 1.04, 0.022 * roughness - 0.04
-    bend = torch.minimum(x * x, 2 ** (-9.28 * facing)) * x + y
-    return f0 * (-1.04 * bend + z) + (1.04 * bend + w)
