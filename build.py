@@ -53,7 +53,7 @@ __all__ = ["register", "unregister"]
 '''
 SCREENS = ROOT / "docs" / "screens"
 SCREENSHOTS = (
-    "start", "photo", "faces", "landmarks", "running", "refused", "result", "compare", "lookdev", "export",
+    "start", "photo", "faces", "landmarks", "running", "refused", "result", "compare", "mesh", "lookdev", "export",
     "image_editor", "preferences",
 )  # fmt: skip
 # 256 colours are enough for panels and keep a picture under 400 KB.
@@ -149,7 +149,7 @@ def screenshot(name: str, result: Path, photo: Path, python: Path) -> None:
     command += [name, str(result), str(photo), str(python), str(taken)]
     # Debian's Blender looks for NumPy beside the first python3 of PATH, which must be Debian's own.
     path = os.pathsep.join([str(Path(shutil.which("blender")).parent), os.environ["PATH"]])
-    environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path}
+    environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path, "BLENDER_USER_DATAFILES": str(photo.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if not taken.is_file():
         raise BuildError(f"No picture came of '{name}': {done.stdout[-500:]}{done.stderr[-1500:]}")

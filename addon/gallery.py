@@ -58,7 +58,7 @@ def template_items(settings, _context) -> list[tuple]:
     """The closest one and the templates of the pack from light to dark, as items of an enum with thumbnails."""
     folder = template_folder(settings.pack)
     order = json.loads((folder / ORDER).read_text(encoding="utf-8")) if has_templates(settings.pack) else []
-    _templates[:] = [("closest", "Closest", "The template most like the person", "AUTO", 0)]
+    _templates[:] = [("closest", "Closest", "The template most like the person", "COMMUNITY", 0)]
     _templates.extend(
         (name, name, "Use the reflectance of this template", icon_of(folder / f"{name}.png"), number)
         for number, name in enumerate(order, 1)

@@ -38,6 +38,43 @@ def photo(_result, file):
     bpy.context.scene.id2r.photo = bpy.path.relpath(file)  # as it is for an artist whose photo lies beside the .blend
 
 
+def templates(_result, file):
+    photo(_result, file)
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+        bpy.ops.id2r.show_templates("INVOKE_DEFAULT")
+
+
+def other_mesh(result, file):
+    """A head of another make: the triangles are others, and the texture layout is not MakeHuman's."""
+    from addon import mesh_io, target
+
+    head(result, file)
+    made = bpy.data.objects["ID2R astronaut"]
+    parts = [made, *(each for each in made.children if each.type == "MESH")]
+    for each in parts:
+        each.data = each.data.copy()
+        each.shape_key_clear()
+        each.modifiers.clear()
+        each.data.materials.clear()
+        each.data.uv_layers.remove(each.data.uv_layers[target.LAYOUT])
+    bpy.context.view_layer.objects.active = made
+    with bpy.context.temp_override(active_object=made, object=made, selected_editable_objects=parts):
+        bpy.ops.object.join()
+    made.name = "Sculpture"
+    del made[mesh_io.HEAD_MARK]
+    fewer = made.modifiers.new("Fewer", "DECIMATE")
+    fewer.ratio = 0.6
+    with bpy.context.temp_override(active_object=made, object=made):
+        bpy.ops.object.modifier_apply(modifier=fewer.name)
+    made.location.x, made.scale = 0.02, (1.1, 1.0, 1.05)
+    bpy.context.view_layer.update()
+    bpy.ops.id2r.open_result(directory=result)
+    bpy.context.scene.id2r_runs[-1].collection.hide_viewport = True
+    bpy.context.view_layer.objects.active = made
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+        bpy.ops.id2r.preview_fit("INVOKE_DEFAULT")
+
+
 def head(result, file):
     photo(result, file)
     bpy.ops.id2r.open_result(directory=result)
@@ -147,7 +184,7 @@ REFERENCE, RECONSTRUCT, RESULT = "ID2R_PT_reference", "ID2R_PT_reconstruct", "ID
 LOOKDEV, EXPORT = "ID2R_PT_lookdev", "ID2R_PT_export"
 SHOTS = {
     "start": Shot(lambda result, file: None, {REFERENCE, RECONSTRUCT, RESULT}),
-    "photo": Shot(photo, {REFERENCE, RECONSTRUCT, "ID2R_PT_options"}),
+    "photo": Shot(templates, {REFERENCE, RECONSTRUCT, "ID2R_PT_options"}, until=lambda: not status().running),
     "faces": Shot(two_people, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().faces)),
     "landmarks": Shot(
         portrait, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR", until=lambda: bool(status().faces), then=correct
@@ -156,6 +193,7 @@ SHOTS = {
     "refused": Shot(refused, {REFERENCE, RECONSTRUCT}, until=lambda: bool(status().error)),
     "result": Shot(head, {RECONSTRUCT, RESULT, "ID2R_PT_expressions"}, lit=True),
     "compare": Shot(heads, {RESULT, "ID2R_PT_history"}, lit=True),
+    "mesh": Shot(other_mesh, {RESULT, "ID2R_PT_target"}, until=lambda: not status().running),
     "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}, lit=True),
     "export": Shot(head, {EXPORT}, lit=True),
     "image_editor": Shot(editor_image, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR"),
