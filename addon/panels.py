@@ -170,7 +170,7 @@ class ID2R_PT_target(InViewport, bpy.types.Panel):
         if target.is_makehuman(active):
             draw_text(self.layout, context, "An MPFB human: the skin follows its own layout.", "CHECKMARK")
         else:
-            draw_fit(self.layout, active)
+            draw_fit(self.layout, context, active)
         self.layout.operator("id2r.apply_to_mesh", text="Put On", icon="MOD_CLOTH").mesh = active.name
 
 
@@ -284,11 +284,11 @@ def draw_templates(layout, settings) -> None:
         layout.operator("id2r.show_templates", icon="IMGDISPLAY")
 
 
-def draw_fit(layout, active) -> None:
+def draw_fit(layout, context, active) -> None:
     """How the head would lie on a mesh of any kind."""
     fit = target.fit_of(active)
     if fit:
-        layout.label(text=f"The head lies {fit[target.FIT_ERROR]:.1f} mm from it", icon="INFO")
+        draw_text(layout, context, f"The head lies {fit[target.FIT_ERROR]:.1f} mm from it.", "INFO")
         layout.operator("id2r.hide_fit", icon="HIDE_ON").mesh = active.name
     else:
         layout.operator("id2r.preview_fit", icon="MOD_SHRINKWRAP").mesh = active.name

@@ -9,6 +9,12 @@ from . import job, packs, words
 from .core import EXTENSION_PACKAGE, protocol
 
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (Metal)"}
+DEVICE_TIPS = {
+    "auto": "A GPU when there is one, else the CPU",
+    "cpu": "Works everywhere; ten to sixty seconds a photo",
+    "cuda": "Needs an NVIDIA GPU, and PyTorch with CUDA",
+    "mps": "Needs a Mac with Apple silicon",
+}
 ENVIRONMENT_FILES = (".exr", ".hdr")
 IDLE_MINUTES = 10.0
 PROPERTY_SPLIT = 0.4  # where Blender splits a column between names and values
@@ -31,7 +37,7 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
     device: EnumProperty(
         name="Device",
         description="Where the networks run",
-        items=[(name, DEVICE_NAMES[name], "") for name in protocol.DEVICES],
+        items=[(name, DEVICE_NAMES[name], DEVICE_TIPS[name]) for name in protocol.DEVICES],
     )
     idle_minutes: FloatProperty(
         name="Keep Warm",
@@ -41,7 +47,7 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
         soft_max=60.0,
         precision=0,
     )
-    hdri_folders: CollectionProperty(type=ID2R_Folder)
+    hdri_folders: CollectionProperty(type=ID2R_Folder, description="Folders whose environments are offered in Lookdev")
     doctor: StringProperty(description="What the last check found, one thing a line", options={"SKIP_SAVE"})
 
     def draw(self, context) -> None:

@@ -135,6 +135,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     )
     target: EnumProperty(
         name="Target",
+        description="What the reconstruction puts into the scene",
         items=[
             ("NEW", "New Head", "A head of its own, fitted to the photo"),
             ("MESH", "Active Mesh", "Also put the skin on the active mesh, in its own texture layout"),
@@ -165,6 +166,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     )
     export_format: EnumProperty(
         name="Format",
+        description="How the maps are stored",
         items=[
             ("PNG8", "PNG 8", "8 bit: small, enough for colour"),
             ("PNG16", "PNG 16", "16 bit: for roughness and normals"),
@@ -174,6 +176,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     )
     export_normals: EnumProperty(
         name="Normals",
+        description="Which way the green of the normal map points",
         items=[
             ("OPENGL", "OpenGL", "Green points up: Blender, Unity, glTF"),
             ("DIRECTX", "DirectX", "Green points down: Unreal, 3ds Max"),

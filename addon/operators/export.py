@@ -45,6 +45,7 @@ class ID2R_OT_export_model(bpy.types.Operator):
 
     kind: EnumProperty(
         name="Format",
+        description="Kind of file",
         items=[("GLTF", "glTF", "One .glb file"), ("USD", "USD", "For pipelines"), ("FBX", "FBX", "For game engines")],
     )
 

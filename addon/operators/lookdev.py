@@ -24,7 +24,7 @@ class ID2R_OT_set_hdri(bpy.types.Operator):
 
     name: StringProperty(name="Environment", description="One of Blender's own by name, or a file", default="studio")
     rotation: FloatProperty(name="Rotation", description="About the vertical", subtype="ANGLE")
-    strength: FloatProperty(name="Strength", default=1.0, min=0.0, soft_max=4.0)
+    strength: FloatProperty(name="Strength", description="Brightness", default=1.0, min=0.0, soft_max=4.0)
 
     def execute(self, context):
         return tell(self, lookdev.set_hdri, context.scene, self.name, self.rotation, self.strength)
@@ -60,6 +60,7 @@ class ID2R_OT_show_view(bpy.types.Operator):
 
     view: EnumProperty(
         name="View",
+        description="Through which camera to look",
         items=[("PORTRAIT", "Portrait", "The portrait camera"), ("PHOTO", "Over the Photo", "The photo's own camera")],
     )
 
@@ -81,6 +82,7 @@ class ID2R_OT_turntable(bpy.types.Operator):
 
     turn: EnumProperty(
         name="Turn",
+        description="What goes round",
         items=[
             ("HEAD", "Head", "The head turns in still light"),
             ("LIGHT", "Light", "The light turns around the head"),
@@ -105,7 +107,7 @@ class ID2R_OT_show_checks(bpy.types.Operator):
     bl_label = "Balls and Chart"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    shown: BoolProperty(name="Shown", default=True)
+    shown: BoolProperty(name="Shown", description="Off: remove them", default=True)
 
     def execute(self, context):
         return tell(self, self._show, context)
@@ -124,10 +126,13 @@ class ID2R_OT_render_preset(bpy.types.Operator):
 
     engine: EnumProperty(
         name="Engine",
+        description="What renders",
         items=[("CYCLES", "Cycles", "Path tracing: true subsurface"), ("EEVEE", "EEVEE", "Fast, for the viewport")],
     )
     quality: EnumProperty(
-        name="Quality", items=[("PREVIEW", "Preview", "Few samples"), ("FINAL", "Final", "Many samples")]
+        name="Quality",
+        description="Speed against noise",
+        items=[("PREVIEW", "Preview", "Few samples"), ("FINAL", "Final", "Many samples")],
     )
 
     def execute(self, context):
@@ -148,7 +153,7 @@ class ID2R_OT_contact_sheet(JobOperator, bpy.types.Operator):
     environments: StringProperty(
         name="Environments", default=",".join(lookdev.HDRIS), description="With commas between"
     )
-    samples: IntProperty(name="Samples", default=16, min=1)
+    samples: IntProperty(name="Samples", description="Of every pixel", default=16, min=1)
     size: IntProperty(name="Size", default=512, min=16, description="Side of one picture in pixels")
 
     def begin(self, context) -> job.Job:

@@ -25,7 +25,7 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: StringProperty(name="Photo", description="A picture file", subtype="FILE_PATH", options={"SKIP_SAVE"})
 
     def invoke(self, context, event):
         if self.filepath:  # a drop on the viewport: the file is known

@@ -19,7 +19,7 @@ class ID2R_OT_open_result(bpy.types.Operator):
     bl_label = "Open Result Folder"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    directory: StringProperty(subtype="DIR_PATH")
+    directory: StringProperty(name="Folder", description="The folder with head.npz", subtype="DIR_PATH")
 
     def invoke(self, context, event):
         context.window_manager.fileselect_add(self)
@@ -72,6 +72,7 @@ class ID2R_OT_compare(bpy.types.Operator):
 
     mode: EnumProperty(
         name="Mode",
+        description="How the two are shown",
         items=[
             ("SWAP", "Swap A and B", "Show the other one, from the same camera position"),
             ("SIDE", "Side by Side", "Both at once"),
@@ -102,6 +103,7 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
 
     where: EnumProperty(
         name="Where",
+        description="Where the maps are kept",
         items=[
             ("PACKED", "In the .blend", "One file that opens anywhere"),
             ("BESIDE", "Beside the .blend", "Picture files in a folder next to it"),

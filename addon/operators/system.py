@@ -125,7 +125,7 @@ class ID2R_OT_verify_pack(bpy.types.Operator):
     bl_idname = "id2r.verify_pack"
     bl_label = "Verify Pack"
 
-    pack: StringProperty(name="Pack", default="tiny")
+    pack: StringProperty(name="Pack", description="Its name, or its folder", default="tiny")
 
     def execute(self, context):
         return tell(self, self._verify)
@@ -159,7 +159,7 @@ class ID2R_OT_add_hdri_folder(bpy.types.Operator):
     bl_idname = "id2r.add_hdri_folder"
     bl_label = "Add Folder"
 
-    path: StringProperty(name="Folder", subtype="DIR_PATH")
+    path: StringProperty(name="Folder", description="A folder with .exr and .hdr files", subtype="DIR_PATH")
 
     def execute(self, context):
         return tell(self, self._add, context)
@@ -174,7 +174,7 @@ class ID2R_OT_remove_hdri_folder(bpy.types.Operator):
     bl_idname = "id2r.remove_hdri_folder"
     bl_label = "Remove Folder"
 
-    index: IntProperty(name="Folder")
+    index: IntProperty(name="Folder", description="Place in the list, counted from 0")
 
     def execute(self, context):
         return tell(self, self._remove, context)

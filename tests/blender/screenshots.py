@@ -67,6 +67,9 @@ def other_mesh(result, file):
     with bpy.context.temp_override(active_object=made, object=made):
         bpy.ops.object.modifier_apply(modifier=fewer.name)
     made.location.x, made.scale = 0.02, (1.1, 1.0, 1.05)
+    for own in made.users_collection:
+        own.objects.unlink(made)
+    bpy.context.scene.collection.objects.link(made)
     bpy.context.view_layer.update()
     bpy.ops.id2r.open_result(directory=result)
     bpy.context.scene.id2r_runs[-1].collection.hide_viewport = True

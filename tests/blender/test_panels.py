@@ -160,6 +160,24 @@ def test_lookdev_shows_where_we_look(draw, result_folder):
     assert "Show Balls and Chart" not in draw(panels.ID2R_PT_camera)
 
 
+def test_every_control_has_a_tooltip(addon):
+    from addon import operators, properties
+
+    kinds = {each: each.bl_rna for each in (properties.ID2R_Settings, preferences.ID2R_Preferences)}
+    for each in operators.CLASSES:
+        if issubclass(each, bpy.types.Operator):
+            category, function = each.bl_idname.split(".")
+            kinds[each] = getattr(getattr(bpy.ops, category), function).get_rna_type()
+            assert kinds[each].description and not kinds[each].description.endswith(".")
+    assert len(kinds) > 30
+    for kind, rna in kinds.items():
+        for name in set(getattr(kind, "__annotations__", {})) & set(rna.properties.keys()):
+            told = rna.properties[name]
+            assert told.is_hidden or told.description, f"{kind.__name__}.{name}"
+            items = told.enum_items if told.type == "ENUM" else ()
+            assert all(item.description for item in items), f"{kind.__name__}.{name}"
+
+
 def test_the_preferences_draw(addon, context):
     layout = Layout()
     stored = SimpleNamespace(
