@@ -288,7 +288,7 @@ def draw_fit(layout, context, active) -> None:
     """How the head would lie on a mesh of any kind."""
     fit = target.fit_of(active)
     if fit:
-        draw_text(layout, context, f"The head lies {fit[target.FIT_ERROR]:.1f} mm from it.", "INFO")
+        draw_text(layout, context, f"Fit: {fit[target.FIT_ERROR]:.1f} mm apart", "INFO")
         layout.operator("id2r.hide_fit", icon="HIDE_ON").mesh = active.name
     else:
         layout.operator("id2r.preview_fit", icon="MOD_SHRINKWRAP").mesh = active.name
