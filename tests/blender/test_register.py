@@ -82,12 +82,23 @@ except RuntimeError as error:
     print("SAID", error)
 bpy.ops.preferences.addon_disable(module=name)
 assert not hasattr(bpy.types.Scene, "id2r")
+bpy.ops.preferences.addon_enable(module=name)
+bpy.ops.id2r.open_result(directory=sys.argv[3])
+other = bpy.data.scenes.new("Other")
+bpy.ops.wm.save_as_mainfile(filepath=sys.argv[4])
+bpy.ops.wm.read_homefile(use_empty=True)
+bpy.ops.wm.open_mainfile(filepath=sys.argv[4])
+runs = {scene.name: len(scene.id2r_runs) for scene in bpy.data.scenes}
+assert sorted(runs.values()) == [0, 1], runs
+bpy.ops.id2r.show_run(index=0)
+bpy.ops.preferences.addon_disable(module=name)
 print("DONE")
 """
 
 
-def test_works_from_the_zip(tmp_path):
-    """Built by Blender's own tool, installed into an empty profile, and its worker answers in plain words."""
+def test_works_from_the_zip(tmp_path, result_folder):
+    """Built by Blender's own tool, installed into an empty profile: its worker answers in plain words, it can be
+    disabled and enabled again, and a head survives in a saved file with two scenes."""
     import build
 
     staged, archive = tmp_path / "id2r", tmp_path / "id2r.zip"
@@ -95,6 +106,7 @@ def test_works_from_the_zip(tmp_path):
     build.extension_tool("build", "--source-dir", staged, "--output-filepath", archive)
     environment = os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path / "profile")}
     command = [sys.executable, "-c", INSTALLED, str(archive), str(tmp_path / "nobody.png")]
+    command += [str(result_folder), str(tmp_path / "saved.blend")]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "DONE", done.stdout + done.stderr
     assert "SAID Error: " in done.stdout and "unforeseen" not in done.stdout
