@@ -118,6 +118,7 @@ class Preset:
     sides: tuple[float, float] = LOW_SIDES  # yaw and pitch of the side cameras, degrees
     patch: int = 1  # pixels a side that the first and last layer fold into channels; spares the costly finest level
     swap_blocks: int = 3
+    field_rank: int = 0  # pictures a domain and view that the swapper adds to what it decodes; a help in short runs
     commitment: float = 0.25
     discriminator_width: int = 64
     discriminator_layers: int = 4
@@ -226,6 +227,7 @@ PRESETS = {
         code_width=64,
         fusion=FusionNet(width=64, groups=2, depth=2, heads=4, window=8),
         swap_levels=(16, 32, 64),
+        field_rank=12,
         identity=IdentityNet(widths=(24, 48, 96, 192), blocks=1, tone_size=32, tone_width=24),
         templates=96,
         pool=PoolSizes(subjects=800, photographs=3, validation_subjects=48, chunk=4, start=48),

@@ -20,18 +20,21 @@ def swap_identity(template: Template, identity: Identity, pack: Pack) -> dict[Do
     order = torch.tensor([list(Domain).index(domain) for domain in REFLECTANCE], device=pack.device)
     with torch.inference_mode():
         latent = pack.nets.codebooks.look_up(template.codes.flatten(0, 1), order.repeat(views))  # [V * D, C, h, w]
-        parts = zip(latent.split(_batch(pack)), order.repeat(views).split(_batch(pack)))
-        images = torch.cat([_decode(part, domain, identity, pack) for part, domain in parts])
+        view = torch.arange(views, device=pack.device).repeat_interleave(domains)
+        parts = zip(*(each.split(_batch(pack)) for each in (latent, order.repeat(views), view)), strict=True)
+        images = torch.cat([_decode(*part, identity, pack) for part in parts])
     images = images.float().mul(0.5).add(0.5).clamp(0.0, 1.0).unflatten(0, (views, domains)).clone()
     swapped = {domain: images[:, index] for index, domain in enumerate(REFLECTANCE)}
     return swapped | {domain: swapped[domain].mean(1, keepdim=True).expand(-1, 3, -1, -1) for domain in GREY}
 
 
-def _decode(latent: torch.Tensor, domain: torch.Tensor, identity: Identity, pack: Pack) -> torch.Tensor:
-    """latent [B, C, h, w] of domain [B] -> images [B, 3, H, W], about [-1, 1]."""
+def _decode(
+    latent: torch.Tensor, domain: torch.Tensor, view: torch.Tensor, identity: Identity, pack: Pack
+) -> torch.Tensor:
+    """latent [B, C, h, w] of domain [B] from view [B] -> images [B, 3, H, W], about [-1, 1]."""
     vector, tone_linear = (part.expand(len(latent), -1) for part in (identity.vector, identity.tone_linear))
     with torch.autocast(pack.device.type, torch.bfloat16, enabled=_is_half(pack)):
-        return pack.nets.swapper(pack.nets.decoder, latent, vector, tone_linear, domain)
+        return pack.nets.swapper(pack.nets.decoder, latent, vector, tone_linear, domain, view)
 
 
 def _batch(pack: Pack) -> int:

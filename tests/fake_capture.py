@@ -45,6 +45,7 @@ class FakeSubjects:
     index: torch.Tensor
     tone_linear: torch.Tensor
     identity: torch.Tensor
+    expression: torch.Tensor
     params: torch.Tensor
 
 
@@ -55,7 +56,7 @@ class FakePhotographs:
 
 
 class FakeStage:
-    """Subject i is a disc whose colour is its tone and whose radius is its only other parameter."""
+    """Subject i is a disc whose colour is its tone, whose radius is its shape, and whose grey is a parameter."""
 
     def __init__(self, size: int):
         self.size, self.device = size, torch.device("cpu")
@@ -63,7 +64,7 @@ class FakeStage:
     def subjects(self, indices) -> FakeSubjects:
         index = torch.tensor(list(indices))
         draws = torch.stack([torch.rand(4, generator=torch.Generator().manual_seed(int(i))) for i in index])
-        return FakeSubjects(index, draws[:, :3] * 0.6 + 0.05, draws[:, 3:], draws)
+        return FakeSubjects(index, draws[:, :3] * 0.6 + 0.05, draws[:, 3:], torch.zeros_like(draws[:, :1]), draws)
 
     def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
         disc = torch.stack([self._disc(subjects, shift) for shift in (0.0, -0.2, 0.2)], 1)  # [S, V, 1, H, W]
@@ -91,7 +92,7 @@ class FakeStage:
         """[S, 1, H, W] 1 inside the disc, 0 outside."""
         axis = torch.linspace(-1.0, 1.0, self.size)
         radius = (axis[None, :, None] ** 2 + (axis[None, None] - shift) ** 2).sqrt()
-        return (radius < 0.4 + 0.4 * subjects.params[:, 3, None, None]).float()[:, None]
+        return (radius < 0.4 + 0.4 * subjects.identity[:, 0, None, None]).float()[:, None]
 
 
 def fake_run(data, out):

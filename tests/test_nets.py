@@ -12,7 +12,7 @@ from id2r_core.nets import build_nets
 from id2r_core.nets.codebook import Codebook, DomainCodebooks, Fusion
 from id2r_core.nets.identity_encoder import AngularMargin, IdentityEncoder, face_window
 from id2r_core.nets.layers import SwinBlock, group_norm
-from id2r_core.nets.swapper import Swapper, make_condition
+from id2r_core.nets.swapper import Field, Swapper, make_condition
 from id2r_core.nets.vqgan import Decoder, Encoder, level_channels
 
 
@@ -165,14 +165,32 @@ def test_swapper_starts_as_the_plain_decoder_and_then_follows_the_identity():
     decoder, swapper = Decoder(MICRO), Swapper(MICRO)
     latent = torch.randn(2, MICRO.code_width, 16, 16)
     vector, tone = F.normalize(torch.randn(2, 512), dim=1), torch.full((2, 3), 0.3)
-    domain = torch.tensor([1, 2])
-    assert torch.allclose(swapper(decoder, latent, vector, tone, domain), decoder(latent), atol=1e-5)
+    domain, view = torch.tensor([1, 2]), torch.tensor([0, 2])
+    assert torch.allclose(swapper(decoder, latent, vector, tone, domain, view), decoder(latent), atol=1e-5)
     for norm in (m for m in swapper.modules() if hasattr(m, "linear")):
         torch.nn.init.normal_(norm.linear.weight, std=0.1)
-    one = swapper(decoder, latent, vector, tone, domain)
-    assert not torch.allclose(one, swapper(decoder, latent, vector.flip(0), tone, domain), atol=1e-3)
-    assert not torch.allclose(one, swapper(decoder, latent, vector, tone * 0.2, domain), atol=1e-3)
-    assert not torch.allclose(one, swapper(decoder, latent, vector, tone, domain.flip(0)), atol=1e-3)
+    one = swapper(decoder, latent, vector, tone, domain, view)
+    assert not torch.allclose(one, swapper(decoder, latent, vector.flip(0), tone, domain, view), atol=1e-3)
+    assert not torch.allclose(one, swapper(decoder, latent, vector, tone * 0.2, domain, view), atol=1e-3)
+    assert not torch.allclose(one, swapper(decoder, latent, vector, tone, domain.flip(0), view), atol=1e-3)
+
+
+def test_the_field_adds_pictures_of_its_place_as_the_condition_says():
+    torch.manual_seed(0)
+    field = Field(rank=2)
+    torch.nn.init.normal_(field.pictures)
+    condition = torch.randn(3, field.coefficient.in_features)
+    reflectance, view = torch.tensor([1, 1, 4]), torch.tensor([0, 2, 0])
+    found = field(condition, reflectance, view, 64)
+    coefficient = field.coefficient(condition)
+    expected = sum(coefficient[1, r] * field.pictures[0, 2, r] for r in range(2))
+    assert torch.allclose(found[1], expected, atol=1e-5)
+    with torch.no_grad():
+        field.mean[3, 0] += 1.0  # normals, front view
+    assert torch.allclose(
+        field(condition, reflectance, view, 64) - found, torch.tensor([0.0, 0, 1])[:, None, None, None], atol=1e-5
+    )
+    assert field(condition, torch.zeros(3, dtype=torch.long), view, 64).abs().max() == 0  # RGB
 
 
 def test_the_tone_reaches_each_domain_by_inputs_of_its_own():

@@ -18,7 +18,7 @@ from id2r_core.geometry.camera import capture_cameras
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.atlas import make_atlas
-from id2r_core.stitch import NEVER_SEEN, _complete, stitch_views
+from id2r_core.stitch import NEVER_SEEN, _complete, _turned, stitch_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,7 +29,7 @@ SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
 
 @pytest.fixture(scope="module")
 def head(model):
-    """A smiling person: the views show the neutral face, and stitching must know."""
+    """A smiling person: the views show the skin on the mean head at rest, and stitching must know."""
     return known_head(model, camera_at(), PERSON, SMILE)
 
 
@@ -38,9 +38,14 @@ def atlas(model):
     return make_atlas(model, TEXELS)
 
 
+def on_mean_head(head):
+    """The fine vertices of the head that the views show, [Nf, 3]."""
+    return head.model.subdivide(head.model.neutral[None])[0]
+
+
 @pytest.fixture(scope="module")
 def skin(head):
-    """What every fine vertex has of each domain, [Nf, 3] in [0, 1]."""
+    """What every fine vertex has of each domain, [Nf, 3] in [0, 1]; normals are those of the person's own shape."""
     points = head.fine_neutral_vertices()
     wave = 0.5 + 0.15 * torch.sin(points @ torch.tensor([[60.0, 10.0, 0.0], [0.0, 70.0, 20.0], [30.0, 0.0, 50.0]]))
     normal = vertex_normals(points[None], head.model.faces)[0]
@@ -55,10 +60,15 @@ def skin(head):
 @pytest.fixture(scope="module")
 def views(head, skin):
     """The three capture views of each domain, [3, 3, H, W] on black."""
-    cameras, faces = capture_cameras(SIZE), head.model.faces
-    points = head.fine_neutral_vertices()
+    return seen_by(capture_cameras(SIZE), head, skin)
+
+
+def seen_by(cameras, head, skin):
+    """The skin on the mean head, and that head's normals."""
+    points, faces = on_mean_head(head), head.model.faces
+    worn = skin | {Domain.NORMAL: encode_normal(vertex_normals(points[None], faces)[0])}
     fragments = [rasterize(cameras[view].project(points), faces, SIZE, SIZE) for view in range(3)]
-    return {domain: torch.cat([interpolate(skin[domain], faces, each) for each in fragments]) for domain in REFLECTANCE}
+    return {domain: torch.cat([interpolate(worn[domain], faces, each) for each in fragments]) for domain in REFLECTANCE}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +108,7 @@ def test_a_texel_believes_the_view_that_looks_straight_at_it(views, head, atlas)
     said = torch.tensor([0.2, 0.6, 0.9])
     disagreeing = said[:, None, None, None].expand(3, 3, SIZE, SIZE)
     found = stitch_views(views | {Domain.ROUGHNESS: disagreeing}, head, atlas).images[Domain.ROUGHNESS][0]
-    normal = atlas.bake(vertex_normals(head.fine_neutral_vertices()[None], head.model.faces)[0])
+    normal = atlas.bake(vertex_normals(on_mean_head(head)[None], head.model.faces)[0])
     face = atlas.region("face") > 0.9
     front, left, right = face & (normal[2] > 0.97), face & (normal[0] > 0.9), face & (normal[0] < -0.9)
     for value, region in zip(said, (front, left, right), strict=True):
@@ -109,7 +119,7 @@ def test_the_painted_eyes_of_the_views_stay_off_the_lids(views, head, atlas, sti
     """Blue eyes over half of the lids, as networks paint them that know nothing of this head's lids."""
     painted = views[Domain.DIFFUSE].clone()
     cameras = capture_cameras(SIZE)
-    centres, radii = head.model.eyes(head.neutral_vertices)
+    centres, radii = head.model.eyes(head.model.neutral)
     pixel = torch.stack(torch.meshgrid(*(torch.arange(SIZE) + 0.5,) * 2, indexing="xy"), -1)
     for view in range(3):
         camera = cameras[view]
@@ -133,12 +143,7 @@ def test_no_background_gets_onto_the_skin_when_outlines_differ(views, head, atla
 
 def test_views_from_below_are_stitched_from_where_they_were_taken(head, skin, atlas):
     """The side cameras belong to the pack; taken for level ones, their views land elsewhere on the skin."""
-    cameras, points = capture_cameras(SIZE, sides=LOW_SIDES), head.fine_neutral_vertices()
-    seen = [rasterize(cameras[view].project(points), head.model.faces, SIZE, SIZE) for view in range(3)]
-    views = {
-        domain: torch.cat([interpolate(skin[domain], head.model.faces, each) for each in seen])
-        for domain in REFLECTANCE
-    }
+    views = seen_by(capture_cameras(SIZE, sides=LOW_SIDES), head, skin)
     true = atlas.bake(skin[Domain.ROUGHNESS])
     errors = []
     for sides in (LOW_SIDES, LEVEL_SIDES):
@@ -190,3 +195,14 @@ def test_mirrored_normals_point_to_the_other_side():
     copied = decode_normal(_complete(normal * coverage, coverage, Domain.DIFFUSE))[:, 64, -8]
     assert mirrored[0] - copied[0] > 0.4
     assert torch.allclose(mirrored[1:], left[1:], atol=0.02)
+
+
+def test_the_normals_of_views_are_turned_with_the_surface():
+    """A tilt of the skin stays the same tilt to its surface, whatever the head."""
+    torch.manual_seed(0)
+    source, target = (torch.nn.functional.normalize(torch.randn(3, 5, 5), dim=0) for _ in range(2))
+    tilted = torch.nn.functional.normalize(source + 0.3 * torch.randn(3, 5, 5), dim=0)
+    turned = _turned(tilted, source, target)
+    assert torch.allclose(_turned(source, source, target), target, atol=1e-5)
+    assert torch.allclose(turned.norm(dim=0), torch.ones(5, 5), atol=1e-5)
+    assert torch.allclose((turned * target).sum(0), (tilted * source).sum(0), atol=1e-5)

@@ -65,13 +65,13 @@ def test_swap_gives_three_views_of_four_domains(pack):
 def test_swap_decodes_each_view_and_domain_from_its_own_codes(pack):
     template = pack.templates[0]
     identity = Identity(torch.eye(3, 512)[0], torch.full((3,), 0.3))
-    images = swap_identity(template, identity, pack)
     index = list(Domain).index(Domain.ROUGHNESS)
+    torch.nn.init.normal_(pack.nets.swapper.field.mean, std=0.1)
+    images = swap_identity(template, identity, pack)
     latent = pack.nets.codebooks[Domain.ROUGHNESS].look_up(template.codes[2, REFLECTANCE.index(Domain.ROUGHNESS)][None])
 
-    alone = pack.nets.swapper(
-        pack.nets.decoder, latent, identity.vector[None], identity.tone_linear[None], torch.tensor([index])
-    )
+    place = torch.tensor([index]), torch.tensor([2])
+    alone = pack.nets.swapper(pack.nets.decoder, latent, identity.vector[None], identity.tone_linear[None], *place)
     expected = (alone[0] * 0.5 + 0.5).clamp(0, 1).mean(0, keepdim=True).expand(3, -1, -1)
     assert torch.allclose(images[Domain.ROUGHNESS][2], expected, atol=1e-5)
     assert images[Domain.DIFFUSE].std(1).max() > 1e-3

@@ -195,7 +195,11 @@ def test_pool_returns_what_was_rendered(run):
     subjects = stage.subjects([5])
     assert pool.count() == MICRO.pool.subjects
     diffuse = pool.view_images(torch.tensor([5]), torch.tensor([1]), torch.tensor([2]))[0]
-    assert torch.allclose(diffuse * 0.5 + 0.5, stage.views(subjects)[Domain.DIFFUSE][0, 2], atol=1 / 255)
+    on_mean_head = replace(subjects, identity=torch.zeros_like(subjects.identity))
+    views = [stage.views(each)[Domain.DIFFUSE][0, 2] for each in (on_mean_head, subjects)]
+    assert torch.allclose(diffuse * 0.5 + 0.5, views[0], atol=1 / 255) and not torch.allclose(*views, atol=0.1)
+    photograph = pool.photograph_images(torch.tensor([5]), torch.tensor([0]))[0] * 0.5 + 0.5
+    assert torch.allclose(photograph, stage.photographs(subjects, take=1).srgb[0], atol=1 / 255)  # its own shape
     assert torch.allclose(pool.tones(torch.tensor([5])), subjects.tone_linear)
     assert torch.allclose(pool.parameter_rows(torch.tensor([5]))[:, 1:], subjects.params)
 

@@ -78,7 +78,7 @@ def test_codec_figures_tell_a_perfect_codec_from_a_grey_one(pool):
 
 
 def test_a_level_that_does_nothing_shows_as_dead(nets, library, pool):
-    preset_levels = list(nets.swapper.levels)
+    preset_levels = [*nets.swapper.levels, figures.FIELD]
     found = figures.level_figures(nets, library, pool, CPU)
     assert set(found) == {"all", "none", *(f"without {side}" for side in preset_levels)}
     side = preset_levels[0]

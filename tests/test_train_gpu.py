@@ -1,7 +1,7 @@
 """That nothing of the capture stage and of training mixes the CPU with a GPU, on machines that have none."""
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ class StageOnGpu(FakeStage):
 
     def subjects(self, indices) -> FakeSubjects:
         made = super().subjects(indices)
-        return FakeSubjects(*(getattr(made, n).to(self.device) for n in ("index", "tone_linear", "identity", "params")))
+        return FakeSubjects(*(getattr(made, field.name).to(self.device) for field in fields(made)))
 
     def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
         return {domain: image.to(self.device) for domain, image in super().views(on_cpu(subjects)).items()}
@@ -40,7 +40,7 @@ class StageOnGpu(FakeStage):
 
 
 def on_cpu(subjects: FakeSubjects) -> FakeSubjects:
-    return FakeSubjects(*(getattr(subjects, n).cpu() for n in ("index", "tone_linear", "identity", "params")))
+    return FakeSubjects(*(getattr(subjects, field.name).cpu() for field in fields(subjects)))
 
 
 def test_the_pretended_gpu_refuses_what_a_real_one_refuses():

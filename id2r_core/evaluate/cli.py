@@ -17,6 +17,7 @@ from .context import Context
 from .estimate import make_estimator
 from .fair import evaluate_fair
 from .likeness import evaluate_likeness
+from .networks import evaluate_codebooks, evaluate_recognition, evaluate_swapper
 from .relight import evaluate_relight
 from .report import Report, save_report
 from .results import write_results
@@ -34,7 +35,11 @@ EVALUATIONS: dict[str, Callable[[Context], Report]] = {
     "robustness": evaluate_robustness,
     "speed": evaluate_speed,
     "likeness": evaluate_likeness,
+    "codebooks": evaluate_codebooks,
+    "recognition": evaluate_recognition,
+    "swapper": evaluate_swapper,
 }
+OF_NETWORKS = ("codebooks", "recognition", "swapper")  # on a training run, not on a validation set
 SIZE, QUICK_SIZE = 1024, 512
 QUICK_PER_TYPE = 2
 DESCRIPTION = """Measure ID2R, its parts and simple rivals.
@@ -47,7 +52,9 @@ swap        ID-Retrieval and pose of the swapped images
 robustness  yaw, resolution, blur, JPEG, occlusion, light, expression
 speed       seconds and memory
 likeness    rendered heads of real portraits against their photographs (needs --portraits and --judge)
-all         everything but likeness, and that too when --portraits and --judge are given
+codebooks, recognition, swapper
+            the networks one by one on the held-out people of a training run (needs --run; --data is the training data)
+all         everything but these three; likeness when --portraits and --judge are given
 results     docs/results.md from the committed reports
 
 What DIR of --data may hold:
@@ -85,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
             per_type=options.per_type or (QUICK_PER_TYPE if options.quick else None),
             hdris=tuple(filter(None, options.hdris.split(","))),
             portraits=options.portraits,
+            run=options.run,
         )
         for name in _names(options):
             started = time.monotonic()
@@ -114,7 +122,8 @@ class Progress:
 def _names(options: argparse.Namespace) -> list[str]:
     if options.name != "all":
         return [options.name]
-    return [name for name in EVALUATIONS if name != "likeness" or (options.portraits and options.judge)]
+    left_out = OF_NETWORKS if options.portraits and options.judge else (*OF_NETWORKS, "likeness")
+    return [name for name in EVALUATIONS if name not in left_out]
 
 
 def _made_with(context: Context, arguments: Sequence[str], name: str, started: float) -> dict:
@@ -138,7 +147,7 @@ def _public(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         if previous == "--hdris":
             shown.append(",".join(Path(each).stem for each in argument.split(",")))
-        elif previous in ("--data", "--out", "--judge", "--portraits") or "/" in argument:
+        elif previous in ("--data", "--out", "--judge", "--portraits", "--run") or "/" in argument:
             shown.append(previous.lstrip("-").upper())
         else:
             shown.append(argument)
@@ -163,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, metavar="N", help="side of the maps (default: 1024; quick: 512)")
     parser.add_argument("--judge", type=Path, metavar="FILE.onnx", help="a recogniser that took no part in training")
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="real portraits, for likeness")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="a training run, for its networks")
     parser.add_argument("--hdris", default="", metavar="HDRI,HDRI,...", help="environments to relight with")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")

@@ -15,7 +15,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Context:
     """per_type: photographs of each skin type, None for all; hdris: environments to relight with, names or files;
-    portraits: folder of real ones, for likeness."""
+    portraits: folder of real ones, for likeness; run: folder of a training run, for the networks (`data` is then the
+    training data)."""
 
     estimator: Estimator
     data: Path
@@ -25,6 +26,7 @@ class Context:
     per_type: int | None = None
     hdris: Sequence[str] = ()
     portraits: Path | None = None
+    run: Path | None = None
 
     @cached_property
     def validation(self) -> ValidationSet:

@@ -51,6 +51,21 @@ def sheet(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: in
     save_picture(path, np.concatenate([_row(row, side, max(map(len, rows))) for row in rows]))
 
 
+def scatter(path: Path, points: np.ndarray, group: np.ndarray, names: Sequence[str], side: int = 480) -> None:
+    """Points [N, 2] in the colour of their group [N], which indexes names; scaled to fill the picture."""
+    picture = np.full((side + CAPTION, side, 3), PAPER, np.uint8)
+    low, high = points.min(0), points.max(0)
+    places = (points - low) / (high - low).max() * (side - 16) + 8
+    for (x, y), number in zip(places, group, strict=True):
+        cv2.circle(picture, (round(float(x)), round(float(y)) + CAPTION), 3, SERIES[number], -1, cv2.LINE_AA)
+    x = 8
+    for number, name in enumerate(names):
+        cv2.circle(picture, (x, CAPTION // 2), 5, SERIES[number], -1, cv2.LINE_AA)
+        _write(picture, name, (x + 9, CAPTION // 2 + 4))
+        x += 24 + cv2.getTextSize(name, FONT, LETTERS, 1)[0][0]
+    save_picture(path, picture)
+
+
 def error_map(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean absolute error of RGB as colour, black (none) to yellow (0.25 and more), white outside the mask."""
     error = np.abs(image - truth).mean(2) / WORST_ERROR

@@ -29,7 +29,10 @@ class Judge:
         from skimage.transform import SimilarityTransform
 
         align = SimilarityTransform.from_estimate(detect_face(photo).five, np.array(JUDGE_POINTS)).params[:2]
-        face = cv2.warpAffine(photo.srgb, align, (112, 112), flags=cv2.INTER_AREA)
+        return self.embed_aligned(cv2.warpAffine(photo.srgb, align, (112, 112), flags=cv2.INTER_AREA))
+
+    def embed_aligned(self, face: np.ndarray) -> np.ndarray:
+        """Unit vector [D] of a face that lies in its window [112, 112, 3] sRGB in [0, 1] as the network wants it."""
         normalised = (face - np.float32(JUDGE_MEAN)) / np.float32(JUDGE_SPREAD)
         self._net.setInput(np.ascontiguousarray(normalised.transpose(2, 0, 1)[None]))
         vector = self._net.forward()[0].copy()

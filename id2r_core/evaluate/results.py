@@ -11,7 +11,10 @@ from .report import markdown
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER, TEXT = "results", "results.md"
-ORDER = ("fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "speed")
+ORDER = (
+    "fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "speed", "codebooks", "recognition",
+    "swapper",
+)  # fmt: skip
 HEADING = """# Results
 
 Made by `python -m id2r_core evaluate results` from the reports in `docs/results/`; a test fails when they disagree.

@@ -12,6 +12,8 @@ from .vqgan import Decoder, level_channels
 CONDITION_WIDTH = IDENTITY_WIDTH + 3 * len(Domain) + len(Domain)
 # Scales of the parts. One step of Adam moves every weight alike, so that many large inputs would make it leap.
 IDENTITY_SCALE, TONE_SCALE, DOMAIN_SCALE = 4.0, 2.0, 2.0
+VIEWS = 3
+FIELD_SIDE, FIELD_MEAN_SIDE = 64, 128  # pixels of the field's pictures
 
 
 class AdaptiveNorm(nn.Module):
@@ -49,8 +51,39 @@ class SwapBlock(nn.Module):
         return features + self.norm2(self.conv2(hidden), condition)
 
 
+class Field(nn.Module):
+    """What the swap blocks leave over of each reflectance domain and view, as a linear function of the condition.
+
+    The views show every skin on the same head, so that a pixel is a place: where a beard grows or a cheek is red is a
+    picture that a person has more or less of. A mean picture and `rank` pictures for each domain and view; all zero at
+    the start. Adaptive norms treat all places alike and are slow to learn such things. RGB images get nothing.
+    """
+
+    def __init__(self, rank: int):
+        super().__init__()
+        places = (len(Domain) - 1, VIEWS)
+        self.coefficient = nn.Linear(CONDITION_WIDTH, rank)
+        nn.init.normal_(self.coefficient.weight, std=0.1)
+        nn.init.zeros_(self.coefficient.bias)
+        self.mean = nn.Parameter(torch.zeros(*places, 3, FIELD_MEAN_SIDE, FIELD_MEAN_SIDE))
+        self.pictures = nn.Parameter(torch.zeros(*places, rank, 3, FIELD_SIDE, FIELD_SIDE))
+
+    def forward(self, condition: torch.Tensor, domain: torch.Tensor, view: torch.Tensor, size: int) -> torch.Tensor:
+        """condition [B, CONDITION_WIDTH], domain [B], view [B] -> what to add to the images, [B, 3, size, size]."""
+        place = (domain - 1).clamp(min=0), view  # RGB is the first of Domain
+        own = torch.einsum("br,brcyx->bcyx", self.coefficient(condition), self.pictures[place])
+        both = (_resized(image, size) for image in (self.mean[place], own))
+        return sum(both) * (domain > 0)[:, None, None, None]
+
+
+def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
+    if image.shape[-1] == size:
+        return image
+    return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+
+
 class Swapper(nn.Module):
-    """The swap blocks of each decoder level that is injected into.
+    """The swap blocks of each decoder level that is injected into, and the field that is added to the image.
 
     The paper conditions on the identity vector alone. A face recogniser is trained to forget light and with it much of
     the skin tone, so the tone joins the condition here. Instance norm takes the mean of the features away and the shift
@@ -67,6 +100,7 @@ class Swapper(nn.Module):
                 for side in preset.swap_levels
             }
         )
+        self.field = Field(preset.field_rank) if preset.field_rank else None
 
     def forward(
         self,
@@ -75,11 +109,13 @@ class Swapper(nn.Module):
         vector: torch.Tensor,
         tone_linear: torch.Tensor,
         domain: torch.Tensor,
+        view: torch.Tensor,
     ) -> torch.Tensor:
         """Decode a template as somebody else.
 
         latent [B, D, h, w] of templates; vector [B, 512] unit identity vectors; tone_linear [B, 3] mean linear diffuse
-        albedo of the facial skin; domain [B] indices in the order of Domain -> image [B, 3, H, W], about [-1, 1].
+        albedo of the facial skin; domain [B] indices in the order of Domain; view [B]: front, left, right
+        -> image [B, 3, H, W], about [-1, 1].
         """
         condition = make_condition(vector, tone_linear, domain).to(latent.dtype)
 
@@ -90,7 +126,8 @@ class Swapper(nn.Module):
                 features = block(features, condition)
             return features
 
-        return decoder(latent, inject)
+        image = decoder(latent, inject)
+        return image + self.field(condition, domain, view, image.shape[-1]) if self.field else image
 
 
 def make_condition(vector: torch.Tensor, tone_linear: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from .pool import VIEWS, Pool
 from .portraits import Portraits
 
 FALSE_ACCEPTS = 1e-3
+FIELD = "field"
 NYQUIST, FINE_FROM = 0.5, 1 / 8  # cycles a pixel; share of it
 
 
@@ -128,7 +129,7 @@ def level_figures(
 
     A level without which nothing falls is dead.
     """
-    sides = list(nets.swapper.levels)
+    sides = [*nets.swapper.levels, *([FIELD] if nets.swapper.field else [])]
     left_out = {"all": [], **{f"without {side}": [side] for side in sides}, "none": sides}
     figures = {}
     for name, without in left_out.items():
@@ -138,10 +139,12 @@ def level_figures(
 
 
 def without_levels(swapper: Swapper, sides: list[str]) -> Swapper:
-    """The same swapper (shared weights) that does not inject into some levels."""
+    """The same swapper (shared weights) that does not inject into some levels; "field" stands for what is added at the
+    end."""
     reduced = copy.copy(swapper)
     reduced._modules = dict(swapper._modules)
     reduced.levels = nn.ModuleDict({side: level for side, level in swapper.levels.items() if side not in sides})
+    reduced.field = None if FIELD in sides else swapper.field
     return reduced
 
 
@@ -173,7 +176,8 @@ def swapped(
     labels = torch.full((VIEWS,), list(Domain).index(domain), device=device)
     codes = library.codes[template, :, REFLECTANCE.index(domain)].to(device)
     vector, tone = found.vector.expand(VIEWS, -1), found.tone_linear.expand(VIEWS, -1)
-    return swapper(nets.decoder, nets.codebooks.look_up(codes, labels), vector, tone, labels)
+    view = torch.arange(VIEWS, device=device)
+    return swapper(nets.decoder, nets.codebooks.look_up(codes, labels), vector, tone, labels, view)
 
 
 class Scores:

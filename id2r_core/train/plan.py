@@ -121,7 +121,8 @@ def _forward(
     elif stage == "swapper":
         vector = torch.empty(1, IDENTITY_WIDTH, device="meta", dtype=torch.bfloat16)
         tone, domain = torch.empty(1, 3, device="meta"), torch.empty(1, dtype=torch.long, device="meta")
-        made = nets.swapper(nets.decoder, latent.detach(), vector, tone, domain)
+        view = torch.empty_like(domain)
+        made = nets.swapper(nets.decoder, latent.detach(), vector, tone, domain, view)
         nets.identity.float()(made.float())
     else:
         made = nets.decoder(latent)

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,8 @@ WAIT_MOST = 900.0
 class Pool:
     """An open pool.
 
-    views [N, 5, 3, 3, H, W] uint8: `views[i, d, v]` is subject i in domain d (order of Domain) from fixed view v.
+    views [N, 5, 3, 3, H, W] uint8: `views[i, d, v]` is the skin of subject i on the mean head, in domain d (order of
+    Domain) from fixed view v.
     photographs [N, P, 3, H, W] uint8: aligned as photos are, each under its own light and pose.
     tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled. A pool of photographs
     alone has no views.
@@ -144,7 +145,7 @@ class MemoryPool:
         rows = slice(self._count, self._count + len(subjects.tone_linear))
         if self._parameters is None:
             self._parameters = self._tones.new_empty(self.capacity, _parameters(subjects).shape[1])
-        views = self._stage.views(subjects)
+        views = self._stage.views(on_mean_head(subjects))
         for index, domain in enumerate(Domain):
             self._views[rows, index] = _to_uint8(views[domain])
         for shot in range(self.shots):
@@ -156,6 +157,17 @@ class MemoryPool:
         self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
         self._count = rows.stop
         self._rendering += time.monotonic() - began
+
+
+def on_mean_head(subjects):
+    """The same skins on the mean head at rest.
+
+    Views of own proportions put brows and lips of two people 10 px apart (at 512), and no photo tells the size of a
+    head; networks that had to guess it gave the mean of all outlines. Here a pixel is the same place on everybody, and
+    a person's proportions come from the fitted head alone.
+    """
+    identity, expression = torch.zeros_like(subjects.identity), torch.zeros_like(subjects.expression)
+    return replace(subjects, identity=identity, expression=expression)
 
 
 def pool_folder(out: Path, split: str) -> Path:
@@ -222,7 +234,7 @@ def fill_pool(
                 _create(folder, preset, capacity, _parameters(subjects).shape[1], with_views)
             pool = open_pool(folder)
             if pool.views is not None:
-                views = stage.views(subjects)
+                views = stage.views(on_mean_head(subjects))
                 pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
             for shot in range(preset.pool.photographs):
                 photographs = stage.photographs(subjects, take=shot + 1)

@@ -78,7 +78,7 @@ def train_swapper(task: Task) -> Loop:
             domain = swaps.domain.to(task.device)
             latent = books.look_up(library.codes[swaps.template, swaps.view, domain], domain)
             with loop.autocast():
-                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, domain)
+                made = swapper(decoder, latent, swaps.vector, swaps.tone_linear, domain, swaps.view)
             loss, notes = _swap_loss(loop, made, swaps, compare, recogniser)
             if loop.has_adversary:
                 with loop.autocast():
@@ -212,7 +212,7 @@ def _sheet(
         latent = books.look_up(library.codes[template, view, domain], domain.to(task.device))
         count = len(view)
         vector, tone = found.vector.expand(count, -1), found.tone_linear.expand(count, -1)
-        made = swapper(decoder, latent, vector, tone, domain.to(task.device))
+        made = swapper(decoder, latent, vector, tone, domain.to(task.device), view.to(task.device))
         own = books.look_up(library.codes[template, :1, 1], torch.tensor([1], device=task.device))
         rows += [torch.cat((photo.cpu(), truth)), torch.cat((decoder(own).cpu(), made.cpu()))]
     return tile(rows)

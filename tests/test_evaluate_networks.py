@@ -1,0 +1,102 @@
+"""The evaluations of single networks, on coloured discs: each table must notice what it is there to notice."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fake_capture import MICRO, fake_run
+
+from id2r_core.conventions import Domain
+from id2r_core.errors import Id2rError
+from id2r_core.evaluate.context import Context
+from id2r_core.evaluate.networks import (
+    _recognised,
+    evaluate_codebooks,
+    evaluate_recognition,
+    evaluate_swapper,
+)
+from id2r_core.nets import build_nets
+from id2r_core.nets.codebook import Codebook
+from id2r_core.packs import Pack
+from id2r_core.templates import TemplateLibrary
+from id2r_core.train.checkpoint import save_checkpoint, with_prefix
+from id2r_core.train.loop import CHECKPOINT
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory, model) -> Context:
+    """A pack whose five codebooks are still the joint one of its run."""
+    data, run, out = (tmp_path_factory.mktemp(name) for name in ("data", "run", "out"))
+    fake_run(data, run)
+    torch.manual_seed(0)
+    nets, shared = build_nets(MICRO), Codebook(MICRO.codes, MICRO.code_width, MICRO.commitment)
+    torch.nn.init.normal_(shared.code)
+    nets.codebooks.copy_from(shared)
+    for _, net in nets.named():
+        net.eval().requires_grad_(False)
+    stage = {"encoder": nets.encoder, "decoder": nets.decoder, "codebook": shared}
+    tensors = {k: v for name, net in stage.items() for k, v in with_prefix(f"average/{name}", net.state_dict()).items()}
+    save_checkpoint(run / "codebook" / CHECKPOINT, tensors, {"preset": MICRO.name})
+    vectors = torch.nn.functional.normalize(torch.randn(3, 512), dim=1)
+    library = TemplateLibrary(("a", "b", "c"), torch.randint(MICRO.codes, (3, 3, 4, 16, 16)), vectors, torch.rand(3, 3))
+    pack = Pack("micro", MICRO, nets, library, "0" * 64, torch.device("cpu"))
+    estimator = SimpleNamespace(pack=pack, judge=None, model=model)
+    return Context(estimator, data, out, lambda stage, done, total: None, run=run)
+
+
+def cells(table) -> dict:
+    names = [name for name, _ in table.columns]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in table.rows}
+
+
+def test_a_run_is_needed(context):
+    with pytest.raises(Id2rError, match="run"):
+        evaluate_codebooks(replace(context, run=None))
+
+
+def test_codebooks_that_are_copies_differ_in_nothing(context):
+    report = evaluate_codebooks(context)
+    rows = cells(report.tables[0])
+    assert set(rows) == {domain.value for domain in Domain}
+    assert all(row["difference"] == pytest.approx(0.0, abs=1e-4) for row in rows.values())
+    assert all((context.out / name).is_file() for name in report.figures)
+    books = context.estimator.pack.nets.codebooks
+    kept = books[Domain.NORMAL].code.clone()
+    books[Domain.NORMAL].code.copy_(torch.randn_like(kept))
+    changed = cells(evaluate_codebooks(context).tables[0])
+    books[Domain.NORMAL].code.copy_(kept)
+    assert abs(changed["normal"]["difference"]) > 1e-3 and changed["diffuse"]["difference"] == pytest.approx(
+        0, abs=1e-4
+    )
+
+
+def test_recognition_by_hand():
+    """Two people of two photographs: one pair alike, of the other one looks like a stranger."""
+    vector = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 1, 0], [0.9, 0.3, 0]]), dim=1)
+    rank1, accepts, stranger = _recognised(vector, torch.tensor([0, 0, 1, 1]))
+    assert rank1 == pytest.approx(0.75) and accepts == pytest.approx(0.5)
+    assert stranger == pytest.approx(float(vector[1] @ vector[3]))
+
+
+def test_recognition_counts_photographs_of_both_kinds(context):
+    rows = cells(evaluate_recognition(context).tables[0])
+    pool = MICRO.pool
+    assert rows["pack, virtual"]["photographs"] == pool.validation_subjects * pool.photographs
+    assert all(0 <= row["rank-1"] <= 1 and 0 <= row["TAR at FAR 1e-3"] <= 1 for row in rows.values())
+
+
+def test_the_field_shows_in_the_rows_that_have_it(context):
+    """A swapper that has learnt nothing is the same in all rows; with a field, the rows with it differ from the others."""
+    swapper = context.estimator.pack.nets.swapper
+    before = cells(evaluate_swapper(context).tables[1])
+    assert len({row["diffuse, dB"] for row in before.values()}) == 1
+    swapper.field.mean[0] += 0.5  # diffuse
+    rows = cells(evaluate_swapper(context).tables[1])
+    swapper.field.mean.zero_()
+    assert rows["+ field (all)"]["diffuse, dB"] == rows["all but 16"]["diffuse, dB"] != rows["none"]["diffuse, dB"]
+    assert rows["all but field"] | {"injected": ""} == rows["none"] | {"injected": ""}
+    assert rows["none"]["diffuse, dB"] == before["none"]["diffuse, dB"]
+    assert (context.out / "swapper_domains.jpg").is_file()
