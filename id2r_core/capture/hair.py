@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..geometry.camera import Camera
 from .dice import Dice
-from .render import Hair, RenderMesh, Surface, sample_fibres
+from .render import Hair, RenderMesh, Surface, box_mean, sample_fibres
 from .subjects import Subjects
 
 # Linear albedos of hair: black, dark brown, brown, blond, red, grey, white.
@@ -29,7 +28,7 @@ EDGE = 0.006  # metres over which hair begins
 
 @dataclass(frozen=True)
 class Style:
-    """How a head is covered: how often on women and on men, thickness in metres (from, to), shares of FIBRES."""
+    """How a head is covered: how often on women and on men, thickness in metres (from, to), shares of render.FIBRES."""
 
     women: float
     men: float
@@ -159,10 +158,9 @@ def with_fuzz(surface: Surface, mesh: RenderMesh, radiance: Tensor, behind: Tens
     """The heads' radiance [B, 3, H, W] before what is behind, where single fibres of hair stand out of the outline."""
     size = radiance.shape[-1]
     reach = max(round(0.010 * size), 1)
-    near = lambda image: functional.avg_pool2d(image, 2 * reach + 1, stride=1, padding=reach)
     hair = surface.hair * surface.mask
-    share = near(hair)
-    colour = near(radiance * hair) / share.clamp(min=1e-3)
+    share = box_mean(hair, reach)
+    colour = box_mean(radiance * hair, reach) / share.clamp(min=1e-3)
     step = torch.arange(size, device=radiance.device) * (6.0 / size)
     noise = sample_fibres(mesh.fibres, 1, *torch.meshgrid(step, step, indexing="xy"))
     loose = ((share - 0.22 + 0.22 * noise) / 0.3).clamp(0, 1)

@@ -219,7 +219,7 @@ def see_surface(
     to_camera = -camera_rays(cameras)
     normal = tilt_by_height(smooth, slope, fragments, vertices, mesh.faces, mesh.uv, mesh.faces_uv)
     mask = fragments.mask
-    fibres = _fibres_at(uv, mesh.fibres, hair.fibres)
+    fibres = _fibres_at(uv, mesh.fibres, hair.fibres) if hair.fibres.any() else torch.zeros_like(seen[:, :1])
     hairy = ((seen[:, 7:8] + RAGGED * fibres - 0.5) / HAIR_EDGE + 0.5).clamp(0, 1) * (mask & ~is_eye)
     density = (HAIR_CONTRAST * fibres).exp()
     hair_albedo = hair.linear[:, :, None, None] * density
@@ -345,8 +345,14 @@ def _between_lids(is_eye: Tensor) -> Tensor:
     size = is_eye.shape[-1]
     reach, up = max(round(LID_REACH * size), 1), round(LID_OVERHANG * size)
     lifted = functional.pad(is_eye.float(), (0, 0, up, 0))[:, :, : is_eye.shape[-2]]
-    open_share = functional.avg_pool2d(lifted, 2 * reach + 1, stride=1, padding=reach)
-    return UNDER_LIDS + (1 - UNDER_LIDS) * open_share
+    return UNDER_LIDS + (1 - UNDER_LIDS) * box_mean(lifted, reach)
+
+
+def box_mean(image: Tensor, reach: int) -> Tensor:
+    """Means of [B, C, H, W] over windows of 2 reach + 1 pixels a side, 0 beyond the image; along one axis, then the other."""
+    window = 2 * reach + 1
+    across = functional.avg_pool2d(image, (1, window), stride=1, padding=(0, reach))
+    return functional.avg_pool2d(across, (window, 1), stride=1, padding=(reach, 0))
 
 
 def _eye_albedo(uv: Tensor, eyes: Eyes) -> Tensor:
