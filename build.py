@@ -56,11 +56,13 @@ SCREENSHOTS = (
     "start", "photo", "faces", "landmarks", "running", "refused", "result", "compare", "mesh", "lookdev", "export",
     "image_editor", "preferences",
 )  # fmt: skip
-# 256 colours are enough for panels and keep a picture under 400 KB.
+# A picture keeps its colours as long as it is small; 256 of them are enough for panels over a lit head.
 SHRINK = """
-import sys, PIL.Image
+import os, sys, PIL.Image
 picture = PIL.Image.open(sys.argv[1]).convert("RGB")
-picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
+picture.save(sys.argv[1], optimize=True)
+if os.path.getsize(sys.argv[1]) > 400_000:
+    picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
 """
 OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
 # NASA, public domain; carried by scikit-image.
