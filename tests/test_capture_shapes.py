@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from id2r_core.capture import shapes
 from id2r_core.capture.pigment import build_pigment_table
 from id2r_core.capture.shapes import (
     DISTANCES,
@@ -70,13 +71,18 @@ SCANNED = {
 
 def test_virtual_people_vary_as_scanned_ones_do(model):
     """The way from nose to mouth, which sex and ancestry alone spread more than scans, is left out."""
-    found = statistics(virtual_landmarks(model, 300))
+    people = virtual_landmarks(model, 300)
+    found = statistics(people)
     for name, scanned in SCANNED.items():
         assert 0.8 < found[name] / scanned < 1.2, name
+    offsets = align(people).reshape(len(people), -1)
+    apart = np.linalg.norm(offsets[:, None] - offsets, axis=2) / np.sqrt(people.shape[1])
+    assert apart[~np.eye(len(people), dtype=bool)].min() > 1e-3  # no two are alike: a millimetre rms
 
 
-def test_modes_give_people_the_covariance_that_is_asked_for(model):
+def test_modes_give_people_the_covariance_that_is_asked_for(model, monkeypatch):
     """Scanned people made of this model's own morphs: the fit finds how they vary together, which single morphs do not."""
+    monkeypatch.setattr(shapes, "COUNT", 200)
     casting = Casting(model, build_pigment_table(), 0, "train")
     identity = casting.cast(range(300), "cpu").identity
     names = [model.identity_names.index(name) for name in ("nose-scale-horiz-incr", "mouth-scale-horiz-incr")]
