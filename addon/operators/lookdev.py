@@ -149,7 +149,12 @@ class ID2R_OT_contact_sheet(JobOperator, bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER"}
     task = "Contact Sheet"
 
-    folder: StringProperty(name="Result Folder", subtype="DIR_PATH", description="Empty: that of the shown run")
+    folder: StringProperty(
+        name="Result Folder",
+        subtype="DIR_PATH",
+        description="Empty: that of the shown run",
+        options={"SKIP_SAVE"},  # the next button means the run that is shown then
+    )
     environments: StringProperty(
         name="Environments", default=",".join(lookdev.HDRIS), description="With commas between"
     )

@@ -91,8 +91,12 @@ class ID2R_OT_capture_photo(JobOperator, bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
     task = "Webcam"
 
-    source: StringProperty(name="Camera", description="Its number, or a video file that stands in for it")
-    countdown: FloatProperty(name="Countdown", description="Seconds", default=-1.0, min=-1.0, max=60.0)
+    source: StringProperty(
+        name="Camera", description="Its number, or a video file that stands in for it", options={"SKIP_SAVE"}
+    )
+    countdown: FloatProperty(
+        name="Countdown", description="Seconds", default=-1.0, min=-1.0, max=60.0, options={"SKIP_SAVE"}
+    )
 
     def begin(self, context) -> job.Job:
         settings = context.scene.id2r

@@ -129,8 +129,13 @@ class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
     task = "Put on Mesh"
 
-    folder: StringProperty(name="Result Folder", subtype="DIR_PATH", description="Empty: that of the shown run")
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
+    folder: StringProperty(
+        name="Result Folder",
+        subtype="DIR_PATH",
+        description="Empty: that of the shown run",
+        options={"SKIP_SAVE"},  # the next button means the run that is shown then
+    )
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
     size: IntProperty(name="Size", default=2048, min=64, max=8192, description="Side of the maps in texels")
 
     def begin(self, context) -> job.Job:
@@ -152,7 +157,7 @@ class ID2R_OT_preview_fit(JobOperator, bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
     task = "Preview Fit"
 
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
 
     def begin(self, context) -> job.Job:
         self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
@@ -171,7 +176,7 @@ class ID2R_OT_hide_fit(bpy.types.Operator):
     bl_label = "Hide Fit"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object")
+    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
 
     def execute(self, context):
         return tell(self, self._hide, context)
