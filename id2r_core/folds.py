@@ -10,7 +10,7 @@ from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 
 # Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
-FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.4
+FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.75
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
 STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
@@ -33,7 +33,7 @@ def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, a
     """Lighten the folds that the photo's expression has made: the neutral head does not have them.
 
     A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids and lips are dark
-    by nature, and so is a beard. More than half of a fold stays: many faces have it at rest too.
+    by nature, and so is a beard. A quarter of a fold stays: many faces have it at rest too.
     """
     moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
     amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - atlas.dark_by_nature)

@@ -33,13 +33,14 @@ CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
 LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
 FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
-LEARNT_TONE = 0.75  # share of the encoder in the tone, the rest is the exposure's
+LEARNT_TONE = 0.9  # share of the encoder in the tone, the rest is the exposure's
+FAIREST = 0.67  # linear red of the fairest skin; burnt out photos look fairer
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 # Shares of the atlas: over which tone is carried on, slower than which the photo is not believed, faster is detail.
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.05, 0.004
-TONE_KEPT = 0.25  # share of the slow difference to the prior (beard, blush) that is believed
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
+TONE_KEPT = 0.15  # share of the slow difference to the prior (beard, blush) that is believed
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -119,7 +120,8 @@ def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -
     exposed = _median_under(observed.linear, plain) / EXPOSED_WHITE
     learnt = identity.tone_linear.to(exposed.device)
     mixed = LEARNT_TONE * learnt.clamp(min=0.01).log() + (1 - LEARNT_TONE) * exposed.clamp(min=0.01).log()
-    return mixed.exp().clamp(0.015, 0.8)
+    tone = mixed.exp().clamp(min=0.015)
+    return tone * (FAIREST / tone.max()).clamp(max=1)
 
 
 def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:

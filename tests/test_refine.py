@@ -169,7 +169,7 @@ def test_the_solved_light_comes_from_where_it_came_from(refined, light):
 
 
 def test_white_is_as_bright_as_the_photo_was_exposed(refined):
-    assert torch.allclose(refined.white_linear, torch.full((3,), WHITE), rtol=0.1)
+    assert torch.allclose(refined.white_linear, torch.full((3,), WHITE), rtol=0.15)
 
 
 def test_the_light_is_solved_again_from_a_perfect_prior(observed, albedo, head, shading, atlas, plain):
@@ -210,13 +210,19 @@ def test_the_tone_follows_the_photo(prior, head, atlas, albedo, light, plain):
         found = refine(prior, head, atlas, albedo * factor, light)
         tones[name] = float(diffuse_of(found)[:, plain].mean())
         assert found.tone_linear.mean() == pytest.approx(tones[name], rel=0.25)
-    assert tones["light"] > 1.4 * tones["dark"]
+    assert tones["light"] > 1.12 * tones["dark"]  # a tenth of the say is the exposure's
 
 
 def test_the_encoder_has_its_say_in_the_tone(observed, atlas, refined):
     low, right, high = (estimate_tone(observed, person_of(TONE * factor), atlas) for factor in (0.5, 1.0, 1.5))
     assert (high > 1.3 * low).all() and torch.allclose(right, TONE, rtol=0.15)
     assert torch.equal(right, refined.tone_linear)
+
+
+def test_nobody_is_fairer_than_skin_can_be(observed, atlas):
+    burnt = estimate_tone(observed, person_of(torch.tensor([0.95, 0.6, 0.5])), atlas)
+    assert burnt.max() == pytest.approx(0.67, abs=1e-3)
+    assert 1.4 < burnt[0] / burnt[1] < 1.7
 
 
 def test_the_unseen_keeps_the_priors_detail_and_gets_the_persons_tone(refined, prior, atlas):
@@ -366,7 +372,7 @@ def test_folds_of_the_expression_go_and_others_stay(model, atlas):
     smile = known_head(model, camera_at(), expression={"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9})
     assert line.sum() > 8
     smoothed = unfold(log_albedo, seen, bare, smile, atlas)
-    assert -1.95 < smoothed[:, line].mean() < -1.6
+    assert -1.6 < smoothed[:, line].mean() < -1.3  # a quarter of it may be the person's own
     assert torch.equal(unfold(log_albedo, seen, bare, known_head(model, camera_at()), atlas), log_albedo)
 
 
