@@ -15,6 +15,7 @@ from bpy.props import (
 
 from . import gallery, lookdev, packs
 from .core import protocol
+from .places import BESIDE_THE_BLEND
 
 DEFAULTS = {name: field.default for name, field in protocol.Request.__dataclass_fields__.items()}
 SIZES = [(str(side), str(side), f"{side} x {side} texels") for side in (512, 1024, 2048, 4096)]
@@ -71,7 +72,11 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     """The options of one reconstruction, in the same words as on the command line; of lookdev; and of export."""
 
     photo: StringProperty(
-        name="Photo", description="A photo with one well-lit face", subtype="FILE_PATH", update=_another_photo
+        name="Photo",
+        description="A photo with one well-lit face",
+        subtype="FILE_PATH",
+        options=BESIDE_THE_BLEND,
+        update=_another_photo,
     )
     face: IntProperty(
         name="Face",
@@ -93,6 +98,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         name="Keep Files In",
         description="Folder for the maps, the OBJ and the report. Empty: the result lives in this .blend alone",
         subtype="DIR_PATH",
+        options=BESIDE_THE_BLEND,
     )
     pack: StringProperty(
         name="Pack",
@@ -159,7 +165,11 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         update=_hide_background,
     )
     export_folder: StringProperty(
-        name="Folder", description="Where the exported files go", subtype="DIR_PATH", default="//id2r_export/"
+        name="Folder",
+        description="Where the exported files go",
+        subtype="DIR_PATH",
+        default="//id2r_export/",
+        options=BESIDE_THE_BLEND,
     )
     export_size: EnumProperty(
         name="Size", items=[("MAPS", "As the Maps", "No resampling"), *SIZES], description="Side of the exported maps"
