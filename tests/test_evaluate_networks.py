@@ -9,6 +9,7 @@ from fake_capture import MICRO, fake_run
 
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
+from id2r_core.evaluate import networks
 from id2r_core.evaluate.context import Context
 from id2r_core.evaluate.networks import (
     _recognised,
@@ -20,8 +21,10 @@ from id2r_core.nets import build_nets
 from id2r_core.nets.codebook import Codebook
 from id2r_core.packs import Pack
 from id2r_core.templates import TemplateLibrary
-from id2r_core.train.checkpoint import save_checkpoint, with_prefix
+from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, with_prefix
 from id2r_core.train.loop import CHECKPOINT
+from id2r_core.train.portraits import FILE as PORTRAITS_FILE
+from id2r_core.train.portraits import is_test
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +34,9 @@ def context(tmp_path_factory, model) -> Context:
     """A pack whose five codebooks are still the joint one of its run."""
     data, run, out = (tmp_path_factory.mktemp(name) for name in ("data", "run", "out"))
     fake_run(data, run)
+    portraits, state = load_checkpoint(run / PORTRAITS_FILE)
+    held_out = [name for name in map(str, range(100)) if is_test(name)][: len(state["ids"])]
+    save_checkpoint(run / PORTRAITS_FILE, portraits, {"ids": held_out})
     torch.manual_seed(0)
     nets, shared = build_nets(MICRO), Codebook(MICRO.codes, MICRO.code_width, MICRO.commitment)
     torch.nn.init.normal_(shared.code)
@@ -88,11 +94,17 @@ def test_recognition_counts_photographs_of_both_kinds(context):
     assert all(0 <= row["rank-1"] <= 1 and 0 <= row["TAR at FAR 1e-3"] <= 1 for row in rows.values())
 
 
-def test_the_field_shows_in_the_rows_that_have_it(context):
+def test_the_field_shows_in_the_rows_that_have_it(context, monkeypatch):
     """A swapper that has learnt nothing is the same in all rows; with a field, the rows with it differ from the others."""
+
+    def no_face(photo):
+        raise Id2rError("There is no face.", "A disc has none; looking for it takes long.")
+
+    monkeypatch.setattr(networks, "detect_face", no_face)
     swapper = context.estimator.pack.nets.swapper
     before = cells(evaluate_swapper(context).tables[1])
     assert len({row["diffuse, dB"] for row in before.values()}) == 1
+    assert all(row["pose, radians"] is None for row in before.values())
     swapper.field.mean[0] += 0.5  # diffuse
     rows = cells(evaluate_swapper(context).tables[1])
     swapper.field.mean.zero_()
