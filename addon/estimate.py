@@ -67,9 +67,9 @@ def learnt(usual: dict[str, float], seconds: dict[str, float]) -> dict[str, floa
 
 
 def in_words(seconds: float) -> str:
-    """ "about 20 s left", rounded as coarsely as it is known."""
+    """ "~20 s left", rounded as coarsely as it is known."""
     if seconds < 2:
         return "nearly done"
     if seconds < 60:
-        return f"about {round(seconds)} s left"
-    return f"about {round(seconds / 60)} min left"
+        return f"~{round(seconds)} s left"
+    return f"~{round(seconds / 60)} min left"

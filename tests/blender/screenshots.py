@@ -105,9 +105,9 @@ def running(result, file):
 
 
 def refused(_result, file):
-    faceless = Path(bpy.app.tempdir) / "wall.png"
+    faceless = Path(file).with_name("wall.png")
     image = bpy.data.images.new("wall", 256, 256)
-    image.pixels.foreach_set([0.5] * (256 * 256 * 4))
+    image.pixels.foreach_set([0.75, 0.6, 0.45, 1.0] * (256 * 256))
     image.filepath_raw, image.file_format = str(faceless), "PNG"
     image.save()
     running(None, str(faceless))

@@ -119,7 +119,7 @@ def test_at_rest_there_are_options_and_a_button(draw):
 def test_while_running_there_are_progress_and_cancel(draw, status):
     status.running, status.stage, status.fraction, status.seconds_left = True, "swap", 0.5, 9.6
     drawn = draw(panels.ID2R_PT_reconstruct)
-    assert drawn[-2:] == ["Swap, about 10 s left", "id2r.cancel"] and "id2r.reconstruct" not in drawn
+    assert drawn[-2:] == ["Swap, ~10 s left", "id2r.cancel"] and "id2r.reconstruct" not in drawn
     status.cancelling = True
     assert "Cancelling" in draw(panels.ID2R_PT_reconstruct)
 

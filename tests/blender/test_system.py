@@ -215,6 +215,6 @@ def test_what_was_learnt_is_used():
     assert estimate.learnt({"a": 1.0, "b": 1.0}, {"b": 4.0, "other": 9.0}) == {"a": 1.0, "b": 4.0}
 
 
-@pytest.mark.parametrize("seconds, said", [(0.4, "nearly done"), (19.6, "about 20 s left"), (130, "about 2 min left")])
+@pytest.mark.parametrize("seconds, said", [(0.4, "nearly done"), (19.6, "~20 s left"), (130, "~2 min left")])
 def test_time_in_words(seconds, said):
     assert estimate.in_words(seconds) == said
