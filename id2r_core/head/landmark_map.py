@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
@@ -19,6 +20,9 @@ YAWS_DEGREES = (-35, -22, -10, 0, 10, 22, 35)
 SHAPES_PER_YAW = 6
 ALBEDO = {"mouth_interior": 0.15, "tongue": 0.2, "eye_socket": 0.45, "eyeball_left": 0.9, "eyeball_right": 0.9}
 SKIN_ALBEDO, LIP_ALBEDO, IRIS_ALBEDO, IRIS_COSINE = 0.6, 0.3, 0.12, 0.88
+NEAR_PIXELS = 20
+MIDDLE_PIXELS = 40  # half the breadth of the band in the middle of the face that views from both sides see
+APART = 0.3  # of jawOpen, where the landmarks of the lips are placed
 # Lips touch on the neutral head, so that where one ends is seen only with the mouth open.
 LIP_LANDMARKS = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 78, 95, 88, 178, 87,
@@ -34,32 +38,48 @@ def find_landmarks(arrays: dict) -> dict:
     """landmark_faces [478] and landmark_bary [478, 3] for the arrays of a head file under construction.
 
     Each landmark is looked up in renders of several shapes and angles; its places on the neutral head are averaged
-    (by median with their mirror images, grazing hits drop out) and put back onto the surface.
+    (by median with their mirror images, grazing hits drop out) and put back onto the surface. Views from a landmark's far
+    side do not count: there the detector says where it lies behind nose or cheek, and these are what the ray would hit.
     """
     faces = torch.from_numpy(arrays["faces"]).long()
     neutral = fine_vertices(arrays, arrays["neutral"])
-    albedo = _albedo(arrays, neutral)
+    jaw = arrays["expression"][list(arrays["expression_names"]).index("jawOpen")]
+    opened = fine_vertices(arrays, arrays["neutral"] + np.float32(APART) * jaw)
+    albedo, is_skin = _albedo(arrays, neutral), arrays["face_part"] == PARTS.index("skin")
     rng = np.random.default_rng(0)
-    hits = {False: [], True: []}
+    from_ahead = _detect(torch.from_numpy(opened), faces, albedo, 0.0)[0]
+    across = from_ahead[:, 0] - SIZE / 2
+    hits, open_hits = [], []
     for yaw in YAWS_DEGREES:
         for shape in range(SHAPES_PER_YAW):
             is_open = shape % 2 == 1
             points = torch.from_numpy(fine_vertices(arrays, _random_shape(arrays, rng, is_open)))
-            hits[is_open].append(_look_up(points, faces, albedo, float(yaw), neutral))
-    every = np.stack(hits[False] + hits[True])
-    partner = _mirror_partners(np.nanmedian(every, axis=0))
-    places = _symmetric_median(every, partner)
-    lips = list(LIP_LANDMARKS)
-    places[lips] = _symmetric_median(np.stack(hits[True]), partner)[lips]
-    if np.isnan(places).any():
-        raise ValueError(f"landmarks {np.flatnonzero(np.isnan(places).any(1)).tolist()} were never seen")
-    return _snap(places, neutral, arrays["faces"], arrays["face_part"])
+            looked_up = _look_up(points, faces, is_skin, albedo, float(yaw), (neutral, opened))
+            for places in looked_up:
+                places[across * np.sign(yaw) < -MIDDLE_PIXELS] = np.nan
+            on_neutral, on_opened = looked_up
+            hits.append(on_neutral)
+            open_hits += [on_opened] * is_open
+    # Where the lips touch, the one above and the one below are the same place: they are told apart on the open mouth.
+    partner = _mirror_partners(from_ahead)
+    lips, found = list(LIP_LANDMARKS), {}
+    for of_these, vertices, chosen in ((hits, neutral, range(COUNT)), (open_hits, opened, lips)):
+        places = _symmetric_median(np.stack(of_these), partner)
+        if np.isnan(places).any():
+            raise ValueError(f"landmarks {np.flatnonzero(np.isnan(places).any(1)).tolist()} were never seen")
+        for name, values in _snap(places, vertices, arrays["faces"], arrays["face_part"]).items():
+            found.setdefault(name, values)[chosen] = values[chosen]
+    return found
 
 
-def _mirror_partners(places):
-    """[478] the landmark on the other side of the face; on the middle line a landmark is its own partner."""
-    distance = np.linalg.norm(places[:, None] * [-1, 1, 1] - places, axis=-1)
-    partner = linear_sum_assignment(np.nan_to_num(distance + distance.T, nan=1.0))[1]
+def _mirror_partners(found):
+    """[478] the landmark on the other side of the face; on the middle line a landmark is its own partner.
+
+    found: [478, 2] where the landmarks lie in a picture of a symmetric head from straight ahead.
+    """
+    centred = found - [SIZE / 2, 0]
+    distance = np.linalg.norm(centred[:, None] * [-1, 1] - centred, axis=-1)
+    partner = linear_sum_assignment(distance + distance.T)[1]
     one_way = partner[partner] != np.arange(len(partner))
     partner[one_way] = np.flatnonzero(one_way)
     return partner
@@ -97,23 +117,35 @@ def _albedo(arrays, neutral):
     return torch.from_numpy(albedo)
 
 
-def _look_up(points, faces, albedo, yaw_degrees, neutral):
-    """[478, 3] places on the neutral head under each landmark of one render; NaN where nothing was hit."""
+def _detect(points, faces, albedo, yaw_degrees):
+    """Landmarks [478, 2] in a render of the fine vertices `points`, its fragments, and the turn of the camera [1]."""
     turn = torch.tensor([np.radians(yaw_degrees)], dtype=torch.float32)
     view = look_at_head(turn, 1.0, torch.tensor([0.0, -0.02, -0.07]))
     middle = torch.full((1, 2), SIZE / 2)
     camera = Camera(view, torch.tensor([SIZE * 2.3]), middle, SIZE, SIZE)
     fragments = rasterize(camera.project(points), faces, SIZE, SIZE)
     image = _shade(points, faces, albedo, fragments, turn)
-    found = detect_face(Photo(srgb=image, name=f"head at {yaw_degrees} degrees")).points
+    return detect_face(Photo(srgb=image, name=f"head at {yaw_degrees} degrees")).points[:, :2], fragments, turn
+
+
+def _look_up(points, faces, is_skin, albedo, yaw_degrees, heads):
+    """For each of `heads`, fine vertices, [478, 3] the places on it that lie under the landmarks of one render of
+    `points`; NaN where nothing was hit. Landmarks of the face that lie beside the skin, such as those of a lip that the
+    detector sees in the open mouth, count for the nearest skin in the picture."""
+    found, fragments, turn = _detect(points, faces, albedo, yaw_degrees)
     x, y = found[:, 0].astype(int).clip(0, SIZE - 1), found[:, 1].astype(int).clip(0, SIZE - 1)
-    face = fragments.face[0, y, x].numpy()
-    places = (neutral[faces.numpy()[face]] * fragments.bary[0, y, x].numpy()[..., None]).sum(1)
+    shown = fragments.face[0].numpy()
+    off, nearest = distance_transform_edt((shown < 0) | ~is_skin[shown], return_indices=True)
+    beside = (off[y, x] > 0) & (off[y, x] < NEAR_PIXELS) & (np.arange(COUNT) < SURFACE_COUNT)
+    y, x = (np.where(beside, nearest[axis][y, x], pixel) for axis, pixel in ((0, y), (1, x)))
+    face = shown[y, x]
+    places = [(head[faces.numpy()[face]] * fragments.bary[0, y, x].numpy()[..., None]).sum(1) for head in heads]
     normal = vertex_normals(points[None], faces)[0]
     facing = (
         normal[faces[face]].mean(1) @ torch.tensor([np.sin(turn[0]), 0.0, np.cos(turn[0])], dtype=torch.float32)
     ).numpy()
-    places[(face < 0) | (facing < 0.35)] = np.nan
+    for on_head in places:
+        on_head[(face < 0) | (facing < 0.35)] = np.nan
     return places
 
 

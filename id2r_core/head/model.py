@@ -55,6 +55,8 @@ class HeadModel:
     lower_jaw: Tensor  # [W] vertices of the tongue, the lower teeth and their gum
     lip_rims: Tensor  # [2, C, R] fine vertices of the upper and the lower lip's rim, column by column
     lip_weights: Tensor  # [2, N] how far the upper and the lower lip give way when they are closed
+    identity_mean: Tensor  # [K] the coefficients of people on average
+    identity_precision: Tensor  # [K, K] inverse of their covariance
     identity_names: tuple[str, ...]
     expression_names: tuple[str, ...]
 
