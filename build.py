@@ -37,7 +37,6 @@ HEAD_FILE = HEAD_FOLDER / "data" / "head.npz"
 # The code that decides what is in the head file.
 HEAD_SOURCES = (
     "build.py", "landmark_map.py", "lips.py", "model.py", "region_map.py", "teeth.py", "tile.py",
-    "../capture/subjects.py",
 )  # fmt: skip
 STAGED = ROOT / "build" / "id2r"
 EXIT_FAILED, EXIT_CANCELLED = 2, 130
