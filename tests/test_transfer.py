@@ -75,7 +75,7 @@ def test_every_texel_shows_the_same_point_of_the_skin(model, transferred, result
     assert mask.float().mean() > 0.6 * (read(result / "makehuman" / "mask.png")[..., 0] > 0.9).float().mean()
     face = baked(model, model.regions["face"][:, None], model.fine_uv_makehuman, model.faces_uv_makehuman)[0][0] > 0.5
     apart = (exact - made).abs().amax(-1)  # of the head's extent, about 0.3 m
-    assert apart[mask & face].median() < 0.016 and apart[mask].quantile(0.95) < 0.07
+    assert apart[mask & face].median() < 0.025 and apart[mask].quantile(0.95) < 0.08
 
 
 def test_normals_lean_to_the_same_side(transferred, result):  # noqa: F811
