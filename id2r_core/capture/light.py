@@ -195,7 +195,7 @@ def choose_environments(dice: Dice, environments: Environments) -> tuple[Tensor,
     in_studio = dice.uniform(0, 1) < STUDIO_SHARE
     chosen = torch.from_numpy(np.where(in_studio, outside + dice.integers(STUDIOS), dice.integers(outside))).to(device)
     headings = dice.uniform(-math.pi, math.pi, TURNS)
-    lit = _face_light(environments, chosen, torch.from_numpy(headings).to(device)).numpy(force=True) > SHADE
+    lit = _face_light(environments, chosen, torch.from_numpy(headings).to(device)).cpu().numpy() > SHADE
     turned = np.where(dice.uniform(0, 1) < POSED_SHARE, lit.argmax(1), 0)
     heading = headings[np.arange(len(headings)), turned] * np.where(in_studio, 0.1, 1.0)
     tilt = dice.normal(math.radians(TILT_DEGREES), 2)
