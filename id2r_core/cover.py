@@ -37,6 +37,7 @@ RIM_WIDTH, RIM_LENGTH = 0.018, 0.05  # of the atlas
 RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
 # Range of log-luminance along the bridge of the nose. On 61 training portraits: at most 0.52 bare; with glasses 0.62 and more.
 BRIDGE_CONTRAST = 0.57
+BRIDGE_REACH = 0.012  # metres to both sides
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
@@ -72,7 +73,7 @@ def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Cover:
         skin=soften(erode(torch.minimum(skin, 1 - near_hair), 0.003), 0.003),
         hair=hair,
         near_hair=soften(near_hair, 0.003),
-        rims=_rims(looks[0], trust, atlas),
+        rims=_rims(looks[0], unlike_skin, trust, atlas),
     )
 
 
@@ -184,14 +185,15 @@ def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
     return ((looks - middle[:, None, None]) / spread[:, None, None]).square().mean(0).sqrt()
 
 
-def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """[T, T] 1 on the rims of glasses; all 0 when no bridge of glasses crosses the nose between the eyes.
 
     Rims are long thin lines, darker or brighter than what lies on both their sides (top-hat transform), around the eyes
-    but not on the lids.
+    but not on the lids. Their bridge may be wide: between the eyes all that is unlike this person's skin goes.
     """
     position = atlas.surface
-    bridge = (position[0].abs() < 0.005) & (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
+    on_nose = (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
+    bridge = on_nose & (position[0].abs() < 0.005)
     fine = luminance - blur_inside(luminance[None], trust, 0.012)[0]
     columns = torch.where(bridge & (trust > 0.3), fine, fine.new_tensor(float("nan")))
     profile = columns.nanmean(1)  # along the nose, averaged across it
@@ -211,7 +213,8 @@ def _rims(luminance: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
     is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
     is_rim[0] = False
-    return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance), 0.002)
+    wide = on_nose & (position[0].abs() < BRIDGE_REACH) & (features < 0.4) & (unlike_skin > UNLIKE_SKIN[0])
+    return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance).maximum(wide.float()), 0.002)
 
 
 def _border_of_face(atlas: HeadAtlas) -> Tensor:
