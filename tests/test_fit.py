@@ -121,7 +121,7 @@ def test_a_smile_is_an_expression_not_a_person(smiling):
     assert 0.4 < found["mouthSmileLeft"] < 0.9 and 0.4 < found["mouthSmileRight"] < 0.9 and 0.1 < found["jawOpen"] < 0.5
     strongest = list(smiling.found.expressions())[:3]
     assert set(strongest) == set(SMILE)
-    assert all(value < 0.15 for name, value in smiling.found.morphs().items() if name.startswith("mouth-"))
+    assert all(value < 0.18 for name, value in smiling.found.morphs().items() if name.startswith("mouth-"))
 
 
 def test_the_neutral_head_does_not_smile(smiling):

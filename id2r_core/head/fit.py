@@ -24,7 +24,7 @@ BROW_WEIGHT, OVAL_WEIGHT, IRIS_WEIGHT = 0.35, 0.6, 0.5
 ROBUST_SHARE = 0.02  # of the distance between the eyes: residuals beyond it count linearly
 # Against the mean square of landmark misses of about 3 % of that distance, which hang together so that 478 landmarks tell
 # as much as some 40: what a person's unlikeliness (squared Mahalanobis distance) and squared expressions cost.
-IDENTITY_PRIOR, EXPRESSION_PRIOR = 2e-5, 1.6e-5
+IDENTITY_PRIOR, EXPRESSION_PRIOR = 1e-5, 1.6e-5
 # How dear an expression is, by the start of its name: those that no portrait holds stay out.
 PRIOR_BY_NAME = {
     "cheekPuff": 20.0, "tongueOut": 100.0, "mouthFunnel": 6.0, "mouthRoll": 3.0, "jawLeft": 4.0,
