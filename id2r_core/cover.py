@@ -88,9 +88,22 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     grain = np.random.default_rng(0).normal(0.0, FILM_GRAIN, (size[1], size[0], 3))
     shrunk = cv2.resize(photo.srgb, size, interpolation=cv2.INTER_AREA) * 255 + grain
     image = shrunk.clip(0, 255).astype(np.uint8)
-    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True) * shrink
-    oval = face.points[list(OVAL)] * shrink
-    labels = np.full(image.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True)
+    labels = _guessed_person(size, outline * shrink, face.points[list(OVAL)] * shrink)
+    if not (labels == cv2.GC_BGD).any():
+        return np.ones(photo.srgb.shape[:2], np.float32)
+    cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, labels, None, *models, PERSON_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
+    return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+
+
+def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray) -> np.ndarray:
+    """GrabCut's labels [H, W] of an image of `size` (width, height) to begin with, from points [P, 2] of the head and
+    of the face's oval."""
+    labels = np.full((size[1], size[0]), cv2.GC_PR_BGD, np.uint8)
     chin = int(np.clip(oval[:, 1].max(), 1, size[1]))
     strip = max(2, round(FRAME * max(size)))
     low, high = outline.min(0), outline.max(0)
@@ -106,19 +119,12 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     labels[(guess > 0) & (labels != cv2.GC_BGD)] = cv2.GC_PR_FGD
     labels[chin:] = cv2.GC_PR_FGD  # shoulders: cloth is told from skin by its look
     cv2.fillPoly(labels, [oval.round().astype(np.int32)], cv2.GC_FGD)
-    if not (labels == cv2.GC_BGD).any():
-        return np.ones(photo.srgb.shape[:2], np.float32)
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, labels, None, *models, PERSON_ROUNDS, cv2.GC_INIT_WITH_MASK)
-    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
-    return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+    return labels
 
 
 def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker."""
-    dark = torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
+    dark = _lids_and_brows(atlas)
     known = ((cover.rims == 0) & (trust > 0.3) & (dark < 0.3)).float()
     if not cover.rims.any() or not known.any():
         return log_albedo
@@ -200,7 +206,7 @@ def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtla
     profile = profile[~profile.isnan()]
     if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
         return torch.zeros_like(luminance)
-    features = torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
+    features = _lids_and_brows(atlas)
     around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (features < 0.4)
     width = max(3, round(RIM_WIDTH * atlas.size)) | 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -215,6 +221,11 @@ def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtla
     is_rim[0] = False
     wide = on_nose & (position[0].abs() < BRIDGE_REACH) & (features < 0.4) & (unlike_skin > UNLIKE_SKIN[0])
     return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance).maximum(wide.float()), 0.002)
+
+
+def _lids_and_brows(atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on brows and on lids, these soft at their borders."""
+    return torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
 
 
 def _border_of_face(atlas: HeadAtlas) -> Tensor:

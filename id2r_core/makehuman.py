@@ -50,7 +50,7 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
             if name == "normal":
                 image = _turned(image, torch.from_numpy(head["vertices"]), model, of_skin, fragments)
             write_map(out / f"{name}.png", bleed(image, mask), kind)
-        height = interpolate(model.subdivide(model.neutral[None])[0][:, 1:2], model.faces[of_skin], fragments)[0]
+        height = interpolate(model.fine_neutral[:, 1:2], model.faces[of_skin], fragments)[0]
         rim = height[0][mask].min()
         write_map(out / "mask.png", smoothstep((height - rim) / NECK_FADE) * mask, np.uint8)
         (out / "targets.json").write_text(json.dumps(_targets(folder), indent=2) + "\n", encoding="utf-8")

@@ -49,7 +49,7 @@ def stitch_views(
     """
     views = views | {domain: _without_grid(views[domain]) for domain in (Domain.SPECULAR, Domain.ROUGHNESS)}
     model, vertices = head.model, head.fine_neutral_vertices()
-    worn = model.subdivide(model.neutral[None])[0]
+    worn = model.fine_neutral
     size = views[Domain.DIFFUSE].shape[-1]
     cameras = capture_cameras(size, vertices.device, sides)
     is_head = _head_in_views(views[Domain.ROUGHNESS])

@@ -111,7 +111,7 @@ def find_head(mesh: Mesh, head: HeadModel) -> Mesh:
 
     Raises Id2rError when no face is found.
     """
-    model_points = head.landmarks(head.subdivide(head.neutral[None]))[0, :SURFACE_COUNT].numpy(force=True)
+    model_points = head.neutral_landmarks[:SURFACE_COUNT].numpy(force=True)
     for part in filter(lambda each: len(each.faces), (mesh, _top(mesh))):
         best = (LIKE_A_FACE, 1.0, None, None)
         for turn in map(_about_y, SIDES):
@@ -232,7 +232,7 @@ def _write_maps(out: Path, folder: Path, mesh: Mesh, fitted: Registration, head:
         if name == "normal":
             image = turn_normals(image, *tangents, normal)
         write_map(out / f"{name}.png", bleed(image, is_skin), kind)
-    height = interpolate(head.subdivide(head.neutral[None])[0][:, 1:2], head.faces, on_head)[0, 0]
+    height = interpolate(head.fine_neutral[:, 1:2], head.faces, on_head)[0, 0]
     rim = head.neutral[:, 1].min()
     near = smoothstep((TOO_FAR - distance) / (TOO_FAR - TRUSTED))
     write_map(out / "mask.png", (smoothstep((height - rim) / NECK_FADE) * near * is_skin)[None], np.uint8)

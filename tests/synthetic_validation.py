@@ -27,7 +27,7 @@ def skin_maps(model, atlas, tone_linear) -> Maps:
     brow, lip = atlas.region("brow"), atlas.region("lip")
     tone = tone * (1 - 0.8 * brow) * (1 - torch.tensor([0.1, 0.5, 0.4])[:, None, None] * lip)
     flat = torch.full((3, atlas.size, atlas.size), 0.5)
-    normal = torch.nn.functional.normalize(atlas.bake(model.subdivide(model.neutral[None])[0]), dim=0) * 0.5 + 0.5
+    normal = torch.nn.functional.normalize(atlas.bake(model.fine_neutral), dim=0) * 0.5 + 0.5
     images = {
         Domain.DIFFUSE: linear_to_srgb(tone).clamp(0, 1),
         Domain.SPECULAR: flat,

@@ -225,7 +225,6 @@ def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
     size = 128
     camera = capture_cameras(size)[0]
     head = stage.head
-    neutral = head.subdivide(head.neutral[None])
     jaw = torch.zeros(1, len(head.expression_names))
     jaw[0, head.expression_names.index("jawOpen")] = 1.0
     posed = head.subdivide(head.shape(torch.zeros(1, len(head.identity_names)), jaw))
@@ -247,11 +246,11 @@ def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
         corners=torch.zeros(1, size, size, 3, dtype=torch.int64),
         bary=torch.zeros(1, size, size, 3),
     )
-    toothed = with_teeth(surface, head, camera, neutral, posed)
+    toothed = with_teeth(surface, head, camera, head.fine_neutral[None], posed)
     x, upper = int(lips[0, 0]) + 2, int(lips[0, 1])
     column = toothed.diffuse_linear[0, 0, :, x]
     assert column[upper] > 0.1 and column[int(lips[1, 1])] > 0.1
     middle = int((lips[0, 1] + lips[1, 1]) / 2)
     assert column[middle] == 0 and lips[1, 1] - lips[0, 1] > 5
-    unchanged = with_teeth(replace(surface, is_mouth=~everywhere), head, camera, neutral, posed)
+    unchanged = with_teeth(replace(surface, is_mouth=~everywhere), head, camera, head.fine_neutral[None], posed)
     assert torch.equal(unchanged.diffuse_linear, surface.diffuse_linear)

@@ -15,7 +15,7 @@ STEEPEST = 70.0  # degrees between surface normal and line of sight
 def share_seen(model, sides, limit=STEEPEST) -> float:
     """Of the texels of face and neck, how many some view shows at less than `limit` degrees."""
     atlas = make_atlas(model, 192)
-    fine = model.subdivide(model.neutral[None])[0]
+    fine = model.fine_neutral
     wanted = torch.maximum(atlas.region("face"), atlas.region("neck")) > 0.5
     wanted &= (atlas.region("skin") > 0.9) & atlas.mask
     cameras = capture_cameras(512, sides=sides)

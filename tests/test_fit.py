@@ -183,7 +183,7 @@ def test_lids_lie_outside_the_eyeballs(trial):
 
 def test_the_warp_moves_the_landmarks_halfway_or_more_and_eyeballs_as_one_piece(model):
     """A common move of all landmarks is no noise, so the smoothing must let it through."""
-    centres = model.landmarks(model.subdivide(model.neutral[None]))[0]
+    centres = model.neutral_landmarks
     move = torch.tensor([0.002, -0.001, 0.0])
     warp = _smooth_warp(model.neutral, centres, move.expand(478, 3), model)
     face = model.quads[model.part == 0].flatten().unique()

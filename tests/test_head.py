@@ -1,5 +1,7 @@
 """The head: its tile, its morphs, where landmarks and regions lie, what it shades, and what a camera sees of it."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from synthetic_head import camera_at
 
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
-from id2r_core.geometry.mesh import triangulate, vertex_normals
+from id2r_core.geometry.mesh import triangulate
 from id2r_core.geometry.rasterize import interpolate
 from id2r_core.geometry.texture import atlas_fragments, resample_atlas
 from id2r_core.head.atlas import SKIN_PARTS, look, make_atlas
@@ -29,12 +31,12 @@ RIGHT_MOUTH, LEFT_MOUTH, LEFT_UPPER_LID, LEFT_LOWER_LID = 61, 291, 386, 374
 
 @pytest.fixture(scope="module")
 def fine_neutral(model):
-    return model.subdivide(model.neutral[None])[0]
+    return model.fine_neutral
 
 
 @pytest.fixture(scope="module")
-def neutral_landmarks(model, fine_neutral):
-    return model.landmarks(fine_neutral[None])[0]
+def neutral_landmarks(model):
+    return model.neutral_landmarks
 
 
 @pytest.fixture(scope="module")
@@ -226,10 +228,9 @@ def test_layouts_run_parallel_to_the_faces(model):
 
 
 def test_the_skin_faces_outwards(model, fine_neutral):
-    normal = vertex_normals(fine_neutral[None], model.faces)[0]
     centre = torch.tensor([0.0, 0.0, -0.07])
     outside = model.regions["face"] + model.regions["scalp"] > 0.5
-    away = ((fine_neutral - centre) * normal).sum(1)[outside]
+    away = ((fine_neutral - centre) * model.neutral_normals).sum(1)[outside]
     assert (away > 0).float().mean() > 0.9
 
 
@@ -261,7 +262,7 @@ def test_a_head_that_was_not_built_is_an_error_with_advice(tmp_path):
 
 def test_a_model_moves_to_a_device_as_a_whole(model):
     moved = model.to("meta")
-    tensors = {name for name, value in vars(model).items() if isinstance(value, torch.Tensor)}
+    tensors = {field.name for field in fields(model) if isinstance(getattr(model, field.name), torch.Tensor)}
     assert {"neutral", "subdivision", "visibility", "landmark_bary"} < tensors
     assert {name for name in vars(moved) if getattr(getattr(moved, name), "is_meta", False)} == tensors
     assert moved.identity_names == model.identity_names and model.neutral.device.type == "cpu"
@@ -358,8 +359,9 @@ def hits_before(origin, direction, corners, least: float, most: float) -> bool:
 
 def test_baked_visibility_agrees_with_rays(model, fine_neutral):
     corners = fine_neutral[model.faces].numpy().astype(np.float64)
-    normal = vertex_normals(fine_neutral[None], model.faces)[0]
-    facing = (normal @ model.light_directions.T > 0.15) & (model.regions["face"] + model.regions["neck"] > 0.5)[:, None]
+    facing = (model.neutral_normals @ model.light_directions.T > 0.15) & (
+        model.regions["face"] + model.regions["neck"] > 0.5
+    )[:, None]
     pairs = facing.nonzero()
     agree = {True: [], False: []}
     for vertex, light in pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(3))[:80]].tolist():

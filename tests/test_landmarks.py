@@ -12,7 +12,6 @@ import torch
 
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import Camera, look_at_head
-from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.model import load_head
 from id2r_core.landmarks import LANDMARK_COUNT, detect_face, detect_faces
@@ -125,11 +124,11 @@ def test_faces_under_64_pixels_are_refused(astronaut, side, is_enough):
 def render_head(yaw_degrees: float) -> np.ndarray:
     """[512, 512, 3] the plain head model with painted eyes, turned so far, under a soft light."""
     head = load_head()
-    fine = head.subdivide(head.neutral[None])
+    fine = head.fine_neutral
     view = look_at_head(torch.tensor([math.radians(yaw_degrees)]), 1.0, torch.tensor([0.0, -0.03, -0.05]))
     camera = Camera(view, torch.tensor([900.0]), torch.tensor([[256.0, 256.0]]), 512, 512)
     fragments = rasterize(camera.project(fine), head.faces, 512, 512)
-    normal = interpolate(vertex_normals(fine, head.faces), head.faces, fragments)[0].permute(1, 2, 0)
+    normal = interpolate(head.neutral_normals, head.faces, fragments)[0].permute(1, 2, 0)
     light = 0.2 + 0.8 * (normal @ torch.tensor([0.3, 0.4, 0.85])).clamp(min=0.0)[..., None]
     is_eye = head.faces_of("eyeball_left", "eyeball_right")[fragments.face[0]][..., None]
     colour = torch.where(is_eye, torch.tensor([0.9, 0.9, 0.9]), torch.tensor([0.85, 0.65, 0.55]))

@@ -37,7 +37,7 @@ def write(path, image, kind):
 def result(model, tmp_path_factory):
     """A result folder whose diffuse map shows where on the head each texel lies, and whose normals lean to +u."""
     folder = tmp_path_factory.mktemp("result")
-    fine = model.subdivide(model.neutral[None])[0]
+    fine = model.fine_neutral
     place = (fine - fine.amin(0)) / (fine.amax(0) - fine.amin(0))
     image, mask = baked(model, place, model.fine_uv, model.faces_uv)
     image = makehuman.bleed(image, mask)
@@ -58,7 +58,7 @@ def read(path):
 
 
 def test_every_texel_shows_the_same_point_of_the_skin(model, result):
-    fine = model.subdivide(model.neutral[None])[0]
+    fine = model.fine_neutral
     place = (fine - fine.amin(0)) / (fine.amax(0) - fine.amin(0))
     wanted, mask = baked(model, place, model.fine_uv_makehuman, model.faces_uv_makehuman)
     found = read(result / "makehuman" / "diffuse.png").permute(2, 0, 1)
@@ -68,7 +68,7 @@ def test_every_texel_shows_the_same_point_of_the_skin(model, result):
 
 def test_normals_lean_where_they_leant(model, result):
     """Against directions by finite differences over the two layouts, in which the core's tangents have no part."""
-    fine = model.subdivide(model.neutral[None])[0]
+    fine = model.fine_neutral
     position, mask = baked(model, fine, model.fine_uv_makehuman, model.faces_uv_makehuman)
     normal_map = read(result / "makehuman" / "normal.png").permute(2, 0, 1) * 2 - 1
     head_uv = interpolate(

@@ -145,7 +145,7 @@ def bump(atlas, place, radius=0.004, height=0.6):
 def test_a_bump_tilts_the_map_the_way_opengl_wants(head, atlas, own_normals):
     """Right of a bump red is above a half, above it green is; beside it in the other direction they are not."""
     model = head.model
-    place = model.landmarks(model.subdivide(model.neutral[None]))[0, 151]
+    place = model.neutral_landmarks[151]
     slope = bump(atlas, place)
     along_u = functional.normalize(torch.gradient(atlas.surface, dim=2)[0], dim=0)
     along_v = functional.normalize(-torch.gradient(atlas.surface, dim=1)[0], dim=0)

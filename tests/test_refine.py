@@ -56,7 +56,7 @@ def head(model):
 @pytest.fixture(scope="module")
 def places(model):
     """The 478 landmarks on the mean head."""
-    return model.landmarks(model.subdivide(model.neutral[None]))[0]
+    return model.neutral_landmarks
 
 
 @pytest.fixture(scope="module")

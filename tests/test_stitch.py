@@ -40,7 +40,7 @@ def atlas(model):
 
 def on_mean_head(head):
     """The fine vertices of the head that the views show, [Nf, 3]."""
-    return head.model.subdivide(head.model.neutral[None])[0]
+    return head.model.fine_neutral
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def register(scan: Scan, head: HeadModel) -> Registration:
     """Fit the head to a scan. Raises Id2rError when no face is found on it or its size cannot be a head's."""
     places = find_landmarks(scan)
     known = np.isfinite(places).all(1)
-    model_points = head.landmarks(head.subdivide(head.neutral[None]))[0, :SURFACE_COUNT].numpy(force=True)
+    model_points = head.neutral_landmarks[:SURFACE_COUNT].numpy(force=True)
     turn, scale, shift = similarity(model_points[known], places[known])
     if not SCALE_RANGE[0] < 1 / scale < SCALE_RANGE[1]:
         raise Id2rError(

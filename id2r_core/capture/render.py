@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..conventions import SKIN_IOR, Domain, encode_normal, ior_to_f0, linear_to_srgb
 from ..geometry.camera import Camera
-from ..geometry.mesh import triangulate, vertex_normals
+from ..geometry.mesh import triangulate
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
@@ -115,10 +115,14 @@ class RenderMesh:
 
 def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
     """The coarse faces over the smoothed vertices for small images, where they are four pixels wide, else the fine."""
-    fine = head.subdivide(head.neutral[None])
-    openness = _open_share(vertex_normals(fine, head.faces)[0], head)
     if size > COARSE_UP_TO:
-        count, faces, uv, faces_uv, part = fine.shape[1], head.faces, head.fine_uv, head.faces_uv, head.face_part
+        count, faces, uv, faces_uv, part = (
+            len(head.fine_neutral),
+            head.faces,
+            head.fine_uv,
+            head.faces_uv,
+            head.face_part,
+        )
     else:
         count, faces, uv, faces_uv = len(head.neutral), triangulate(head.quads), head.uv, triangulate(head.quads_uv)
         part = head.part.repeat_interleave(2)
@@ -128,7 +132,7 @@ def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
         faces_uv=faces_uv,
         face_part=part,
         visibility=head.visibility[:count].contiguous(),
-        openness=openness[:count],
+        openness=head.openness[:count, None],
         nearest_light=(sky_pixels(SKY_HEIGHT)[0].to(faces.device) @ head.light_directions.T).argmax(1),
         around=_neighbours(faces, count),
         region_masks={name: mask[:count] for name, mask in head.regions.items()},
@@ -157,11 +161,6 @@ def sample_fibres(noise: Tensor, kind: int, u: Tensor, v: Tensor) -> Tensor:
     grid = (place * FIBRE_TILE + 1) / (FIBRE_TILE + 2) * 2 - 1
     flat = grid.reshape(1, -1, 1, 2)
     return functional.grid_sample(noise[None, kind : kind + 1], flat, align_corners=False).reshape(u.shape)
-
-
-def _open_share(normals: Tensor, head: HeadModel) -> Tensor:
-    cosine = (normals @ head.light_directions.T).clamp(min=0)
-    return (cosine * head.visibility).sum(1, keepdim=True) / cosine.sum(1, keepdim=True).clamp(min=1e-6)
 
 
 def _neighbours(faces: Tensor, count: int) -> Tensor:

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from ..conventions import srgb_to_linear
 from ..errors import Id2rError
-from ..geometry.mesh import vertex_normals
 from ..geometry.rasterize import interpolate
 from ..geometry.texture import atlas_fragments, fill_holes, sample_texture
 from ..head.model import OFF_TILE, HeadModel
@@ -298,10 +297,7 @@ def _crop_uv(atlas_uv: Tensor) -> Tensor:
 
 def _openness(head: HeadModel) -> Tensor:
     """[Nf, 2]: log of the cosine-weighted visible share of the sky, and the height of the normal, on the mean head."""
-    normals = vertex_normals(head.subdivide(head.neutral[None]), head.faces)[0]
-    cosine = (normals @ head.light_directions.T).clamp(min=0)
-    open_share = (cosine * head.visibility).sum(1) / cosine.sum(1).clamp(min=1e-6)
-    return torch.stack([open_share.clamp(min=0.05).log(), normals[:, 1]], dim=1)
+    return torch.stack([head.openness.clamp(min=0.05).log(), head.neutral_normals[:, 1]], dim=1)
 
 
 def _source_field(linear: Tensor, known: Tensor, tile: HeadTile, pigments: PigmentTable) -> tuple[Tensor, Tensor]:

@@ -42,13 +42,12 @@ class HeadAtlas:
     @cached_property
     def surface(self) -> Tensor:
         """The mean head's surface at every texel, [3, T, T] metres."""
-        return self.bake(self.model.subdivide(self.model.neutral[None])[0])
+        return self.bake(self.model.fine_neutral)
 
     @cached_property
     def normal(self) -> Tensor:
         """The mean head's unit normal at every texel, [3, T, T]; zero outside the head."""
-        fine = self.model.subdivide(self.model.neutral[None])
-        return functional.normalize(self.bake(vertex_normals(fine, self.model.faces)[0]), dim=0)
+        return functional.normalize(self.bake(self.model.neutral_normals), dim=0)
 
     @cached_property
     def _regions(self) -> Tensor:

