@@ -1,5 +1,7 @@
 """The evaluations of single networks, on coloured discs: each table must notice what it is there to notice."""
 
+import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,14 +11,12 @@ from fake_capture import MICRO, fake_run
 
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
-from id2r_core.evaluate import networks
+from id2r_core.evaluate import front_view, swapper
+from id2r_core.evaluate.codebooks import evaluate_codebooks
 from id2r_core.evaluate.context import Context
-from id2r_core.evaluate.networks import (
-    _recognised,
-    evaluate_codebooks,
-    evaluate_recognition,
-    evaluate_swapper,
-)
+from id2r_core.evaluate.held_out import NO_TSNE
+from id2r_core.evaluate.recognition import NOT_REAL, evaluate_recognition
+from id2r_core.evaluate.swapper import evaluate_swapper
 from id2r_core.nets import build_nets
 from id2r_core.nets.codebook import Codebook
 from id2r_core.packs import Pack
@@ -79,19 +79,24 @@ def test_codebooks_that_are_copies_differ_in_nothing(context):
     )
 
 
-def test_recognition_by_hand():
-    """Two people of two photographs: one pair alike, of the other one looks like a stranger."""
-    vector = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 1, 0], [0.9, 0.3, 0]]), dim=1)
-    rank1, accepts, stranger = _recognised(vector, torch.tensor([0, 0, 1, 1]))
-    assert rank1 == pytest.approx(0.75) and accepts == pytest.approx(0.5)
-    assert stranger == pytest.approx(float(vector[1] @ vector[3]))
-
-
 def test_recognition_counts_photographs_of_both_kinds(context):
     rows = cells(evaluate_recognition(context).tables[0])
     pool = MICRO.pool
     assert rows["pack, virtual"]["photographs"] == pool.validation_subjects * pool.photographs
     assert all(0 <= row["rank-1"] <= 1 and 0 <= row["TAR at FAR 1e-3"] <= 1 for row in rows.values())
+
+
+def test_what_is_missing_is_said(context, tmp_path, monkeypatch):
+    """No judge, no portrait of the test split, no scikit-learn: three sentences, and the table without those rows."""
+    run = shutil.copytree(context.run, tmp_path / "run")
+    portraits, state = load_checkpoint(run / PORTRAITS_FILE)
+    trained = [name for name in map(str, range(100)) if not is_test(name)][: len(state["ids"])]
+    save_checkpoint(run / PORTRAITS_FILE, portraits, {"ids": trained})
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    report = evaluate_recognition(replace(context, run=run))
+    assert set(cells(report.tables[0])) == {"pack, virtual"} and NO_TSNE in report.notes and not report.figures
+    note = report.tables[0].note
+    assert NOT_REAL in note and "nearest other photograph" in note and "No judge was given." in note
 
 
 def test_the_field_shows_in_the_rows_that_have_it(context, monkeypatch):
@@ -100,14 +105,15 @@ def test_the_field_shows_in_the_rows_that_have_it(context, monkeypatch):
     def no_face(photo):
         raise Id2rError("There is no face.", "A disc has none; looking for it takes long.")
 
-    monkeypatch.setattr(networks, "detect_face", no_face)
-    swapper = context.estimator.pack.nets.swapper
+    for module in (front_view, swapper):
+        monkeypatch.setattr(module, "detect_face", no_face)
+    field = context.estimator.pack.nets.swapper.field
     before = cells(evaluate_swapper(context).tables[1])
     assert len({row["diffuse, dB"] for row in before.values()}) == 1
     assert all(row["pose, radians"] is None for row in before.values())
-    swapper.field.mean[0] += 0.5  # diffuse
+    field.mean[0] += 0.5  # diffuse
     rows = cells(evaluate_swapper(context).tables[1])
-    swapper.field.mean.zero_()
+    field.mean.zero_()
     assert rows["+ field (all)"]["diffuse, dB"] == rows["all but 16"]["diffuse, dB"] != rows["none"]["diffuse, dB"]
     assert rows["all but field"] | {"injected": ""} == rows["none"] | {"injected": ""}
     assert rows["none"]["diffuse, dB"] == before["none"]["diffuse, dB"]

@@ -27,7 +27,8 @@ from id2r_core.train import augment, checkpoint, cli, losses
 from id2r_core.train import pool as pool_module
 from id2r_core.train.carry import collect_run, restore_run
 from id2r_core.train.checkpoint import load_checkpoint, save_checkpoint, without_prefix
-from id2r_core.train.identity import load_encoder
+from id2r_core.train.export import export_pack
+from id2r_core.train.identity import trained_encoder
 from id2r_core.train.loop import CHECKPOINT, Loop, Task, load_trained, tile
 from id2r_core.train.losses import Perceptual, adaptive_weight, hinge_for_discriminator
 from id2r_core.train.parallel import Crew
@@ -69,7 +70,8 @@ def test_all_stages_run_in_order_and_leave_loadable_state(run):
     assert pack_cli.main(["export", str(run[1]), "--preset", "micro", "--to", str(folder)]) == 0
     pack = load_pack(folder)
     assert pack.templates.codes.shape == (MICRO.templates, 3, 4, 16, 16)
-    assert "| diffuse |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "| diffuse |" in card and "| tone |" not in card
     average = without_prefix("average/swapper", load_checkpoint(run[1] / "swapper" / CHECKPOINT)[0])
     for key, tensor in pack.nets.swapper.state_dict().items():
         assert torch.allclose(tensor.float(), average[key].float(), rtol=1e-3, atol=1e-5)
@@ -82,13 +84,17 @@ def test_the_tone_learns_on_and_the_identity_stays(run):
     fill_pool(photographs, MICRO, FakeStage(MICRO.size), MICRO.pool.photographed, with_views=False)
     assert open_pool(photographs).views is None and not (photographs / "views.u8").exists()
     assert train("tone", run) == 0
-    before, after = IdentityEncoder(MICRO), IdentityEncoder(MICRO)
     task = Task(MICRO, *run)
+    before, after = IdentityEncoder(MICRO), trained_encoder(task)
     load_trained(task, "identity", {"identity": before})
-    load_encoder(task, after)
     photo = open_pool(photographs).photograph_images(torch.arange(4), torch.zeros(4, dtype=torch.long))
     assert torch.equal(before(photo).vector, after(photo).vector)
     assert not torch.allclose(before(photo).tone_linear, after(photo).tone_linear, atol=1e-6)
+    assert all(train(stage, run) == 0 for stage in TRAIN_STAGES[1:])
+    export_pack(run[1], "micro", run[1] / "pack")
+    told = after(photo).tone_linear
+    assert torch.allclose(load_pack(run[1] / "pack").nets.identity(photo).tone_linear, told, rtol=0.01, atol=1e-4)
+    assert "| tone | " in (run[1] / "pack" / "README.md").read_text()
 
 
 def test_resuming_gives_the_same_curve(run, monkeypatch):

@@ -77,18 +77,25 @@ def test_codec_figures_tell_a_perfect_codec_from_a_grey_one(pool):
         assert perfect[domain]["detail"] == pytest.approx(1.0, abs=1e-3) and perfect[domain]["codes_used"] == 1
 
 
-def test_a_level_that_does_nothing_shows_as_dead(nets, library, pool):
-    preset_levels = [*nets.swapper.levels, figures.FIELD]
-    found = figures.level_figures(nets, library, pool, CPU)
-    assert set(found) == {"all", "none", *(f"without {side}" for side in preset_levels)}
-    side = preset_levels[0]
-    assert any(abs(found["all"][d] - found[f"without {side}"][d]) > 1e-4 for d in REFLECTANCE)
+def test_a_level_that_is_left_out_does_nothing(nets, library, pool):
+    """As if it had learnt nothing; the others, and the swapper itself, are as they were."""
+    found = nets.identity(pool.photograph_images(torch.tensor([0]), torch.tensor([0])))
+    made = lambda swapper: figures.swapped(nets, swapper, library, 0, found, Domain.DIFFUSE, CPU)
+    side = next(iter(nets.swapper.levels))
+    whole, without = made(nets.swapper), made(figures.without_levels(nets.swapper, [side]))
+    assert not torch.allclose(whole, without, atol=1e-4) and side in nets.swapper.levels
     for block in nets.swapper.levels[side]:
         torch.nn.init.zeros_(block.norm2.linear.weight)
         torch.nn.init.zeros_(block.norm2.linear.bias)
-    dead = figures.level_figures(nets, library, pool, CPU)
-    assert all(dead["all"][d] == pytest.approx(dead[f"without {side}"][d], abs=1e-5) for d in REFLECTANCE)
-    assert side in nets.swapper.levels  # the swapper itself is as it was
+    assert torch.allclose(made(nets.swapper), without, atol=1e-5)
+
+
+def test_recognition_by_hand():
+    """Two people of two photographs: one pair alike, of the other one looks like a stranger."""
+    vector = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 1, 0], [0.9, 0.3, 0]]), dim=1)
+    found = figures.recognition(vector, torch.tensor([0, 0, 1, 1]))
+    assert found.rank1 == pytest.approx(0.75) and found.tar == pytest.approx(0.5)
+    assert found.stranger == pytest.approx(float(vector[1] @ vector[3]))
 
 
 def test_swap_figures_have_all_domains(nets, library, pool):

@@ -13,11 +13,12 @@ import torch
 from ..errors import Id2rError
 from ..protocol import DEVICES
 from .albedo import evaluate_albedo
+from .codebooks import evaluate_codebooks
 from .context import Context
 from .estimate import make_estimator
 from .fair import evaluate_fair
 from .likeness import evaluate_likeness
-from .networks import evaluate_codebooks, evaluate_recognition, evaluate_swapper
+from .recognition import evaluate_recognition
 from .relight import evaluate_relight
 from .report import Report, save_report
 from .results import write_results
@@ -25,6 +26,7 @@ from .robustness import evaluate_robustness
 from .shape import evaluate_shape
 from .speed import evaluate_speed
 from .swap import evaluate_swap
+from .swapper import evaluate_swapper
 
 EVALUATIONS: dict[str, Callable[[Context], Report]] = {
     "fair": evaluate_fair,

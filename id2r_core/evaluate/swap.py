@@ -1,6 +1,7 @@
 """The swap alone: is the swapped image the person, and does it keep the template's pose?"""
 
 import numpy as np
+from torch import Tensor
 
 from ..conventions import Domain
 from ..crop import crop_face
@@ -14,12 +15,12 @@ from . import figures
 from .baselines import decode_template
 from .context import Context
 from .estimate import JUDGED_SIZE
-from .metrics import cosine, head_rotation, id_retrieval, pose_difference
+from .front_view import turn_between, with_room
+from .metrics import cosine, id_retrieval
 from .report import Report, Table, mean
 from .validation_set import Shot
 
 CHOICES = ("closest", "fixed")
-MARGIN = 0.15  # of the view's side: detectors want some room
 PAPER = (("F16 + F32 + F64 + F128, as published, on RGB images at 512", 0.965, 0.0129),)
 SHOWN = 4
 
@@ -68,12 +69,11 @@ def _row(context: Context, choice: str, shots: list[Shot], people: dict, gallery
         context.progress(f"swap {choice}", number, len(shots))
         identity, truth = people[shot.name]
         template = choose_template(pack, identity, choice)
-        before = _front(decode_template(template, pack))
-        after = _front(swap_identity(template, identity, pack))
+        before, after = map(_front, (decode_template(template, pack), swap_identity(template, identity, pack)))
         vector = _vector(context, after)
         vectors.append(vector if vector is not None else np.zeros_like(truth))
         likeness.append(None if vector is None else cosine(vector, truth))
-        poses.append(_pose_between(context, before, after))
+        poses.append(turn_between(before, after, context.estimator.model))
         if number < SHOWN:
             photo = load_photo(shot.file).srgb
             drawn.append([(shot.subject.name, photo), (f"{choice} template", before.srgb), ("swapped", after.srgb)])
@@ -95,14 +95,6 @@ def _face_of(context: Context, photo: Photo) -> tuple[Identity, np.ndarray] | No
         return None
 
 
-def _front(views: dict) -> Photo:
-    """The front view as a picture of JUDGED_SIZE with some room around it."""
-    image = views[Domain.DIFFUSE][0].permute(1, 2, 0).numpy(force=True)
-    border = round(MARGIN * image.shape[0])
-    padded = np.pad(image, ((border, border), (border, border), (0, 0)))
-    return Photo(figures.fit_square(padded, JUDGED_SIZE).clip(0, 1), "swapped")
-
-
 def _vector(context: Context, picture: Photo) -> np.ndarray | None:
     try:
         judge, pack = context.estimator.judge, context.estimator.pack
@@ -114,11 +106,5 @@ def _vector(context: Context, picture: Photo) -> np.ndarray | None:
         return None
 
 
-def _pose_between(context: Context, before: Photo, after: Photo) -> float | None:
-    model = context.estimator.model
-    surface = model.landmarks(model.subdivide(model.neutral[None]))[0].numpy(force=True)
-    try:
-        angles = [head_rotation(detect_face(each).points, surface, JUDGED_SIZE) for each in (before, after)]
-    except Id2rError:
-        return None
-    return pose_difference(*angles)
+def _front(views: dict[Domain, Tensor]) -> Photo:
+    return with_room(views[Domain.DIFFUSE][0].permute(1, 2, 0).numpy(force=True), JUDGED_SIZE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..capture.bundle import open_data
-from ..configs import TRAIN_STAGES, get_preset
+from ..configs import EXTRA_STAGES, TRAIN_STAGES, get_preset
 from ..conventions import REFLECTANCE, Domain
 from ..errors import Id2rError
 from ..nets import Nets, build_nets
@@ -15,7 +15,7 @@ from ..packs import save_pack
 from .checkpoint import has_checkpoint, load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
-from .identity import identity_name, load_encoder, trained_encoder
+from .identity import identity_name, load_tone, trained_encoder
 from .loop import CHECKPOINT, CPU, Task, load_trained
 from .pool import open_pool, pool_folder, validation_pool
 from .portraits import load_portraits, prepare_portraits
@@ -25,8 +25,9 @@ WITHOUT_ADVERSARY = (
     "The adversarial loss of the paper was not used: there was no time for it to pay. Maps are therefore soft."
 )
 WITH_ADVERSARY = "The adversarial loss of the paper joined for a part of the run only; fine structure may be invented."
-# Which stage leaves the final weights of each net but the identity encoder.
+# Which stage leaves the final weights of each net; those of the identity encoder's tone branch `tone`, if it has run.
 STAGE_OF = {
+    "identity": "identity",
     "encoder": "domains",
     "decoder": "domains",
     "codebooks": "domains",
@@ -82,10 +83,8 @@ def load_nets(task: Task) -> Nets:
     """All networks as their stages left them, with averaged weights."""
     nets = build_nets(task.preset, with_translator=has_checkpoint(task.out / "translate" / CHECKPOINT))
     for name, net in nets.named():
-        if name == "identity":
-            load_encoder(task, net)
-        else:
-            load_trained(task, STAGE_OF[name], {name: net})
+        load_trained(task, STAGE_OF[name], {name: net})
+    load_tone(task, nets.identity)
     return nets
 
 
@@ -100,7 +99,7 @@ def _card(task: Task, templates: int, held_out: int, portraits: int, figures: di
         held_out=held_out,
         portraits=portraits,
         photographs=figures["identity"].pop("photographs"),
-        stages="\n".join(_stage_row(task, stage) for stage in TRAIN_STAGES[:-1]),
+        stages="\n".join(_stage_row(task, stage) for stage in _stages(task)),
         identity="\n".join(f"| {name} | {value:.3f} |" for name, value in figures["identity"].items()),
         reconstruction="\n".join(_reconstruction_row(task, domain, figures) for domain in Domain),
         swap="\n".join(_swap_row(domain, figures["swap"][domain]) for domain in REFLECTANCE),
@@ -112,6 +111,12 @@ def _subjects(task: Task) -> int:
     """How many virtual subjects were trained on."""
     state = load_state(task.out / "templates" / CHECKPOINT)
     return state["subjects"] if "subjects" in state else open_pool(pool_folder(task.out, "train")).count()
+
+
+def _stages(task: Task) -> list[str]:
+    """Those that taught a network something."""
+    extra = [stage for stage in EXTRA_STAGES if has_checkpoint(task.out / stage / CHECKPOINT)]
+    return [*(stage for stage in TRAIN_STAGES if stage != "templates"), *extra]
 
 
 def _stage_row(task: Task, stage: str) -> str:

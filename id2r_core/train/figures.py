@@ -1,6 +1,7 @@
 """Held-out figures of a run, for the model card: subjects and portraits that were never trained on."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -22,12 +23,32 @@ FIELD = "field"
 NYQUIST, FINE_FROM = 0.5, 1 / 8  # cycles a pixel; share of it
 
 
+@dataclass(frozen=True)
+class Recognition:
+    """rank1: how often the nearest other photograph is of the same person; tar: true accepts at a rate of false accepts
+    of 1e-3; stranger: the highest cosine of two people."""
+
+    rank1: float
+    tar: float
+    stranger: float
+
+
+def recognition(vector: torch.Tensor, person: torch.Tensor) -> Recognition:
+    """Of unit vectors [N, D] and who they are [N]."""
+    cosine = vector @ vector.T
+    is_same, itself = person[:, None] == person[None], torch.eye(len(person), dtype=torch.bool)
+    nearest = cosine.masked_fill(itself, -2.0).argmax(1)
+    strangers = cosine[~is_same]
+    accepted = cosine[is_same & ~itself] > torch.quantile(strangers, 1.0 - FALSE_ACCEPTS)
+    rank1 = float((person[nearest] == person).float().mean())
+    return Recognition(rank1, float(accepted.float().mean()), float(strangers.max()))
+
+
 @torch.no_grad()
 def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, float]:
     """Recognition and tone on the photographs [N subjects, P each] of held-out subjects.
 
-    rank1: how often the nearest other photograph is of the same subject; tar: true accepts at a rate of false accepts
-    of 1e-3; tone_error: mean absolute, sRGB 0..255; tone_correlation: of the lightness.
+    rank1, tar: see `Recognition`; tone_error: mean absolute, sRGB 0..255; tone_correlation: of the lightness.
     """
     subjects, shots = pool.count(), pool.shots
     subject = torch.arange(subjects).repeat_interleave(shots)
@@ -35,17 +56,13 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
     found = [nets.identity(part.to(device)) for part in photos.split(16)]
     vector = torch.cat([part.vector for part in found]).cpu()
     tone = torch.cat([part.tone_linear for part in found]).cpu()
-    cosine = vector @ vector.T
-    is_same = subject[:, None] == subject[None]
-    off_diagonal = ~torch.eye(len(subject), dtype=torch.bool)
-    nearest = cosine.masked_fill(~off_diagonal, -2.0).argmax(1)
-    threshold = torch.quantile(cosine[~is_same], 1.0 - FALSE_ACCEPTS)
+    known = recognition(vector, subject)
     true_tone = pool.tones(subject).cpu()
     lightness = torch.stack((linear_to_srgb(tone).mean(1), linear_to_srgb(true_tone).mean(1)))
     return {
         "photographs": len(subject),
-        "rank1": float((subject[nearest] == subject).float().mean()),
-        "tar": float((cosine[is_same & off_diagonal] > threshold).float().mean()),
+        "rank1": known.rank1,
+        "tar": known.tar,
         "tone_error": float(tone_error(tone, true_tone)) * 255.0,
         "tone_correlation": float(torch.corrcoef(lightness)[0, 1]),
     }
@@ -54,7 +71,9 @@ def identity_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[str, 
 @torch.no_grad()
 def portrait_figures(nets: Nets, portraits: Portraits, device: torch.device) -> dict[str, float]:
     """portrait_tone_gap: mean absolute difference of the tone to the cheeks of held-out portraits, sRGB 0..255;
-    portrait_likeness: the highest cosine between two of these people."""
+    portrait_likeness: the highest cosine between two of these people. Empty without portraits."""
+    if not len(portraits):
+        return {}
     index = torch.arange(len(portraits))
     found = [nets.identity(portraits.pick(part).to(device)) for part in index.split(16)]
     vector = torch.cat([part.vector for part in found]).cpu()
@@ -112,29 +131,20 @@ def swap_figures(
     nets: Nets, library: TemplateLibrary, pool: Pool, device: torch.device
 ) -> dict[Domain, dict[str, float]]:
     """One photograph of each held-out subject, swapped into the closest and the fixed template, against the truth."""
-    found = {kind: _swap_scores(nets, nets.swapper, library, pool, device, kind) for kind in ("closest", "fixed")}
+    scores = {(kind, domain): Scores() for kind in ("closest", "fixed") for domain in REFLECTANCE}
+    for one in range(pool.count()):
+        found = nets.identity(pool.photograph_images(torch.tensor([one]), torch.tensor([0])).to(device))
+        closest = int(library.distances(found.vector, found.tone_linear).argmin())
+        for domain in REFLECTANCE:
+            images, mask = _views(pool, one, list(Domain).index(domain))
+            for kind, template in (("closest", closest), ("fixed", 0)):
+                made = swapped(nets, nets.swapper, library, template, found, domain, device)
+                scores[kind, domain].add(made.cpu(), images, mask)
     figures = {}
     for domain in REFLECTANCE:
-        figures[domain] = {kind: scores[domain].psnr() for kind, scores in found.items()}
-        figures[domain]["colour_error"] = found["closest"][domain].colour_error()
-        figures[domain]["detail"] = found["closest"][domain].detail()
-    return figures
-
-
-@torch.no_grad()
-def level_figures(
-    nets: Nets, library: TemplateLibrary, pool: Pool, device: torch.device
-) -> dict[str, dict[Domain, float]]:
-    """PSNR of the swap into the closest template with all levels, with each one left out, and with none at all.
-
-    A level without which nothing falls is dead.
-    """
-    sides = [*nets.swapper.levels, *([FIELD] if nets.swapper.field else [])]
-    left_out = {"all": [], **{f"without {side}": [side] for side in sides}, "none": sides}
-    figures = {}
-    for name, without in left_out.items():
-        scores = _swap_scores(nets, without_levels(nets.swapper, without), library, pool, device, "closest")
-        figures[name] = {domain: scores[domain].psnr() for domain in REFLECTANCE}
+        closest = scores["closest", domain]
+        figures[domain] = {"closest": closest.psnr(), "fixed": scores["fixed", domain].psnr()}
+        figures[domain] |= {"colour_error": closest.colour_error(), "detail": closest.detail()}
     return figures
 
 
@@ -146,21 +156,6 @@ def without_levels(swapper: Swapper, sides: list[str]) -> Swapper:
     reduced.levels = nn.ModuleDict({side: level for side, level in swapper.levels.items() if side not in sides})
     reduced.field = None if FIELD in sides else swapper.field
     return reduced
-
-
-def _swap_scores(
-    nets: Nets, swapper: Swapper, library: TemplateLibrary, pool: Pool, device: torch.device, kind: str
-) -> dict[Domain, "Scores"]:
-    scores = {domain: Scores() for domain in REFLECTANCE}
-    for one in range(pool.count()):
-        found = nets.identity(pool.photograph_images(torch.tensor([one]), torch.tensor([0])).to(device))
-        template = int(library.distances(found.vector, found.tone_linear).argmin()) if kind == "closest" else 0
-        for domain in REFLECTANCE:
-            index = list(Domain).index(domain)
-            images, mask = _views(pool, one, index)
-            made = swapped(nets, swapper, library, template, found, domain, device)
-            scores[domain].add(made.cpu(), images, mask)
-    return scores
 
 
 def swapped(

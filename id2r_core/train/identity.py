@@ -63,15 +63,15 @@ def train_identity(task: Task) -> Loop:
 def trained_encoder(task: Task) -> IdentityEncoder | ForeignIdentity:
     """The encoder that the identity stage of this run left, frozen; with the vectors of `task.identity` if there is one."""
     encoder = IdentityEncoder(task.preset)
-    load_encoder(task, encoder)
+    load_trained(task, "identity", {"identity": encoder})
+    load_tone(task, encoder)
     if task.identity is None:
         return encoder
     return ForeignIdentity(encoder, load_onnx_identity(task.identity, task.device)).eval()
 
 
-def load_encoder(task: Task, encoder: IdentityEncoder) -> None:
-    """Fill an encoder with what stage `identity` left, and its tone branch with what stage `tone` left if it has run."""
-    load_trained(task, "identity", {"identity": encoder})
+def load_tone(task: Task, encoder: IdentityEncoder) -> None:
+    """Fill the tone branch of an encoder with what stage `tone` left, if it has run."""
     if has_checkpoint(task.out / "tone" / CHECKPOINT):
         load_trained(task, "tone", encoder.tone_branch())
 
