@@ -1,4 +1,4 @@
-"""The two exceptions of the house. Every error that a user can cause is an `Id2rError`."""
+"""The exceptions of the house. Every error that a user can cause is an `Id2rError`."""
 
 
 class Id2rError(Exception):
@@ -15,6 +15,10 @@ class Id2rError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}"
+
+
+class NoFace(Id2rError):
+    """A picture or a mesh shows no face, or none that is large enough."""
 
 
 class Cancelled(Exception):

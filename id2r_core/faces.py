@@ -21,7 +21,7 @@ def write_faces(request: FacesRequest, progress: Progress) -> dict:
 
     Returns {"size": [width, height], "warnings": [...], "faces": [{"number", "box": [left, top, right, bottom],
     "points": [[x, y], ...], "thumbnail": path, "warnings": [...]}, ...]}; lengths in pixels of the upright photo.
-    Raises Id2rError when the photo cannot be read or shows no face.
+    Raises Id2rError when the photo cannot be read, NoFace when it shows none.
     """
     progress("photo", 0, 2)
     photo = load_photo(request.photo)

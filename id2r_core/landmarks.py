@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .errors import Id2rError
+from .errors import Id2rError, NoFace
 from .facemesh import FIVE_POINTS
 from .photo import Photo
 
@@ -69,7 +69,8 @@ def detect_face(photo: Photo, task_file: str | Path | None = None, number: int =
 
     task_file: a MediaPipe face_landmarker `.task` file; without one the models inside mediapipe are used.
     corrections: JSON of landmarks that a person has corrected (see protocol.Request); with all 478 nothing is detected.
-    Raises Id2rError when there is no such face, or only one smaller than 64 pixels, or the corrections cannot be read.
+    Raises NoFace when no face has at least 64 pixels, Id2rError when there is none of that number or the corrections
+    cannot be read.
     """
     corrected = read_corrections(corrections, photo)
     if len(corrected) == LANDMARK_COUNT:
@@ -100,7 +101,7 @@ def read_corrections(text: str, photo: Photo) -> dict[int, tuple[float, float]]:
 
 
 def detect_faces(photo: Photo, task_file: str | Path | None = None) -> list[Face]:
-    """All faces, the largest first. Raises Id2rError when there is none, or none of at least 64 pixels."""
+    """All faces, the largest first. Raises NoFace when there is none, or none of at least 64 pixels."""
     return _found(photo, task_file)
 
 
@@ -111,7 +112,7 @@ def _found(photo: Photo, task_file: str | Path | None, number: int | None = None
     with opened as find:
         faces = sorted(_search(find, rgb), key=_side, reverse=True)
         if not faces:
-            raise Id2rError(f"No face was found in '{photo.name}'.", USE_ANOTHER_PHOTO)
+            raise NoFace(f"No face was found in '{photo.name}'.", USE_ANOTHER_PHOTO)
         numbers = range(1, len(faces) + 1) if number is None else [number]
         if numbers[-1] not in range(1, len(faces) + 1):
             raise Id2rError(
@@ -121,7 +122,7 @@ def _found(photo: Photo, task_file: str | Path | None, number: int | None = None
         close = {each: _look_closely(find, rgb, faces[each - 1]) for each in numbers}
     enough = {each: points for each, points in close.items() if _side(points) >= SMALLEST_FACE_PIXELS}
     if not enough:
-        raise Id2rError(
+        raise NoFace(
             f"The face in '{photo.name}' is only {_side(close[numbers[0]]):.0f} pixels high; "
             f"{SMALLEST_FACE_PIXELS} are the least.",
             "Use a larger photo, or one taken from nearer.",

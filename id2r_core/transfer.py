@@ -18,7 +18,7 @@ from torch.nn import functional
 from .capture.register import FACING, Registration, find_landmarks, register, similarity
 from .capture.scan import Scan
 from .conventions import yup_to_zup, zup_to_yup
-from .errors import Id2rError
+from .errors import Id2rError, NoFace
 from .facemesh import SURFACE_COUNT
 from .geometry.mesh import face_normals, tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
@@ -68,7 +68,7 @@ def write_transferred_maps(request: TransferRequest, progress: Callable[[str, in
     Returns {"error_mm", "landmark_error_mm", "scale", "tile"}: how far the wrapped head's face lies from the mesh and
     its landmarks from those of the mesh, both medians; about how many units of the mesh make a metre; the UDIM tile of
     its face, which alone gets maps.
-    Raises Id2rError when the mesh shows no face, has no uv layout, or the result folder is none.
+    Raises NoFace when the mesh shows none, Id2rError when it has no uv layout, or the result folder is none.
     """
     head = load_head()
     steps = STEPS + (0 if request.only_fit else len(MAPS))
@@ -109,7 +109,7 @@ def read_mesh(path: Path) -> Mesh:
 def find_head(mesh: Mesh, head: HeadModel) -> Mesh:
     """The head of a mesh, upright and in metres: its face is looked for from four sides, on all of it and at its top.
 
-    Raises Id2rError when no face is found.
+    Raises NoFace when there is none.
     """
     model_points = head.neutral_landmarks[:SURFACE_COUNT].numpy(force=True)
     for part in filter(lambda each: len(each.faces), (mesh, _top(mesh))):
@@ -118,7 +118,7 @@ def find_head(mesh: Mesh, head: HeadModel) -> Mesh:
             turned = replace(part, vertices=part.vertices @ turn.T)
             try:
                 places = find_landmarks(as_scan(turned))
-            except Id2rError:
+            except NoFace:
                 continue  # another side or part may show it; below it is said when none does
             scale, error = _size_of(places, model_points)
             if error < best[0]:  # a detector also sees faces in profiles
@@ -130,7 +130,7 @@ def find_head(mesh: Mesh, head: HeadModel) -> Mesh:
             whole = replace(mesh, vertices=mesh.vertices @ turn.T, turn=turn)
             height = float(np.linalg.norm(model_points[FOREHEAD] - model_points[CHIN]))
             return _cut_out(whole, places, scale, height)
-    raise Id2rError(
+    raise NoFace(
         "No face was found on the mesh.",
         "It must stand upright with eyes, nose and mouth; hide hair and glasses that belong to other meshes.",
     )

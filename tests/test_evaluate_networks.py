@@ -10,7 +10,7 @@ import torch
 from fake_capture import MICRO, fake_run
 
 from id2r_core.conventions import Domain
-from id2r_core.errors import Id2rError
+from id2r_core.errors import Id2rError, NoFace
 from id2r_core.evaluate import front_view, swapper
 from id2r_core.evaluate.codebooks import evaluate_codebooks
 from id2r_core.evaluate.context import Context
@@ -103,7 +103,7 @@ def test_the_field_shows_in_the_rows_that_have_it(context, monkeypatch):
     """A swapper that has learnt nothing is the same in all rows; with a field, the rows with it differ from the others."""
 
     def no_face(photo):
-        raise Id2rError("There is no face.", "A disc has none; looking for it takes long.")
+        raise NoFace("There is no face.", "A disc has none; looking for it takes long.")
 
     for module in (front_view, swapper):
         monkeypatch.setattr(module, "detect_face", no_face)

@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 import torch
 
-from id2r_core.errors import Id2rError
+from id2r_core.errors import Id2rError, NoFace
 from id2r_core.geometry.camera import Camera, look_at_head
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.model import load_head
@@ -107,7 +107,7 @@ def test_foreign_corrections_are_refused(astronaut, corrections, said):
 
 
 def test_no_face():
-    with pytest.raises(Id2rError, match=r"No face was found in 'trial.png'"):
+    with pytest.raises(NoFace, match=r"No face was found in 'trial.png'"):
         detect_face(as_photo(skimage.data.chelsea() / 255.0))
 
 
@@ -117,7 +117,7 @@ def test_faces_under_64_pixels_are_refused(astronaut, side, is_enough):
     if is_enough:
         assert detect_face(photo).count == 1
     else:
-        with pytest.raises(Id2rError, match="only 50 pixels high"):
+        with pytest.raises(NoFace, match="only 50 pixels high"):
             detect_face(photo)
 
 

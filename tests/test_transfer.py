@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 from test_makehuman import SIZE, baked, read, result  # noqa: F401 a fixture
 
 from id2r_core import transfer
+from id2r_core.capture import register
 from id2r_core.conventions import yup_to_zup
-from id2r_core.errors import Id2rError
+from id2r_core.errors import Id2rError, NoFace
 from id2r_core.head.model import HEAD_FILE, load_head
 from id2r_core.protocol import TransferRequest
 
@@ -94,7 +96,8 @@ def test_only_the_fit(stored, tmp_path):
     assert report["error_mm"] < 1.0
 
 
-def test_a_mesh_without_a_face_is_refused_and_leaves_nothing(tmp_path):
+@pytest.fixture
+def pipe(tmp_path):
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], -1)
     vertices = np.concatenate([np.column_stack([ring, np.full(24, z)]) for z in (0.0, 3.0)])
@@ -102,11 +105,22 @@ def test_a_mesh_without_a_face_is_refused_and_leaves_nothing(tmp_path):
         [[i, (i + 1) % 24, 24 + i] for i in range(24)] + [[(i + 1) % 24, 24 + (i + 1) % 24, 24 + i] for i in range(24)]
     )
     np.savez(tmp_path / "pipe.npz", vertices=vertices, faces=faces, uv=vertices[:, :2] * 0.5 + 0.5, faces_uv=faces)
-    with pytest.raises(Id2rError, match="No face was found on the mesh"):
-        transfer.write_transferred_maps(
-            TransferRequest("", str(tmp_path / "pipe.npz"), str(tmp_path / "out"), only_fit=True), lambda *_: None
-        )
-    assert not (tmp_path / "out").exists()
+    return TransferRequest("", str(tmp_path / "pipe.npz"), str(tmp_path / "out"), only_fit=True)
+
+
+def test_a_mesh_without_a_face_is_refused_and_leaves_nothing(pipe):
+    with pytest.raises(NoFace, match="No face was found on the mesh"):
+        transfer.write_transferred_maps(pipe, lambda *_: None)
+    assert not Path(pipe.out).exists()
+
+
+def test_a_detector_that_fails_is_no_missing_face(pipe, monkeypatch):
+    def broken(photo):
+        raise Id2rError("The detector is missing.", "Install it.")
+
+    monkeypatch.setattr(register, "detect_face", broken)
+    with pytest.raises(Id2rError, match="The detector is missing"):
+        transfer.write_transferred_maps(pipe, lambda *_: None)
 
 
 def test_the_nearest_point_of_a_triangle():

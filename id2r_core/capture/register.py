@@ -14,7 +14,7 @@ from scipy.sparse.linalg import factorized
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..errors import Id2rError
+from ..errors import Id2rError, NoFace
 from ..facemesh import BROWS, EYE_OUTLINES, INNER_MOUTH, SURFACE_COUNT
 from ..geometry.camera import Camera, look_at_head
 from ..geometry.mesh import triangulate, vertex_normals
@@ -80,7 +80,7 @@ class Surface:
 
 
 def register(scan: Scan, head: HeadModel) -> Registration:
-    """Fit the head to a scan. Raises Id2rError when no face is found on it or its size cannot be a head's."""
+    """Fit the head to a scan. Raises NoFace when none is found on it, Id2rError when its size cannot be a head's."""
     places = find_landmarks(scan)
     known = np.isfinite(places).all(1)
     model_points = head.neutral_landmarks[:SURFACE_COUNT].numpy(force=True)
@@ -98,7 +98,10 @@ def register(scan: Scan, head: HeadModel) -> Registration:
 
 
 def find_landmarks(scan: Scan) -> np.ndarray:
-    """[468, 3] places on the scan, NaN where no render shows one; median over renders from three sides."""
+    """[468, 3] places on the scan, NaN where no render shows one; median over renders from three sides.
+
+    Raises NoFace when none shows any.
+    """
     vertices, faces = torch.from_numpy(scan.vertices), torch.from_numpy(scan.faces)
     normals = vertex_normals(vertices[None], faces)
     texture = torch.from_numpy(scan.maps["diffuse"]).permute(2, 0, 1)[None]
@@ -109,7 +112,7 @@ def find_landmarks(scan: Scan) -> np.ndarray:
     ]
     found = [places for places in found if places is not None]
     if not found:
-        raise Id2rError(
+        raise NoFace(
             f"No face was found on renders of '{scan.name}'.",
             "The face must look along +z, y up, with its diffuse map.",
         )
@@ -142,7 +145,7 @@ def _landmarks_from(scan, vertices, normals, texture, middle, reach, yaw) -> np.
     image = torch.where(fragments.mask[0], colour * (0.75 + 0.25 * facing.clamp(min=0)), torch.tensor(0.4))
     try:
         points = detect_face(Photo(image.permute(1, 2, 0).numpy().copy(), f"a render of {scan.name}")).points
-    except Id2rError:
+    except NoFace:
         return None  # another side may show it; `find_landmarks` speaks when none does
     x, y = (points[:SURFACE_COUNT, k].astype(int).clip(0, RENDER_SIZE - 1) for k in range(2))
     face = fragments.face[0, y, x]

@@ -116,13 +116,8 @@ class RenderMesh:
 def make_render_mesh(head: HeadModel, size: int) -> RenderMesh:
     """The coarse faces over the smoothed vertices for small images, where they are four pixels wide, else the fine."""
     if size > COARSE_UP_TO:
-        count, faces, uv, faces_uv, part = (
-            len(head.fine_neutral),
-            head.faces,
-            head.fine_uv,
-            head.faces_uv,
-            head.face_part,
-        )
+        count, faces, uv, faces_uv = len(head.fine_neutral), head.faces, head.fine_uv, head.faces_uv
+        part = head.face_part
     else:
         count, faces, uv, faces_uv = len(head.neutral), triangulate(head.quads), head.uv, triangulate(head.quads_uv)
         part = head.part.repeat_interleave(2)

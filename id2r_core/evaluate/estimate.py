@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..conventions import Domain
 from ..device import choose_device
-from ..errors import Id2rError
+from ..errors import Id2rError, NoFace
 from ..head.atlas import HeadAtlas, make_atlas
 from ..head.model import HeadModel, load_head
 from ..identity import embed_identity
@@ -176,7 +176,7 @@ class Estimator:
             return round(cosine(*vectors), 4)
         try:
             seen = self.judge.embed(Photo(rendered.srgb, "render"))
-        except Id2rError:  # no face in the render
+        except NoFace:
             return None
         return round(cosine(self.judge.embed(fitted.photo), seen), 4)
 

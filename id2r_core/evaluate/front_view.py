@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import Id2rError
+from ..errors import NoFace
 from ..head.model import HeadModel
 from ..landmarks import detect_face
 from ..photo import Photo
@@ -24,6 +24,6 @@ def turn_between(first: Photo, second: Photo, model: HeadModel) -> float | None:
     surface = model.neutral_landmarks.numpy(force=True)
     try:
         angles = [head_rotation(detect_face(each).points, surface, each.srgb.shape[1]) for each in (first, second)]
-    except Id2rError:
+    except NoFace:
         return None
     return pose_difference(*angles)

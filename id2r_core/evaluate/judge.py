@@ -25,7 +25,7 @@ class Judge:
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def embed(self, photo: Photo) -> np.ndarray:
-        """Unit vector [D] of the largest face of a picture. Raises Id2rError when there is none."""
+        """Unit vector [D] of the largest face of a picture. Raises NoFace when there is none."""
         from skimage.transform import SimilarityTransform
 
         align = SimilarityTransform.from_estimate(detect_face(photo).five, np.array(JUDGE_POINTS)).params[:2]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..conventions import Domain
 from ..crop import crop_face
-from ..errors import Id2rError
+from ..errors import NoFace
 from ..identity import Identity, embed_identity
 from ..landmarks import detect_face
 from ..photo import Photo, load_photo
@@ -91,7 +91,7 @@ def _face_of(context: Context, photo: Photo) -> tuple[Identity, np.ndarray] | No
         identity = embed_identity(crop, pack)
         judge = context.estimator.judge
         return identity, judge.embed(photo) if judge else identity.vector.numpy(force=True)
-    except Id2rError:
+    except NoFace:
         return None
 
 
@@ -102,7 +102,7 @@ def _vector(context: Context, picture: Photo) -> np.ndarray | None:
             return judge.embed(picture)
         crop = crop_face(picture, detect_face(picture), pack.preset.size)
         return embed_identity(crop, pack).vector.numpy(force=True)
-    except Id2rError:
+    except NoFace:
         return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..conventions import REFLECTANCE, Domain
-from ..errors import Id2rError
+from ..errors import NoFace
 from ..facemesh import SURFACE_COUNT
 from ..geometry.camera import capture_cameras
 from ..landmarks import detect_face
@@ -128,7 +128,7 @@ def _geometry_table(held: HeldOut) -> Table:
         for kind, view in zip(distances, (made[0], held.views(one, Domain.DIFFUSE)[0]), strict=True):
             try:
                 points = detect_face(with_room(view, DETECTED_SIDE)).points[:SURFACE_COUNT]
-            except Id2rError:
+            except NoFace:
                 continue
             distances[kind].append(float(np.linalg.norm(points - wanted, axis=1).mean()) * to_512)
     rows = [[kind, len(values), mean(values)] for kind, values in distances.items()]
