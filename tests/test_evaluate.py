@@ -193,6 +193,17 @@ def test_what_was_interrupted_is_made_again(estimator, tmp_path, monkeypatch, fo
     assert own.one("a", file).record["left"] == []
 
 
+def test_a_set_without_any_estimate_is_told(context, monkeypatch):
+    monkeypatch.setattr(Estimator, "one", lambda self, name, *rest: Estimate(Path(), {"failed": f"No face in {name}."}))
+    with pytest.raises(Id2rError, match=r"None of 4 photographs .* No face in scene000"):
+        context.estimates()
+
+
+def test_the_data_are_described_as_they_are(context):
+    told = context.describe(context.shots())
+    assert "4 photographs" in told and "2 unseen virtual people of skin type II, V under 2 unseen HDRIs" in told
+
+
 # ---- tables ----
 
 
@@ -253,6 +264,9 @@ def test_the_real_fair_layout_is_read(context, tmp_path, folder):
     (real / "albedos" / "scene_000001" / "2.png").unlink()
     with pytest.raises(Id2rError, match="albedos/scene_000001/2"):
         read_fair(real)
+    (real / "validation_crop_files.txt").write_text("0.png\n")
+    with pytest.raises(Id2rError, match="lists '0.png'"):
+        read_fair(real)
 
 
 def test_relighting_compares_the_maps_on_one_head(context, monkeypatch):
@@ -300,6 +314,7 @@ def test_the_photographs_of_the_robustness_table(model, folder):
     right = camera_at(30, size=robustness.SIDE).project(torch.tensor([[*FACE_CENTRE[:2], 0.1]]))[0, 0, 0]
     assert (left < robustness.SIDE / 2) == (right < robustness.SIDE / 2)
     subject = read_validation(folder).subjects[1]
+    assert robustness._subjects(Context(None, folder, folder, None)) == [subject]  # V; the set has no I and no III
     photo = robustness._photograph(model, subject, robustness.CASES[0], folder / "plain.png")
     assert cv2.imread(str(photo)).shape == (robustness.SIDE, robustness.SIDE, 3)
 
@@ -378,6 +393,22 @@ def test_the_command_wants_folders(tmp_path):
         cli.main(["fair", "--out", str(tmp_path)])
 
 
+def test_one_evaluation_that_fails_does_not_stop_the_others(report, tmp_path, estimator, monkeypatch, capsys):
+    def evaluate_relight(context):
+        context.progress("relight", 1, 2)
+        raise Id2rError("Blender could not render.", "Is bpy installed?")
+
+    monkeypatch.setattr(cli, "EVALUATIONS", {"relight": evaluate_relight, "demo": lambda context: report})
+    monkeypatch.setattr(cli, "make_estimator", lambda *arguments: estimator)
+    given = ["--data", str(tmp_path), "--out", str(tmp_path)]
+    with pytest.raises(Id2rError, match="1 of 2 .* relight: Blender could not render"):
+        cli.main(["all", *given])
+    told = capsys.readouterr()
+    assert "# Demo" in told.out and "1/2 relight: relight" in told.err and (tmp_path / "demo.json").is_file()
+    with pytest.raises(Id2rError, match=r"^Blender could not render"):
+        cli.main(["relight", *given])
+
+
 # ---- figures ----
 
 
@@ -425,7 +456,7 @@ def test_likeness_takes_portraits_that_training_never_saw(context, tmp_path, mon
         (portraits / f"P{number:06d}.jpg").write_bytes(b"")
     monkeypatch.setattr(likeness, "reconstruct", lambda request: made.append(request))
     monkeypatch.setattr(likeness, "render_portraits", lambda folder, *rest: folder.mkdir(parents=True, exist_ok=True))
-    table = {"refined": {"studio": {"each": {"a": 0.5, "b": 0.7}, "mean": 0.6, "rank_1": 1.0}}}
+    table = {("refined", "studio"): likeness.Score([0.5, 0.7], 1.0)}
     monkeypatch.setattr(likeness, "score", lambda *rest: table)
     judged = replace(context.estimator, judge=SimpleNamespace(sha256="ab"))
     given = replace(context, estimator=judged, portraits=portraits)

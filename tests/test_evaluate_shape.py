@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+import torch
 from scipy.spatial.transform import Rotation
 
 from id2r_core.errors import Id2rError
 from id2r_core.evaluate import shape
 from id2r_core.evaluate.shape import Surface
+from id2r_core.geometry.mesh import closest_on_triangles
 
 TURN = Rotation.from_euler("xyz", (12, -25, 7), degrees=True).as_matrix()
 
@@ -17,50 +18,13 @@ def head(model):
     return shape.head_surface(model, model.neutral)
 
 
-def distance_to_triangle(point, corners):
-    """By numerical search over the triangle."""
-
-    def squared(weights):
-        u, v = weights
-        return np.square(corners[0] + u * (corners[1] - corners[0]) + v * (corners[2] - corners[0]) - point).sum()
-
-    inside = [{"type": "ineq", "fun": lambda w: 1 - w[0] - w[1]}]
-    starts = [(0.1, 0.1), (0.8, 0.1), (0.1, 0.8)]
-    options = {"ftol": 1e-14}
-    found = [minimize(squared, s, bounds=[(0, 1)] * 2, constraints=inside, options=options).fun for s in starts]
-    return np.sqrt(min(found))
-
-
-def test_the_nearest_point_of_a_triangle(random_generator):
-    corners = random_generator.normal(size=(12, 3, 3))
-    points = random_generator.normal(size=(12, 3)) * 2
-    found = shape.closest_on_triangles(points, corners)
-    expected = [distance_to_triangle(point, triangle) for point, triangle in zip(points, corners, strict=True)]
-    assert np.linalg.norm(found - points, axis=1) == pytest.approx(expected, abs=2e-4)
-
-
 def test_nearest_points_of_a_head_are_those_of_all_its_triangles(head, random_generator):
     near_face = head.landmarks + random_generator.normal(0, 0.004, (7, 3))
     found = np.linalg.norm(shape.Nearest(head)(near_face) - near_face, axis=1)
-    corners = head.vertices[head.faces]
-    every = [
-        np.linalg.norm(shape.closest_on_triangles(point[None], corners) - point, axis=1).min() for point in near_face
-    ]
+    corners, points = torch.from_numpy(head.vertices[head.faces]), torch.from_numpy(near_face)
+    weights = closest_on_triangles(points[:, None], corners)
+    every = ((corners * weights[..., None]).sum(2) - points[:, None]).norm(dim=-1).amin(1).numpy()
     assert found == pytest.approx(every, abs=1e-9)
-
-
-@pytest.mark.parametrize("with_scale", [True, False])
-def test_similarity_is_recovered(random_generator, with_scale):
-    source = random_generator.normal(size=(20, 3))
-    scale = 1.7 if with_scale else 1.0
-    found = shape.similarity(scale * source @ TURN.T + (1, 2, 3), source, with_scale)
-    assert found[0] == pytest.approx(scale)
-    assert found[1] == pytest.approx(TURN, abs=1e-9) and found[2] == pytest.approx((1, 2, 3))
-
-
-def test_similarity_never_mirrors(random_generator):
-    source = random_generator.normal(size=(20, 3))
-    assert np.linalg.det(shape.similarity(source * (-1, 1, 1), source)[1]) == pytest.approx(1.0)
 
 
 def test_alignment_undoes_a_motion_even_with_sloppy_landmarks(head, random_generator):
@@ -165,7 +129,9 @@ def test_now_names_what_failed_and_what_is_missing(now_folder, model):
         shape.read_now(now_folder)
 
 
-def test_realy_is_measured_as_laid_out(tmp_path, model, head):
+@pytest.fixture
+def realy_folder(tmp_path, head):
+    """One scan with bumps of 2 mm on the cheeks; all else is the mean head."""
     keypoints = np.zeros((85, 3))
     keypoints[list(shape.SEVEN_OF_68)] = head.landmarks
     place = lambda points: points @ TURN.T * 0.02 + 1.0  # REALY's scans are in units of their own
@@ -179,7 +145,11 @@ def test_realy_is_measured_as_laid_out(tmp_path, model, head):
     (tmp_path / "metrical_scale.txt").write_text("50000.0\n")  # of these units in millimetres
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").write_bytes(b"")
-    rows = rows_of(shape.evaluate_shape(FakeContext(tmp_path, model)))
+    return tmp_path
+
+
+def test_realy_is_measured_as_laid_out(realy_folder, model):
+    rows = rows_of(shape.evaluate_shape(FakeContext(realy_folder, model)))
     assert rows["nose"][1] < 0.15 and 0.8 < rows["cheek"][1] < 4.0
     assert rows["all"][1] == pytest.approx(np.mean([rows[region][1] for region in shape.REGIONS]))
 
@@ -193,3 +163,31 @@ def test_a_file_with_other_points_is_refused(tmp_path):
     write_points(tmp_path / "six.pp", np.zeros((6, 3)))
     with pytest.raises(Id2rError, match="6 points"):
         shape.read_picked_points(tmp_path / "six.pp")
+
+
+@pytest.mark.parametrize("text", ["v 1 2\n", "v 1 2 three\n", "f a b c\n", "nothing\n", None])
+def test_what_is_no_mesh_is_refused(tmp_path, text):
+    path = tmp_path / "scan.obj"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(Id2rError, match=r"scan\.obj"):
+        shape.read_obj(path)
+
+
+def test_a_list_of_other_things_is_refused(now_folder):
+    (now_folder / "imagepathsvalidation.txt").write_text("IMG_1.jpg\n")
+    with pytest.raises(Id2rError, match=r"lists 'IMG_1\.jpg'"):
+        shape.read_now(now_folder)
+
+
+@pytest.mark.parametrize("name", ["2.jpg", "front.jpg", "0_1.jpg"])
+def test_a_photograph_of_no_scan_is_refused(realy_folder, model, name):
+    (realy_folder / "images" / name).write_bytes(b"")
+    with pytest.raises(Id2rError, match=name):
+        shape.evaluate_shape(FakeContext(realy_folder, model))
+
+
+def test_scans_of_unknown_scale_are_refused(realy_folder, model):
+    (realy_folder / "metrical_scale.txt").unlink()
+    with pytest.raises(Id2rError, match=r"metrical_scale\.txt"):
+        shape.evaluate_shape(FakeContext(realy_folder, model))

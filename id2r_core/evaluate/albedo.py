@@ -44,7 +44,7 @@ def evaluate_albedo(context: Context) -> Report:
     return Report(
         "albedo",
         "Albedo and the other maps",
-        context.describe(),
+        context.describe(context.shots()),
         [
             Table(
                 "Diffuse albedo over the skin of face and neck, mean over the photographs",
@@ -65,7 +65,7 @@ def evaluate_albedo(context: Context) -> Report:
                 "Another data set, another mask, another recogniser: not comparable number for number.",
             ),
         ],
-        figures=[cases] if cases else [],
+        figures=[cases],
         failures=failures,
     )
 
@@ -144,10 +144,8 @@ def _domains_table(context: Context, pairs: list[tuple[Shot, Estimate]]) -> Tabl
     return Table("ID2R by domain", [("domain", None), ("PSNR dB", 2), ("SSIM", 3)], rows, note)
 
 
-def _draw_cases(context: Context, values: list[float], pairs: list[tuple[Shot, Estimate]]) -> str | None:
+def _draw_cases(context: Context, values: list[float], pairs: list[tuple[Shot, Estimate]]) -> str:
     """The worst and the best photographs by PSNR: photo, truth, estimate, error."""
-    if not pairs:
-        return None
     order = np.argsort(values)
     chosen = [*order[:CASES], *order[::-1][:CASES][::-1]] if len(order) >= 2 * CASES else order
     rows, size = [], context.estimator.size

@@ -72,7 +72,10 @@ What DIR of --data may hold:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one evaluation or all of them. What is done already is read from OUT, so that a stopped run goes on."""
+    """Run one evaluation or all of them. What is done already is read from OUT, so that a stopped run goes on.
+
+    Of several evaluations one that fails does not stop the others; Id2rError names it in the end.
+    """
     options = _parser().parse_args(arguments)
     if options.name == "results":
         print(f"Written: {write_results()}")
@@ -82,40 +85,67 @@ def main(arguments: Sequence[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    with closing(Progress()) as progress:
-        size = options.size or (QUICK_SIZE if options.quick else SIZE)
-        estimator = make_estimator(options.pack, size, options.out, options.device, options.judge)
-        context = Context(
-            estimator,
-            options.data or Path(),
-            options.out,
-            progress,
-            quick=options.quick,
-            per_type=options.per_type or (QUICK_PER_TYPE if options.quick else None),
-            hdris=tuple(filter(None, options.hdris.split(","))),
-            portraits=options.portraits,
-            run=options.run,
-        )
-        for name in _names(options):
+    names, failures = _names(options), {}
+    with closing(Progress(len(names))) as progress:
+        context = _context(options, progress)
+        for name in names:
+            progress.next(name)
             started = time.monotonic()
-            report = EVALUATIONS[name](context)
+            try:
+                report = EVALUATIONS[name](context)
+            except Id2rError as error:
+                if len(names) == 1:
+                    raise
+                failures[name] = error.message
+                continue
             save_report(report, _made_with(context, arguments, name, started), options.out)
-    for name in _names(options):
-        print((options.out / f"{name}.md").read_text(encoding="utf-8"))
+    for name in names:
+        if name not in failures:
+            print((options.out / f"{name}.md").read_text(encoding="utf-8"))
+    if failures:
+        told = "; ".join(f"{name}: {why}" for name, why in failures.items())
+        raise Id2rError(
+            f"{len(failures)} of {len(names)} evaluations have no result. {told}",
+            "Mend that and give the same command again: what is done is not done twice.",
+        )
     return 0
 
 
-class Progress:
-    """A bar on standard error that starts anew with every stage."""
+def _context(options: argparse.Namespace, progress: "Progress") -> Context:
+    size = options.size or (QUICK_SIZE if options.quick else SIZE)
+    return Context(
+        make_estimator(options.pack, size, options.out, options.device, options.judge),
+        options.data or Path(),
+        options.out,
+        progress,
+        quick=options.quick,
+        per_type=options.per_type or (QUICK_PER_TYPE if options.quick else None),
+        hdris=tuple(filter(None, options.hdris.split(","))),
+        portraits=options.portraits,
+        run=options.run,
+    )
 
-    def __init__(self):
+
+class Progress:
+    """A bar on standard error that starts anew with every stage: which evaluation of how many, what, and how long."""
+
+    def __init__(self, evaluations: int):
         from tqdm import tqdm
 
-        self._bar = tqdm(total=0, bar_format="{desc:<12} |{bar:32}| {n_fmt}/{total_fmt} {elapsed}", file=sys.stderr)
+        layout = "{desc:<26} |{bar:24}| {n_fmt}/{total_fmt} {elapsed}<{remaining}"
+        self._bar = tqdm(total=0, bar_format=layout, file=sys.stderr)
+        self._evaluations, self._number, self._name, self._stage = evaluations, 0, "", None
+
+    def next(self, name: str) -> None:
+        """The next evaluation begins."""
+        self._number, self._name, self._stage = self._number + 1, name, None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._bar.reset(total)
+            self._stage = stage
         self._bar.total, self._bar.n = total, done
-        self._bar.set_description_str(stage)
+        self._bar.set_description_str(f"{self._number}/{self._evaluations} {self._name}: {stage}")
 
     def close(self) -> None:
         self._bar.close()

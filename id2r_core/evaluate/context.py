@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..errors import Id2rError
 from .estimate import Estimate, Estimator
-from .metrics import Lpips
+from .metrics import SKIN_TYPES, Lpips
 from .validation_set import Shot, ValidationSet, read_validation
 
 Progress = Callable[[str, int, int], None]
@@ -46,17 +47,23 @@ class Context:
         return self.validation.some(self.per_type)
 
     def estimates(self) -> tuple[list[tuple[Shot, Estimate]], dict[str, str]]:
-        """Every photograph with its estimate, and why others have none."""
+        """Every photograph with its estimate, and why others have none. Raises Id2rError when all have none."""
         shots = self.shots()
         found = self.estimator.all([(shot.name, shot.file) for shot in shots], self.progress)
         failures = {name: estimate.failed for name, estimate in found.items() if estimate.failed}
+        if len(failures) == len(shots):
+            raise Id2rError(
+                f"None of {len(shots)} photographs could be reconstructed: {next(iter(failures.values()))}",
+                "Run `python -m id2r_core reconstruct` on one of them.",
+            )
         return [(shot, found[shot.name]) for shot in shots if shot.name not in failures], failures
 
-    def describe(self) -> str:
-        """The data in words."""
-        shots, made = self.shots(), self.validation
-        people = len({shot.subject.name for shot in shots})
+    def describe(self, shots: Sequence[Shot]) -> str:
+        """These photographs in words."""
+        people, hdris = {shot.subject.name for shot in shots}, {shot.hdri for shot in shots}
+        types = [name for name in SKIN_TYPES if any(shot.subject.skin_type == name for shot in shots)]
+        of_types = "all six skin types" if types == list(SKIN_TYPES) else f"skin type {', '.join(types)}"
         return (
-            f"{len(shots)} photographs by Cycles of {people} unseen virtual people of all six skin types under "
-            f"{len({shot.hdri for shot in shots})} unseen HDRIs (validation set of {made.date}, seed {made.seed})."
+            f"{len(shots)} photographs by Cycles of {len(people)} unseen virtual people of {of_types} under {len(hdris)} "
+            f"unseen HDRIs (validation set of {self.validation.date}, seed {self.validation.seed})."
         )

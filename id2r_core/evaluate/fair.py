@@ -30,6 +30,7 @@ PUBLISHED_NOTE = (
 )
 AIM = "Aim: Avg ITA at most 11.2, Bias at most 1.6, Score at most 12.8, the best published for the real benchmark."
 REAL_SIZE = 512
+HINT_REAL = "Lay the benchmark out as `python -m id2r_core evaluate --help` says."
 REAL_INDEX = {"validation": "validation_crop_files.txt", "test": "test_crop_files.txt"}
 
 
@@ -59,7 +60,7 @@ def evaluate_fair(context: Context) -> Report:
     return Report(
         "fair",
         "Virtual FAIR",
-        context.describe()
+        context.describe(context.shots())
         + " Three faces a scene share one light. This is our own virtual stand-in for the FAIR benchmark.",
         [
             Table(
@@ -110,6 +111,8 @@ def read_fair(folder: Path) -> list[RealFace]:
     index = next(folder / file for file in REAL_INDEX.values() if (folder / file).is_file())
     faces = []
     for line in index.read_text(encoding="utf-8").split():
+        if "/" not in line:
+            raise Id2rError(f"{index.name} lists '{line}', not SCENE/FACE.png.", HINT_REAL)
         scene, file = line.split("/")[-2:]
         own = folder / "masks" / scene / file
         mask = own if own.is_file() else folder / "mask.png"
@@ -118,9 +121,7 @@ def read_fair(folder: Path) -> list[RealFace]:
         )
         for path in (face.crop, face.albedo, face.mask):
             if not path.is_file():
-                raise Id2rError(
-                    f"The FAIR folder lacks {path.relative_to(folder)}.", "Lay the benchmark out as documented."
-                )
+                raise Id2rError(f"The FAIR folder lacks {path.relative_to(folder)}.", HINT_REAL)
         faces.append(face)
     return faces
 

@@ -4,22 +4,23 @@ The chosen portraits are reconstructed twice, with the photo's detail and withou
 figures are the cosine to the photograph and whether the right person comes first. Reports hold no name and no picture.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from ..capture.sources import split_of
-from ..errors import Id2rError
+from ..errors import Id2rError, NoFace
 from ..photo import load_photo
 from ..pipeline import reconstruct
 from ..protocol import Request
 from .blender import render_portraits
 from .context import Context
 from .judge import Judge
-from .report import Report, Table
+from .report import Report, Table, mean
 
-# The PNGs of a result folder that are not renders.
-NOT_RENDERS = {"diffuse", "specular", "roughness", "normal", "coverage", "photo", "contact_sheet"}
 VARIANTS = {"refined": 1.0, "swapped maps alone": 0.0}
 HDRIS = ("studio", "courtyard")
 EVERY, QUICK_EVERY = 9, 36  # of the portraits that training did not see, sorted by name
@@ -37,33 +38,31 @@ def evaluate_likeness(context: Context) -> Report:
     chosen = unseen[:: QUICK_EVERY if context.quick else EVERY]
     if not chosen:
         raise Id2rError(f"'{context.portraits}' holds no portrait of the test split.", "Give the folder of portraits.")
-    results, failures = context.out / "likeness", {}
+    results, made, failures = context.out / "likeness", [], {}
     for number, portrait in enumerate(chosen):
-        for variant, strength in VARIANTS.items():
-            context.progress("likeness", number, len(chosen))
-            try:
+        context.progress("likeness", number, len(chosen))
+        try:
+            for variant, strength in VARIANTS.items():
                 _make(context, portrait, results / portrait.stem / variant, strength)
-            except Id2rError as error:
-                failures[f"portrait {number + 1}"] = error.message
-    table = score(results, context.portraits, judge)
-    rows = [
-        [
-            variant,
-            hdri,
-            len(cell["each"]),
-            cell["mean"],
-            min(cell["each"].values()),
-            max(cell["each"].values()),
-            cell["rank_1"],
-        ]
-        for variant, row in table.items()
-        for hdri, cell in row.items()
-    ]
+            made.append(portrait)
+        except Id2rError as error:
+            failures[f"portrait {number + 1}"] = error.message.replace(portrait.name, "the portrait")
+    if not made:
+        why = next(iter(failures.values()))
+        raise Id2rError(f"None of {len(chosen)} portraits could be rendered: {why}", "Mend that and run it again.")
+    table = score(results, made, judge)
+    rows = []
+    for (variant, hdri), found in table.items():
+        lowest, highest = (pick(found.cosines, default=None) for pick in (min, max))
+        rows.append([variant, hdri, len(found.cosines), mean(found.cosines), lowest, highest, found.rank_1])
     columns = (
-        ("maps", None), ("HDRI", None), ("portraits", 0), ("cosine", 3), ("lowest", 3), ("highest", 3),
+        ("maps", None), ("HDRI", None), ("faces found", 0), ("cosine", 3), ("lowest", 3), ("highest", 3),
         ("right one first", 2),
     )  # fmt: skip
-    note = f"Gallery: the photographs of the {len(chosen)} people. Recogniser with sha256 {judge.sha256}."
+    note = (
+        f"Gallery: the photographs of the {len(made)} people; who shows no face in the render does not come first. "
+        f"Recogniser with sha256 {judge.sha256}."
+    )
     data = f"{len(chosen)} unseen official portraits (every {QUICK_EVERY if context.quick else EVERY}th), Cycles."
     return Report(
         "likeness",
@@ -88,31 +87,26 @@ def _make(context: Context, portrait: Path, folder: Path, strength: float) -> No
     stamp.write_text(wanted)
 
 
-def score(results: Path, portraits: Path, judge: Judge) -> dict:
-    """Cosine of photo and render for every `results/<name>/<variant>/<hdri>.png`, and the rank of the right person.
+@dataclass(frozen=True)
+class Score:
+    """cosines: of every render that shows a face to its photograph; rank_1: how often the right person comes first."""
 
-    The gallery for the rank is the photos of all people in `results`. Returns {variant: {hdri: {mean, rank_1, each}}}.
-    """
-    names = sorted(path.name for path in results.iterdir() if path.is_dir())
-    gallery = {name: judge.embed(load_photo(_photo_of(portraits, name))) for name in names}
-    stacked = np.stack(list(gallery.values()))
-    table: dict = {}
-    for render in sorted(results.glob("*/*/*.png")):
-        name, variant, hdri = render.parts[-3], render.parts[-2], render.stem
-        if hdri in NOT_RENDERS:
-            continue
-        cosines = stacked @ judge.embed(load_photo(render))
-        cell = table.setdefault(variant, {}).setdefault(hdri, {"each": {}, "first": 0})
-        cell["each"][name] = round(float(cosines[names.index(name)]), 4)
-        cell["first"] += int(cosines.argmax() == names.index(name))
-    for cell in (cell for row in table.values() for cell in row.values()):
-        cell["mean"] = round(float(np.mean(list(cell["each"].values()))), 4)
-        cell["rank_1"] = round(cell.pop("first") / len(cell["each"]), 4)
+    cosines: list[float]
+    rank_1: float
+
+
+def score(results: Path, portraits: Sequence[Path], judge: Judge) -> dict[tuple[str, str], Score]:
+    """Every (variant, HDRI) of `results/NAME/VARIANT/HDRI.png` against the photographs NAME.*, which are the gallery."""
+    gallery = np.stack([judge.embed(load_photo(portrait)) for portrait in portraits])
+    table = {}
+    for variant, hdri in product(VARIANTS, HDRIS):
+        cosines, firsts = [], 0
+        for place, portrait in enumerate(portraits):
+            try:
+                found = gallery @ judge.embed(load_photo(results / portrait.stem / variant / f"{hdri}.png"))
+            except NoFace:
+                continue
+            cosines.append(float(found[place]))
+            firsts += int(found.argmax() == place)
+        table[variant, hdri] = Score(cosines, firsts / len(portraits))
     return table
-
-
-def _photo_of(portraits: Path, name: str) -> Path:
-    found = sorted(portraits.glob(f"{name}.*"))
-    if not found:
-        raise Id2rError(f"There is no photo of '{name}' in {portraits}.", "Give the folder the results were made from.")
-    return found[0]

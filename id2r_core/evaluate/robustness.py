@@ -138,9 +138,11 @@ def evaluate_robustness(context: Context) -> Report:
 
 
 def _subjects(context: Context) -> list[Subject]:
-    """One subject of a light, a middle and a dark type; only the middle one in a quick run."""
+    """One subject of a light, a middle and a dark type; only the middle one in a quick run. Any one from a set without these."""
     wanted = ("III",) if context.quick else ("I", "III", "V")
-    return [next(one for one in context.validation.subjects if one.skin_type == kind) for kind in wanted]
+    subjects = context.validation.subjects
+    first = {subject.skin_type: subject for subject in reversed(subjects)}
+    return [first[kind] for kind in wanted if kind in first] or [subjects[0]]
 
 
 def _photograph(model: HeadModel, subject: Subject, case: Case, file: Path) -> Path:

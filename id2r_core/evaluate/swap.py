@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..conventions import Domain
 from ..crop import crop_face
-from ..errors import NoFace
+from ..errors import Id2rError, NoFace
 from ..identity import Identity, embed_identity
 from ..landmarks import detect_face
 from ..photo import Photo, load_photo
@@ -33,6 +33,8 @@ def evaluate_swap(context: Context) -> Report:
         context.progress("faces", number, len(shots))
         people[shot.name] = _face_of(context, load_photo(shot.file))
     known = [shot for shot in shots if people[shot.name] is not None]
+    if not known:
+        raise Id2rError(f"None of {len(shots)} photographs shows a face.", "Give a validation set of portraits.")
     gallery = np.stack([people[shot.name][1] for shot in known])
     rows, pictures = [], []
     for choice in CHOICES:
@@ -51,7 +53,7 @@ def evaluate_swap(context: Context) -> Report:
     return Report(
         "swap",
         "Identity swap",
-        context.describe(),
+        context.describe(shots),
         [
             Table("Swapped images", columns, rows, note),
             Table(
