@@ -6,6 +6,7 @@ import numpy as np
 
 from .core import conventions
 from .lookdev import SENSOR
+from .material import principled
 
 NAME = "ID2R Checks"
 GREY = 0.18  # albedo of the grey ball
@@ -97,11 +98,5 @@ def _chart_material() -> bpy.types.Material:
 
 
 def _material(name: str, colour, roughness: float, metallic: float) -> bpy.types.Material:
-    material = bpy.data.materials.get(name) or bpy.data.materials.new(name)
-    if material.node_tree is None:
-        material.use_nodes = True
-    shader = next(each for each in material.node_tree.nodes if each.type == "BSDF_PRINCIPLED")
-    shader.inputs["Base Color"].default_value = colour
-    shader.inputs["Roughness"].default_value = roughness
-    shader.inputs["Metallic"].default_value = metallic
-    return material
+    inputs = {"Base Color": colour, "Roughness": roughness, "Metallic": metallic}
+    return bpy.data.materials.get(name) or principled(name, inputs)[0]

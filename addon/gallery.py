@@ -1,6 +1,7 @@
 """Thumbnails of photos and environments. They are no data-blocks, so looking at them changes nothing in the file."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from zlib import crc32
 
@@ -45,25 +46,38 @@ def environment_items(_self, context) -> list[tuple]:
 
 def template_folder(pack: str) -> Path:
     """Where the thumbnails of a pack's templates are kept: for this user, and for this very version of the pack."""
-    manifest = packs.folder_of(pack) / packs.MANIFEST
-    version = crc32(manifest.read_bytes()) if manifest.is_file() else 0
-    return own_folder("templates") / f"{packs.folder_of(pack).name} {version:08x}"
+    folder = packs.folder_of(pack)
+    return own_folder("templates") / f"{folder.name} {crc32(_read(folder / packs.MANIFEST)):08x}"
 
 
 def has_templates(pack: str) -> bool:
-    return (template_folder(pack) / ORDER).is_file()
+    return bool(_template_order(pack))
 
 
 def template_items(settings, _context) -> list[tuple]:
     """The closest one and the templates of the pack from light to dark, as items of an enum with thumbnails."""
     folder = template_folder(settings.pack)
-    order = json.loads((folder / ORDER).read_text(encoding="utf-8")) if has_templates(settings.pack) else []
     _templates[:] = [("closest", "Closest", "The template most like the person", "COMMUNITY", 0)]
     _templates.extend(
         (name, name, "Use the reflectance of this template", icon_of(folder / f"{name}.png"), number)
-        for number, name in enumerate(order, 1)
+        for number, name in enumerate(_template_order(settings.pack), 1)
     )
     return _templates
+
+
+def _template_order(pack: str) -> list[str]:
+    """The templates of a pack from light to dark; none before their thumbnails were made."""
+    return json.loads(_read(template_folder(pack) / ORDER) or b"[]")
+
+
+def _read(path: Path) -> bytes:
+    """What a file holds, read again only when it has changed: panels ask at every redraw. Empty when it is missing."""
+    return _read_version(path, path.stat().st_mtime_ns) if path.is_file() else b""
+
+
+@lru_cache(maxsize=8)
+def _read_version(path: Path, _changed: int) -> bytes:
+    return path.read_bytes()
 
 
 def register() -> None:

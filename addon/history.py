@@ -104,7 +104,7 @@ def photo_light(scene: bpy.types.Scene) -> Path | None:
 
 def head_of(collection: bpy.types.Collection) -> bpy.types.Object:
     """The head object of a run's collection. Raises Id2rError when it was deleted."""
-    head = next((each for each in collection.all_objects if each.get(HEAD_MARK) == "head"), None)
+    head = _head_among(collection.all_objects)
     if head is None:
         raise errors.Id2rError(f"The head of '{collection.name}' was deleted.", "Undo, or run it again.")
     return head
@@ -117,12 +117,13 @@ def current_head(context) -> bpy.types.Object | None:
         if each and each.get(HEAD_MARK) == "head":
             return each
     scene = context.scene
-    runs = scene.id2r_runs
-    if 0 <= scene.id2r_run_index < len(runs) and runs[scene.id2r_run_index].collection:
-        found = [each for each in runs[scene.id2r_run_index].collection.all_objects if each.get(HEAD_MARK) == "head"]
-        if found:
-            return found[0]
-    return next((each for each in scene.objects if each.get(HEAD_MARK) == "head"), None)
+    shown = scene.id2r_runs[scene.id2r_run_index : scene.id2r_run_index + 1]
+    of_run = _head_among(shown[0].collection.all_objects) if shown and shown[0].collection else None
+    return of_run or _head_among(scene.objects)
+
+
+def _head_among(objects) -> bpy.types.Object | None:
+    return next((each for each in objects if each.get(HEAD_MARK) == "head"), None)
 
 
 def _aim(scene: bpy.types.Scene, collection: bpy.types.Collection | None) -> None:

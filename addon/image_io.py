@@ -38,30 +38,30 @@ def load_image(path: Path, colour_space: str) -> bpy.types.Image:
 
 def median_linear(image: bpy.types.Image) -> np.ndarray:
     """The median colour of an sRGB image, linear [3]."""
-    pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
+    return conventions.srgb_to_linear(np.median(pixels_of(image).reshape(-1, 4)[:, :3], axis=0))
+
+
+def pixels_of(image: bpy.types.Image) -> np.ndarray:
+    """What Blender holds of an image: float32 [H, W, 4], first row at the top."""
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(pixels)
-    return conventions.srgb_to_linear(np.median(pixels.reshape(-1, 4)[:, :3], axis=0))
+    return pixels.reshape(height, width, 4)[::-1]
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """A PNG as stored, without colour conversion: float32 [H, W, 3] in [0, 1], first row at the top."""
+    """A PNG as stored, without colour conversion: float32 [H, W, 4] in [0, 1], first row at the top."""
     image = bpy.data.images.load(str(path))
     image.colorspace_settings.name = "Non-Color"
     try:
-        width, height = image.size
-        pixels = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(pixels)
+        return pixels_of(image)
     finally:
         bpy.data.images.remove(image)
-    return pixels.reshape(height, width, 4)[::-1]  # [H, W, 4]
 
 
 def stored_pixels(image: bpy.types.Image) -> np.ndarray:
     """An image's values as its file has them: float32 [H, W, 3], first row at the top."""
-    width, height = image.size
-    pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    rgb = pixels.reshape(height, width, 4)[::-1, :, :3].copy()
+    rgb = pixels_of(image)[..., :3].copy()
     is_linear = image.is_float and image.colorspace_settings.name != "Non-Color"
     return conventions.linear_to_srgb(rgb) if is_linear and not image.filepath.endswith((".exr", ".hdr")) else rgb
 

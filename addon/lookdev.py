@@ -10,6 +10,7 @@ from mathutils import Matrix, Vector
 
 from .core import conventions, errors
 from .image_io import load_image
+from .material import tree_of
 from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
@@ -63,9 +64,8 @@ def set_hdri(scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength:
     if world is None or not world.get(OWN_WORLD):  # the artist's own world stays as it is
         world = scene.world = bpy.data.worlds.new("ID2R World")
         world[OWN_WORLD] = True
-    if world.node_tree is None:
-        world.use_nodes = True
-    nodes, links = world.node_tree.nodes, world.node_tree.links
+    tree = tree_of(world)
+    nodes, links = tree.nodes, tree.links
     nodes.clear()
     output = nodes.new("ShaderNodeOutputWorld")
     background = nodes.new("ShaderNodeBackground")

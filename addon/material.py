@@ -356,12 +356,17 @@ def _sclera(tree, distance):
 def principled(name: str, inputs: Inputs):
     """A new material whose tree is one Principled BSDF with the given sockets set."""
     material = bpy.data.materials.new(name)
-    if material.node_tree is None:  # 5.x makes the tree by itself and warns about `use_nodes`
-        material.use_nodes = True
-    shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    shader = next(node for node in tree_of(material).nodes if node.type == "BSDF_PRINCIPLED")
     shader.subsurface_method = "RANDOM_WALK_SKIN"
     _set(shader, inputs)
     return material, shader
+
+
+def tree_of(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
+    """The node tree of a material or a world; made where Blender does not make it by itself (before 5.0)."""
+    if owner.node_tree is None:  # 5.x warns about `use_nodes`
+        owner.use_nodes = True
+    return owner.node_tree
 
 
 def _node(tree, kind: str, location: tuple[float, float], **properties):

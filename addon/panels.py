@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 
@@ -82,7 +81,7 @@ class ID2R_PT_options(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_options"
     bl_label = "Options"
     bl_parent_id = "ID2R_PT_reconstruct"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         settings = context.scene.id2r
@@ -123,7 +122,7 @@ class ID2R_PT_expressions(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_expressions"
     bl_label = "Expression"
     bl_parent_id = "ID2R_PT_result"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context):
@@ -142,7 +141,7 @@ class ID2R_PT_history(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_history"
     bl_label = "History"
     bl_parent_id = "ID2R_PT_result"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         scene = context.scene
@@ -159,7 +158,7 @@ class ID2R_PT_target(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_target"
     bl_label = "Put on a Mesh"
     bl_parent_id = "ID2R_PT_result"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         active = context.object
@@ -197,7 +196,7 @@ class ID2R_PT_camera(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_camera"
     bl_label = "Camera and Checks"
     bl_parent_id = "ID2R_PT_lookdev"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         camera = context.scene.camera
@@ -218,7 +217,7 @@ class ID2R_PT_render(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_render"
     bl_label = "Render"
     bl_parent_id = "ID2R_PT_lookdev"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         for engine, label in (("CYCLES", "Cycles"), ("EEVEE", "EEVEE")):
@@ -233,7 +232,7 @@ class ID2R_PT_render(InViewport, bpy.types.Panel):
 class ID2R_PT_export(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_export"
     bl_label = "Export"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context) -> None:
         settings = context.scene.id2r

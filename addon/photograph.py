@@ -19,6 +19,7 @@ from . import batch, image_io, mesh_io
 from .contact_sheet import render
 from .core import conventions, errors
 from .lookdev import PORTRAIT_FRAME, add_photo_camera, set_hdri, set_render
+from .material import principled
 from .result import Result
 
 SAMPLES = 20
@@ -110,13 +111,7 @@ def dress(made: Result, data: mesh_io.HeadFile, colour: Sequence[float]) -> None
     mesh = bpy.data.meshes.new("Shirt")
     mesh.from_pydata(np.concatenate(rings).tolist(), [], quads.tolist())
     mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
-    cloth = bpy.data.materials.new("Cloth")
-    if cloth.node_tree is None:  # Blender before 6.0
-        cloth.use_nodes = True
-    shader = cloth.node_tree.nodes["Principled BSDF"]
-    shader.inputs["Base Color"].default_value = (*colour, 1.0)
-    shader.inputs["Roughness"].default_value = 0.9
-    mesh.materials.append(cloth)
+    mesh.materials.append(principled("Cloth", {"Base Color": (*colour, 1.0), "Roughness": 0.9})[0])
     made.collection.objects.link(bpy.data.objects.new("Shirt", mesh))
 
 

@@ -21,12 +21,11 @@ FIT_MARK, FIT_ERROR = "id2r_fit_of", "id2r_fit_mm"  # properties of the wire tha
 PORES = 640.0  # over the side of the MakeHuman layout, in which the head is smaller than on the head tile
 
 
-def active_mesh(context) -> str:
-    """The name of the active object. Raises Id2rError when the maps cannot go on it."""
-    active = context.object
-    if active is None:
+def chosen_mesh(context, name: str = "") -> bpy.types.Object:
+    """The mesh of this name, or the active one, that the maps can go on. Raises Id2rError when there is none."""
+    if not name and context.object is None:
         raise errors.Id2rError("No mesh is active.", "Select the mesh of a head, or choose the target New Head.")
-    return named_mesh(active.name).name
+    return named_mesh(name or context.object.name)
 
 
 def named_mesh(name: str) -> bpy.types.Object:
@@ -150,21 +149,17 @@ def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Ima
     first, slot = np.empty(len(mesh.polygons), np.int32), np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_start", first)
     mesh.polygons.foreach_get("material_index", slot)
-    width, height = mask.size
-    pixels = np.empty(width * height * 4, np.float32)
-    mask.pixels.foreach_get(pixels)
-    column, row = (uv.reshape(-1, 2)[first] % 1.0 * (width - 1, height - 1)).astype(int).T
-    inside = pixels.reshape(height, width, 4)[row, column, 0] > 0.5
+    white = image_io.pixels_of(mask)[::-1, :, 0] > 0.5  # [H, W], first row at the bottom, like v
+    column, row = (uv.reshape(-1, 2)[first] % 1.0 * np.subtract(mask.size, 1)).astype(int).T
+    inside = white[row, column]
     return int(np.bincount(slot[inside], minlength=1).argmax())
 
 
 def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str, tile: tuple[int, int]) -> bpy.types.Material:
     """A copy of a material with the skin over it where the mask is white."""
     blended = own.copy() if own else bpy.data.materials.new(material.SKIN_NAME)
-    if blended.node_tree is None:
-        blended.use_nodes = True
     blended.name = f"{own.name} with ID2R Skin" if own else material.SKIN_NAME
-    tree = blended.node_tree
+    tree = material.tree_of(blended)
     output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL" and node.is_active_output)
     before = output.inputs["Surface"].links[0].from_socket if output.inputs["Surface"].is_linked else None
     skin = material.add_skin_nodes(tree, images, uv_layer, PORES)

@@ -1,7 +1,6 @@
 """Maps and models for other programs."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 from bpy.props import EnumProperty
@@ -18,7 +17,7 @@ class ID2R_OT_export_maps(bpy.types.Operator):
 
     bl_idname = "id2r.export_maps"
     bl_label = "Export Maps"
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    bl_options = {"REGISTER"}
 
     def execute(self, context):
         return tell(self, self._export, context)
@@ -41,7 +40,7 @@ class ID2R_OT_export_model(bpy.types.Operator):
 
     bl_idname = "id2r.export_model"
     bl_label = "Export Model"
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    bl_options = {"REGISTER"}
 
     kind: EnumProperty(
         name="Format",
@@ -64,7 +63,7 @@ class ID2R_OT_mark_asset(bpy.types.Operator):
 
     bl_idname = "id2r.mark_asset"
     bl_label = "Mark as Asset"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context):
         return tell(self, self._mark, context)

@@ -3,7 +3,6 @@
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 import gpu
@@ -32,7 +31,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
 
     bl_idname = "id2r.edit_landmarks"
     bl_label = "Correct Landmarks"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     points: StringProperty(name="Points", description="JSON: [x, y] by number, in pixels of the upright photo")
 
@@ -184,7 +183,7 @@ class ID2R_OT_reset_landmarks(bpy.types.Operator):
 
     bl_idname = "id2r.reset_landmarks"
     bl_label = "Reset Landmarks"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context):
         context.scene.id2r.property_unset("landmarks")

@@ -1,14 +1,13 @@
 """Light, cameras, turntable, checks, render settings and the contact sheet."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from .. import checks, history, job, lookdev
 from ..core import errors, protocol
-from .modal import JobOperator, tell
+from .modal import JobOperator, run_folder, tell
 from .result import head_of
 
 SAMPLES = {"PREVIEW": {"CYCLES": 32, "EEVEE": 16}, "FINAL": {"CYCLES": 256, "EEVEE": 64}}
@@ -20,7 +19,7 @@ class ID2R_OT_set_hdri(bpy.types.Operator):
 
     bl_idname = "id2r.set_hdri"
     bl_label = "Set HDRI"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     name: StringProperty(name="Environment", description="One of Blender's own by name, or a file", default="studio")
     rotation: FloatProperty(name="Rotation", description="About the vertical", subtype="ANGLE")
@@ -35,7 +34,7 @@ class ID2R_OT_set_lens(bpy.types.Operator):
 
     bl_idname = "id2r.set_lens"
     bl_label = "Portrait Camera"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     lens: FloatProperty(name="Focal Length", description="Millimetres", default=85.0, min=10.0, max=300.0)
 
@@ -56,7 +55,7 @@ class ID2R_OT_show_view(bpy.types.Operator):
 
     bl_idname = "id2r.show_view"
     bl_label = "Show View"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     view: EnumProperty(
         name="View",
@@ -78,7 +77,7 @@ class ID2R_OT_turntable(bpy.types.Operator):
 
     bl_idname = "id2r.turntable"
     bl_label = "Turntable"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     turn: EnumProperty(
         name="Turn",
@@ -105,7 +104,7 @@ class ID2R_OT_show_checks(bpy.types.Operator):
 
     bl_idname = "id2r.show_checks"
     bl_label = "Balls and Chart"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     shown: BoolProperty(name="Shown", description="Off: remove them", default=True)
 
@@ -122,7 +121,7 @@ class ID2R_OT_render_preset(bpy.types.Operator):
 
     bl_idname = "id2r.render_preset"
     bl_label = "Render Preset"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     engine: EnumProperty(
         name="Engine",
@@ -146,15 +145,10 @@ class ID2R_OT_contact_sheet(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.contact_sheet"
     bl_label = "Contact Sheet"
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    bl_options = {"REGISTER"}
     task = "Contact Sheet"
 
-    folder: StringProperty(
-        name="Result Folder",
-        subtype="DIR_PATH",
-        description="Empty: that of the shown run",
-        options={"SKIP_SAVE"},  # the next button means the run that is shown then
-    )
+    folder: run_folder()
     environments: StringProperty(
         name="Environments", default=",".join(lookdev.HDRIS), description="With commas between"
     )

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import bpy
-from bpy.props import IntProperty
+from bpy.props import IntProperty, StringProperty
 
 from .. import estimate, job
 from ..core import errors, protocol
+from ..preferences import python_and_device
 
 TICK = 0.1  # seconds between looks at the worker
 REGIONS = {("VIEW_3D", "UI"), ("IMAGE_EDITOR", "UI"), ("PREFERENCES", "WINDOW")}
@@ -152,9 +153,26 @@ def redraw(context) -> None:
                 region.tag_redraw()
 
 
+def start_in_worker(context, request: protocol.AnyRequest) -> job.Job:
+    """Give a request to the worker of the preferences' Python."""
+    return job.start(job.find_python(python_and_device(context)[0]), request)
+
+
 def run_place():
     """The property by which an operator names a run."""
     return IntProperty(name="Run", default=-1, description="Place in the history, counted from 0; -1 is the last")
+
+
+def run_folder():
+    """The property by which an operator names the files of a run; the next button means the run that is shown then."""
+    text = "Empty: that of the shown run"
+    return StringProperty(name="Result Folder", subtype="DIR_PATH", description=text, options={"SKIP_SAVE"})
+
+
+def mesh_name():
+    """The property by which an operator names a mesh."""
+    text = "Name of the mesh; empty: the active object"
+    return StringProperty(name="Mesh", description=text, options={"SKIP_SAVE"})
 
 
 def tell(operator: bpy.types.Operator, work: Callable, *arguments) -> set[str]:

@@ -1,7 +1,6 @@
 """Reconstruct: the photo of the scene's settings becomes a head in the scene."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 
@@ -9,7 +8,7 @@ from .. import history, job, result, target
 from ..core import protocol
 from ..preferences import python_and_device
 from ..properties import apply_request, request_of
-from .modal import JobOperator, begin_another, run_place, tell
+from .modal import JobOperator, begin_another, run_place, start_in_worker, tell
 
 
 class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
@@ -17,16 +16,15 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.reconstruct"
     bl_label = "Reconstruct"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
     task = "Reconstruct"
 
     def begin(self, context) -> job.Job:
         settings = context.scene.id2r
-        chosen, device = python_and_device(context)
-        self._request = request_of(settings, device)
+        self._request = request_of(settings, python_and_device(context)[1])
         self._set_up_scene = settings.set_up_scene
-        self._mesh = target.active_mesh(context) if settings.target == "MESH" else None
-        return job.start(job.find_python(chosen), self._request)
+        self._mesh = target.chosen_mesh(context).name if settings.target == "MESH" else None
+        return start_in_worker(context, self._request)
 
     def done(self, context, event: protocol.Result) -> None:
         scene = self.scene()
@@ -58,7 +56,7 @@ class ID2R_OT_use_run(bpy.types.Operator):
 
     bl_idname = "id2r.use_run"
     bl_label = "Use These Settings"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     index: run_place()
 

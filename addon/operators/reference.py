@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
@@ -10,8 +9,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from .. import clipboard, faces, image_io, job
 from ..core import errors, protocol
-from ..preferences import python_and_device
-from .modal import JobOperator, begin_another, tell
+from .modal import JobOperator, begin_another, start_in_worker, tell
 
 PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 OWN_PHOTOS = "id2r_photos"  # folder in Blender's temporary one
@@ -22,7 +20,7 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
 
     bl_idname = "id2r.open_photo"
     bl_label = "Open Photo"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
     filepath: StringProperty(name="Photo", description="A picture file", subtype="FILE_PATH", options={"SKIP_SAVE"})
@@ -41,7 +39,7 @@ class ID2R_OT_use_image(bpy.types.Operator):
 
     bl_idname = "id2r.use_image"
     bl_label = "Use Image"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     image: StringProperty(name="Image", description="Name of the image; empty: the one in the Image Editor")
 
@@ -66,7 +64,7 @@ class ID2R_OT_paste_photo(bpy.types.Operator):
 
     bl_idname = "id2r.paste_photo"
     bl_label = "Paste"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context):
         return tell(self, self._paste, context)
@@ -88,7 +86,7 @@ class ID2R_OT_capture_photo(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.capture_photo"
     bl_label = "Webcam"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
     task = "Webcam"
 
     source: StringProperty(
@@ -105,7 +103,7 @@ class ID2R_OT_capture_photo(JobOperator, bpy.types.Operator):
         countdown = settings.countdown if self.countdown < 0.0 else self.countdown
         request = protocol.CaptureRequest(self.source or str(settings.camera), str(photo), str(preview), countdown)
         context.window_manager.id2r.preview = str(preview)
-        return job.start(job.find_python(python_and_device(context)[0]), request)
+        return start_in_worker(context, request)
 
     def done(self, context, event: protocol.Result) -> None:
         set_photo(context, Path(event.out))
@@ -121,7 +119,7 @@ class ID2R_OT_find_faces(JobOperator, bpy.types.Operator):
     def begin(self, context) -> job.Job:
         self._photo = faces.photo_of(context.scene)
         request = protocol.FacesRequest(self._photo, str(faces.folder_for(self._photo)))
-        return job.start(job.find_python(python_and_device(context)[0]), request)
+        return start_in_worker(context, request)
 
     def done(self, context, event: protocol.Result) -> None:
         faces.remember(context, self._photo, event.out, event.report)
@@ -134,7 +132,7 @@ class ID2R_OT_choose_face(bpy.types.Operator):
 
     bl_idname = "id2r.choose_face"
     bl_label = "Choose Face"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     number: IntProperty(name="Face", default=1, min=1, description="Counted from the largest, which is 1")
     redo: BoolProperty(name="Reconstruct", description="Also reconstruct with it")

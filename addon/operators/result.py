@@ -1,15 +1,13 @@
 """What is done with a finished head: history, comparison, where its maps live, and other meshes."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import history, image_io, job, material, result, target
 from ..core import errors, protocol
-from ..preferences import python_and_device
-from .modal import JobOperator, run_place, tell
+from .modal import JobOperator, mesh_name, run_folder, run_place, start_in_worker, tell
 
 
 class ID2R_OT_open_result(bpy.types.Operator):
@@ -17,7 +15,7 @@ class ID2R_OT_open_result(bpy.types.Operator):
 
     bl_idname = "id2r.open_result"
     bl_label = "Open Result Folder"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     directory: StringProperty(name="Folder", description="The folder with head.npz", subtype="DIR_PATH")
 
@@ -42,7 +40,7 @@ class ID2R_OT_show_run(bpy.types.Operator):
 
     bl_idname = "id2r.show_run"
     bl_label = "Show Run"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     index: run_place()
 
@@ -55,7 +53,7 @@ class ID2R_OT_remove_run(bpy.types.Operator):
 
     bl_idname = "id2r.remove_run"
     bl_label = "Delete Run"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     index: run_place()
 
@@ -68,7 +66,7 @@ class ID2R_OT_compare(bpy.types.Operator):
 
     bl_idname = "id2r.compare"
     bl_label = "Compare A/B"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     mode: EnumProperty(
         name="Mode",
@@ -99,7 +97,7 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
 
     bl_idname = "id2r.keep_maps"
     bl_label = "Keep Maps"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     where: EnumProperty(
         name="Where",
@@ -126,24 +124,18 @@ class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.apply_to_mesh"
     bl_label = "Put on Active Mesh"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
     task = "Put on Mesh"
 
-    folder: StringProperty(
-        name="Result Folder",
-        subtype="DIR_PATH",
-        description="Empty: that of the shown run",
-        options={"SKIP_SAVE"},  # the next button means the run that is shown then
-    )
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
+    folder: run_folder()
+    mesh: mesh_name()
     size: IntProperty(name="Size", default=2048, min=64, max=8192, description="Side of the maps in texels")
 
     def begin(self, context) -> job.Job:
-        self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
-        if not self.folder:
-            self.folder = history.run_at(context.scene, context.scene.id2r_run_index).folder
-        request = target.request_for(target.named_mesh(self.mesh), bpy.path.abspath(self.folder), self.size)
-        return job.start(job.find_python(python_and_device(context)[0]), request)
+        mesh = target.chosen_mesh(context, self.mesh)
+        self.mesh = mesh.name
+        folder = self.folder or history.run_at(context.scene, context.scene.id2r_run_index).folder
+        return start_in_worker(context, target.request_for(mesh, bpy.path.abspath(folder), self.size))
 
     def done(self, context, event: protocol.Result) -> None:
         target.apply_to_mesh(Path(event.out), target.named_mesh(self.mesh))
@@ -154,15 +146,16 @@ class ID2R_OT_preview_fit(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.preview_fit"
     bl_label = "Preview Fit"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
     task = "Preview Fit"
 
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
+    mesh: mesh_name()
 
     def begin(self, context) -> job.Job:
-        self.mesh = target.named_mesh(self.mesh).name if self.mesh else target.active_mesh(context)
-        request = target.request_for(target.named_mesh(self.mesh), "", protocol.SMALLEST_RESOLUTION, only_fit=True)
-        return job.start(job.find_python(python_and_device(context)[0]), request)
+        mesh = target.chosen_mesh(context, self.mesh)
+        self.mesh = mesh.name
+        request = target.request_for(mesh, "", protocol.SMALLEST_RESOLUTION, only_fit=True)
+        return start_in_worker(context, request)
 
     def done(self, context, event: protocol.Result) -> None:
         target.show_fit(target.named_mesh(self.mesh), Path(event.out), event.report)
@@ -174,15 +167,15 @@ class ID2R_OT_hide_fit(bpy.types.Operator):
 
     bl_idname = "id2r.hide_fit"
     bl_label = "Hide Fit"
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
-    mesh: StringProperty(name="Mesh", description="Name of the mesh; empty: the active object", options={"SKIP_SAVE"})
+    mesh: mesh_name()
 
     def execute(self, context):
         return tell(self, self._hide, context)
 
     def _hide(self, context) -> None:
-        target.hide_fit(target.named_mesh(self.mesh or target.active_mesh(context)))
+        target.hide_fit(target.chosen_mesh(context, self.mesh))
 
 
 def head_of(context) -> bpy.types.Object:

@@ -3,7 +3,6 @@
 import json
 import platform
 from pathlib import Path
-from typing import ClassVar
 
 import bpy
 from bpy.props import IntProperty, StringProperty
@@ -12,7 +11,7 @@ from bpy_extras.io_utils import ImportHelper
 from .. import gallery, job, packs, places
 from ..core import errors, protocol, version
 from ..preferences import preferences_of, python_and_device
-from .modal import JobOperator, tell
+from .modal import JobOperator, start_in_worker, tell
 
 
 class ID2R_OT_doctor(JobOperator, bpy.types.Operator):
@@ -20,11 +19,11 @@ class ID2R_OT_doctor(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.doctor"
     bl_label = "Check Installation"
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    bl_options = {"REGISTER"}
     task = "Check Installation"
 
     def begin(self, context) -> job.Job:
-        return job.start(job.find_python(python_and_device(context)[0]), protocol.InspectRequest())
+        return start_in_worker(context, protocol.InspectRequest())
 
     def done(self, context, event: protocol.Result) -> None:
         context.window_manager.id2r.devices = json.dumps(event.report["devices"])
@@ -72,7 +71,7 @@ class ID2R_OT_install_now(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.install_now"
     bl_label = "Install PyTorch"
-    bl_options: ClassVar[set[str]] = {"INTERNAL"}
+    bl_options = {"INTERNAL"}
     task = "Install PyTorch"
 
     @classmethod
@@ -140,14 +139,12 @@ class ID2R_OT_show_templates(JobOperator, bpy.types.Operator):
 
     bl_idname = "id2r.show_templates"
     bl_label = "Show Templates"
-    bl_options: ClassVar[set[str]] = {"REGISTER"}
+    bl_options = {"REGISTER"}
     task = "Show Templates"
 
     def begin(self, context) -> job.Job:
-        chosen, device = python_and_device(context)
-        pack = context.scene.id2r.pack
-        request = protocol.TemplatesRequest(pack, str(gallery.template_folder(pack)), device)
-        return job.start(job.find_python(chosen), request)
+        pack, device = context.scene.id2r.pack, python_and_device(context)[1]
+        return start_in_worker(context, protocol.TemplatesRequest(pack, str(gallery.template_folder(pack)), device))
 
     def done(self, context, event: protocol.Result) -> None:
         self.report({"INFO"}, f"{event.report['templates']} templates; click the picture to choose one.")
