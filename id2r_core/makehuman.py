@@ -18,7 +18,7 @@ from .conventions import decode_normal, encode_normal
 from .errors import Id2rError
 from .geometry.mesh import tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
-from .geometry.texture import atlas_fragments
+from .geometry.texture import atlas_fragments, ramp
 from .head.model import HeadModel, load_head
 from .maps import all_or_nothing
 
@@ -52,7 +52,7 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
             write_map(out / f"{name}.png", bleed(image, mask), kind)
         height = interpolate(model.fine_neutral[:, 1:2], model.faces[of_skin], fragments)[0]
         rim = height[0][mask].min()
-        write_map(out / "mask.png", smoothstep((height - rim) / NECK_FADE) * mask, np.uint8)
+        write_map(out / "mask.png", ramp(height, rim, rim + NECK_FADE) * mask, np.uint8)
         (out / "targets.json").write_text(json.dumps(_targets(folder), indent=2) + "\n", encoding="utf-8")
         progress("makehuman", len(MAPS) + 1, len(MAPS) + 1)
     return folder / FOLDER
@@ -112,12 +112,6 @@ def bleed(image: Tensor, mask: Tensor) -> Tensor:
     nearest = torch.from_numpy(source[labels])  # [T, T, 2]
     near = torch.from_numpy(distance <= BLEED * mask.shape[0])
     return image[:, nearest[..., 0], nearest[..., 1]] * near
-
-
-def smoothstep(x: Tensor) -> Tensor:
-    """0 up to 0, 1 from 1 on, and a smooth rise between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
 
 
 def _targets(folder: Path) -> dict:

@@ -15,16 +15,16 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
 
-from .capture.register import FACING, Registration, find_landmarks, register, similarity
+from .capture.register import FACING, Registration, find_landmarks, register
 from .capture.scan import Scan
 from .conventions import yup_to_zup, zup_to_yup
 from .errors import Id2rError, NoFace
 from .facemesh import SURFACE_COUNT
-from .geometry.mesh import face_normals, tangent_frames, vertex_normals
+from .geometry.mesh import closest_on_triangles, face_normals, similarity, tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
-from .geometry.texture import atlas_fragments
+from .geometry.texture import atlas_fragments, ramp
 from .head.model import PARTS, HeadModel, load_head
-from .makehuman import MAPS, NECK_FADE, bleed, look_up, read_map, smoothstep, turn_normals, write_map
+from .makehuman import MAPS, NECK_FADE, bleed, look_up, read_map, turn_normals, write_map
 from .maps import all_or_nothing
 from .protocol import TransferRequest
 
@@ -141,7 +141,7 @@ def _size_of(places: np.ndarray, model_points: np.ndarray) -> tuple[float, float
     known = np.isfinite(places).all(1)
     if known.sum() < SURFACE_COUNT / 2:
         return 1.0, np.inf
-    turn, scale, shift = similarity(model_points[known], places[known])
+    scale, turn, shift = similarity(model_points[known], places[known])
     apart = scale * places[known] @ turn.T + shift - model_points[known]
     return scale, float(np.median(np.linalg.norm(apart, axis=1)))
 
@@ -234,8 +234,8 @@ def _write_maps(out: Path, folder: Path, mesh: Mesh, fitted: Registration, head:
         write_map(out / f"{name}.png", bleed(image, is_skin), kind)
     height = interpolate(head.fine_neutral[:, 1:2], head.faces, on_head)[0, 0]
     rim = head.neutral[:, 1].min()
-    near = smoothstep((TOO_FAR - distance) / (TOO_FAR - TRUSTED))
-    write_map(out / "mask.png", (smoothstep((height - rim) / NECK_FADE) * near * is_skin)[None], np.uint8)
+    near = ramp(distance, TOO_FAR, TRUSTED)
+    write_map(out / "mask.png", (ramp(height, rim, rim + NECK_FADE) * near * is_skin)[None], np.uint8)
 
 
 def nearest_on(
@@ -267,22 +267,3 @@ def nearest_on(
     distance = torch.full(inside.shape, torch.inf)
     distance[inside] = torch.cat(apart)
     return Fragments(face[None], weight[None], distance[None]), distance
-
-
-def closest_on_triangles(points: Tensor, corners: Tensor) -> Tensor:
-    """Barycentric weights [..., 3] of the point of each triangle [..., 3, 3] that is closest to `points` [..., 3]."""
-    a, b, c = corners.unbind(-2)
-    normal = torch.linalg.cross(b - a, c - a)
-    area = (normal * normal).sum(-1).clamp(min=1e-20)
-    part = lambda p, q: (torch.linalg.cross(q - p, points - p) * normal).sum(-1) / area
-    within = torch.stack([part(b, c), part(c, a), part(a, b)], -1)
-    best, least = within, torch.where((within >= 0).all(-1), -1.0, torch.inf)
-    for index, (start, end) in enumerate(((a, b), (b, c), (c, a))):
-        along = end - start
-        share = (((points - start) * along).sum(-1) / (along * along).sum(-1).clamp(min=1e-20)).clamp(0, 1)
-        gap = (start + share[..., None] * along - points).norm(dim=-1)
-        weight = torch.zeros_like(within)
-        weight[..., index], weight[..., (index + 1) % 3] = 1 - share, share
-        nearer = gap < least
-        best, least = torch.where(nearer[..., None], weight, best), torch.where(nearer, gap, least)
-    return best

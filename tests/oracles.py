@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 
 
 def rasterize_naively(points: np.ndarray, faces: np.ndarray, height: int, width: int):
@@ -63,3 +64,17 @@ def catmull_clark_naively(vertices: np.ndarray, quads: np.ndarray) -> dict:
             mean_middle = np.mean([(vertices[a] + vertices[b]) / 2 for a, b in edges], axis=0)
             points["vertex", vertex] = (mean_centre + 2 * mean_middle + (n - 3) * vertices[vertex]) / n
     return points
+
+
+def distance_to_triangle(point, corners):
+    """From a point [3] to corners [3, 3], by numerical search over the triangle."""
+
+    def squared(weights):
+        u, v = weights
+        return np.square(corners[0] + u * (corners[1] - corners[0]) + v * (corners[2] - corners[0]) - point).sum()
+
+    inside = [{"type": "ineq", "fun": lambda w: 1 - w[0] - w[1]}]
+    starts = [(0.1, 0.1), (0.8, 0.1), (0.1, 0.8)]
+    options = {"ftol": 1e-14}
+    found = [minimize(squared, s, bounds=[(0, 1)] * 2, constraints=inside, options=options).fun for s in starts]
+    return np.sqrt(min(found))

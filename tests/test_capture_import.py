@@ -10,7 +10,6 @@ import torch
 
 from id2r_core.capture.importing import import_folder
 from id2r_core.capture.pigment import build_pigment_table
-from id2r_core.capture.register import similarity
 from id2r_core.capture.scan import read_obj, read_scan
 from id2r_core.capture.skins import list_captures, load_skins, make_tile
 from id2r_core.capture.valid import GROUPS, group_of
@@ -159,14 +158,6 @@ def test_imported_skins_join_the_bank(imported, model, tmp_path):
     assert list_captures(imported[1], "validation") == []
     with pytest.raises(Id2rError, match="no imported captures"):
         list_captures(tmp_path, "train")
-
-
-def test_similarity_is_found_exactly(random_generator):
-    source = random_generator.normal(size=(20, 3))
-    turn = np.linalg.qr(random_generator.normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    found = similarity(1.7 * source @ turn.T + [1, 2, 3], source)
-    assert np.allclose(found[0], turn) and np.isclose(found[1], 1.7) and np.allclose(found[2], [1, 2, 3])
 
 
 def test_groups_keep_their_members_together():

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import catmull_clark_naively, rasterize_naively, ray_triangle
+from oracles import catmull_clark_naively, distance_to_triangle, rasterize_naively, ray_triangle
+from scipy.spatial.transform import Rotation
 
 from id2r_core.geometry import rasterize as rasterize_module
 from id2r_core.geometry.camera import (
@@ -16,7 +17,14 @@ from id2r_core.geometry.camera import (
     fit_similarity,
     look_at_head,
 )
-from id2r_core.geometry.mesh import face_normals, tangent_frames, triangulate, vertex_normals
+from id2r_core.geometry.mesh import (
+    closest_on_triangles,
+    face_normals,
+    similarity,
+    tangent_frames,
+    triangulate,
+    vertex_normals,
+)
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.geometry.subdivide import catmull_clark, linear_subdivision
 from id2r_core.geometry.texture import atlas_fragments, fill_holes, resample_atlas, sample_texture
@@ -184,6 +192,32 @@ def test_capture_cameras_are_aligned_as_photos_are():
     torch.testing.assert_close(again, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), atol=1e-2, rtol=0)
     assert cameras.centre()[1, 0] > 0.5 and cameras.centre()[2, 0] < -0.5
     torch.testing.assert_close(cameras.resized(128, 128).focal, capture_cameras(128).focal)
+
+
+def test_the_nearest_point_of_a_triangle_equals_the_oracle(random_generator):
+    corners = random_generator.normal(size=(12, 3, 3))
+    corners[0, 2], corners[1, 1:] = corners[0, :2].mean(0), corners[1, 0]  # a line and a point
+    points = random_generator.normal(size=(12, 3)) * 2
+    weights = closest_on_triangles(torch.from_numpy(points), torch.from_numpy(corners)).numpy()
+    assert (weights >= 0).all() and weights.sum(1) == pytest.approx(1, abs=1e-9)
+    found = np.linalg.norm((corners * weights[..., None]).sum(1) - points, axis=1)
+    expected = [distance_to_triangle(point, triangle) for point, triangle in zip(points, corners, strict=True)]
+    assert found == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("with_scale", [True, False])
+def test_similarity_is_recovered(random_generator, with_scale):
+    source = random_generator.normal(size=(20, 3))
+    turn = Rotation.from_euler("xyz", (12, -25, 7), degrees=True).as_matrix()
+    scale = 1.7 if with_scale else 1.0
+    found = similarity(scale * source @ turn.T + (1, 2, 3), source, with_scale)
+    assert found[0] == pytest.approx(scale)
+    assert found[1] == pytest.approx(turn, abs=1e-9) and found[2] == pytest.approx((1, 2, 3))
+
+
+def test_similarity_never_mirrors(random_generator):
+    source = random_generator.normal(size=(20, 3))
+    assert np.linalg.det(similarity(source * (-1, 1, 1), source)[1]) == pytest.approx(1.0)
 
 
 def open_box(seed: int = 0):

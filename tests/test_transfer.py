@@ -123,20 +123,6 @@ def test_a_detector_that_fails_is_no_missing_face(pipe, monkeypatch):
         transfer.write_transferred_maps(pipe, lambda *_: None)
 
 
-def test_the_nearest_point_of_a_triangle():
-    """Against a dense search of weights."""
-    generator = torch.Generator().manual_seed(1)
-    corners, points = torch.rand(40, 3, 3, generator=generator), 2 * torch.rand(40, 3, generator=generator) - 0.5
-    steps = torch.linspace(0, 1, 61)
-    a, b = torch.meshgrid(steps, steps, indexing="ij")
-    weights = torch.stack([a, b, 1 - a - b], -1)[(a + b) <= 1 + 1e-6]  # [W, 3]
-    dense = (torch.einsum("wk,nkc->nwc", weights, corners) - points[:, None]).norm(dim=-1).amin(1)
-    found = transfer.closest_on_triangles(points, corners)
-    assert (found >= -1e-6).all() and torch.allclose(found.sum(-1), torch.ones(40), atol=1e-5)
-    own = ((corners * found[..., None]).sum(1) - points).norm(dim=-1)
-    assert (own <= dense + 1e-5).all() and (own > dense - 0.02).all()
-
-
 def test_only_the_head_of_a_body_is_wrapped(model, stored):
     """A plate under the head, far below: it takes no part."""
     mesh = transfer.read_mesh(stored)

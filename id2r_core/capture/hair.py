@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
+from ..geometry.texture import ramp
 from .dice import Dice
 from .render import Hair, RenderMesh, Surface, box_mean, sample_fibres
 from .subjects import Subjects
@@ -86,8 +87,7 @@ def _on_scalp(random: np.random.Generator, name: str, place: Tensor, ear: Tensor
     if name == "long":
         above = torch.maximum(above, BEHIND_EARS - z + 0.002 * waves)
     above = above - (1.0 if name == "bald" else 0.0) - 0.1 * ear
-    rise = (above / (0.012 if name == "cap" else 0.03)).clamp(0, 1)
-    thickness = rise * rise * (3 - 2 * rise) * random.uniform(*STYLES[name].thickness)
+    thickness = ramp(above, 0.0, 0.012 if name == "cap" else 0.03) * random.uniform(*STYLES[name].thickness)
     if name in ("short", "long"):
         on_top = ((y - 0.01) / 0.07).clamp(0, 1)  # sides are flatter than the top, and there may be a parting
         parting = torch.exp(-(((x - random.uniform(-0.04, 0.04)) / 0.007) ** 2)) * (random.random() < 0.6)

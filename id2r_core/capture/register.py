@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import Id2rError, NoFace
 from ..facemesh import BROWS, EYE_OUTLINES, INNER_MOUTH, SURFACE_COUNT
 from ..geometry.camera import Camera, look_at_head
-from ..geometry.mesh import triangulate, vertex_normals
+from ..geometry.mesh import similarity, triangulate, vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
@@ -84,7 +84,7 @@ def register(scan: Scan, head: HeadModel) -> Registration:
     places = find_landmarks(scan)
     known = np.isfinite(places).all(1)
     model_points = head.neutral_landmarks[:SURFACE_COUNT].numpy(force=True)
-    turn, scale, shift = similarity(model_points[known], places[known])
+    scale, turn, shift = similarity(model_points[known], places[known])
     if not SCALE_RANGE[0] < 1 / scale < SCALE_RANGE[1]:
         raise Id2rError(
             f"The face of '{scan.name}' is {1 / scale:.2f} times as large as a head's.", "Check 'unit' in capture.json."
@@ -152,16 +152,6 @@ def _landmarks_from(scan, vertices, normals, texture, middle, reach, yaw) -> np.
     places = (vertices[faces[face.clamp(min=0)]] * fragments.bary[0, y, x][..., None]).sum(1).numpy()
     places[(face < 0).numpy() | (facing[y, x] < GRAZING).numpy()] = np.nan
     return places
-
-
-def similarity(target: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """turn [3, 3], scale and shift [3] with target = scale * source @ turn.T + shift, least squares (Umeyama 1991)."""
-    t, s = target - target.mean(0), source - source.mean(0)
-    u, singular, v = np.linalg.svd(t.T @ s)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
-    turn = (u * sign) @ v
-    scale = float((singular * sign).sum() / (s**2).sum())
-    return turn, scale, target.mean(0) - scale * source.mean(0) @ turn.T
 
 
 def spread_points(vertices: np.ndarray, faces: np.ndarray, count: int = SAMPLES) -> Surface:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from ..errors import Id2rError
+from ..geometry.mesh import similarity
 from ..head.model import HeadModel, load_head
 from .pigment import build_pigment_table
-from .register import similarity
 from .subjects import ACTIVE_SHARE, ASYMMETRY, SHAPE_MODES, Casting
 
 COUNT = 1000
@@ -173,7 +173,7 @@ def align(points: np.ndarray) -> np.ndarray:
     moved = points - points.mean(1, keepdims=True)
     for _ in range(3):
         mean = moved.mean(0)
-        moved = np.stack([each @ similarity(mean, each)[0].T for each in moved])
+        moved = np.stack([each @ similarity(mean, each)[1].T for each in moved])
     return moved
 
 

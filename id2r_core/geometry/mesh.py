@@ -1,5 +1,6 @@
-"""Meshes: triangles, normals, tangent frames."""
+"""Meshes: triangles, normals, tangent frames, the nearest points of triangles, laying points onto points."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -56,3 +57,33 @@ def tangent_frames(vertices: Tensor, faces: Tensor, uv: Tensor, faces_uv: Tensor
 def _reject(vector: Tensor, normal: Tensor) -> Tensor:
     """The part of `vector` across the unit `normal`."""
     return vector - (vector * normal).sum(-1, keepdim=True) * normal
+
+
+def closest_on_triangles(points: Tensor, corners: Tensor) -> Tensor:
+    """Barycentric weights [..., 3] of the point of each triangle [..., 3, 3] that is closest to `points` [..., 3]."""
+    a, b, c = corners.unbind(-2)
+    normal = torch.linalg.cross(b - a, c - a)
+    area = (normal * normal).sum(-1)  # squared; 0 for what is only a line or a point
+    least = torch.finfo(area.dtype).tiny
+    part = lambda p, q: (torch.linalg.cross(q - p, points - p) * normal).sum(-1) / area.clamp(min=least)
+    within = torch.stack([part(b, c), part(c, a), part(a, b)], -1)
+    best, nearest = within, torch.where((within >= 0).all(-1) & (area > 0), -1.0, torch.inf)
+    for index, (start, end) in enumerate(((a, b), (b, c), (c, a))):
+        along = end - start
+        share = (((points - start) * along).sum(-1) / (along * along).sum(-1).clamp(min=least)).clamp(0, 1)
+        gap = (start + share[..., None] * along - points).norm(dim=-1)
+        weight = torch.zeros_like(within)
+        weight[..., index], weight[..., (index + 1) % 3] = 1 - share, share
+        nearer = gap < nearest
+        best, nearest = torch.where(nearer[..., None], weight, best), torch.where(nearer, gap, nearest)
+    return best
+
+
+def similarity(target: np.ndarray, source: np.ndarray, with_scale: bool = True) -> tuple[float, np.ndarray, np.ndarray]:
+    """scale, turn [3, 3] and shift [3] with target = scale * source @ turn.T + shift, least squares (Umeyama 1991)."""
+    t, s = target - target.mean(0), source - source.mean(0)
+    u, singular, v = np.linalg.svd(t.T @ s)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
+    turn = (u * sign) @ v
+    scale = float((singular * sign).sum() / (s**2).sum()) if with_scale else 1.0
+    return scale, turn, target.mean(0) - scale * source.mean(0) @ turn.T

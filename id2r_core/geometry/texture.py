@@ -95,7 +95,7 @@ def dilate(mask: Tensor, share: float) -> Tensor:
 
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """Smoothstep from 0 at `low` to 1 at `high`."""
+    """Smoothstep from 0 at `low` to 1 at `high`, which may be below `low`."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
