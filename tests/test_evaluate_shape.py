@@ -129,7 +129,9 @@ def test_now_names_what_failed_and_what_is_missing(now_folder, model):
         shape.read_now(now_folder)
 
 
-def test_realy_is_measured_as_laid_out(tmp_path, model, head):
+@pytest.fixture
+def realy_folder(tmp_path, head):
+    """One scan with bumps of 2 mm on the cheeks; all else is the mean head."""
     keypoints = np.zeros((85, 3))
     keypoints[list(shape.SEVEN_OF_68)] = head.landmarks
     place = lambda points: points @ TURN.T * 0.02 + 1.0  # REALY's scans are in units of their own
@@ -143,7 +145,11 @@ def test_realy_is_measured_as_laid_out(tmp_path, model, head):
     (tmp_path / "metrical_scale.txt").write_text("50000.0\n")  # of these units in millimetres
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").write_bytes(b"")
-    rows = rows_of(shape.evaluate_shape(FakeContext(tmp_path, model)))
+    return tmp_path
+
+
+def test_realy_is_measured_as_laid_out(realy_folder, model):
+    rows = rows_of(shape.evaluate_shape(FakeContext(realy_folder, model)))
     assert rows["nose"][1] < 0.15 and 0.8 < rows["cheek"][1] < 4.0
     assert rows["all"][1] == pytest.approx(np.mean([rows[region][1] for region in shape.REGIONS]))
 
@@ -157,3 +163,31 @@ def test_a_file_with_other_points_is_refused(tmp_path):
     write_points(tmp_path / "six.pp", np.zeros((6, 3)))
     with pytest.raises(Id2rError, match="6 points"):
         shape.read_picked_points(tmp_path / "six.pp")
+
+
+@pytest.mark.parametrize("text", ["v 1 2\n", "v 1 2 three\n", "f a b c\n", "nothing\n", None])
+def test_what_is_no_mesh_is_refused(tmp_path, text):
+    path = tmp_path / "scan.obj"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(Id2rError, match=r"scan\.obj"):
+        shape.read_obj(path)
+
+
+def test_a_list_of_other_things_is_refused(now_folder):
+    (now_folder / "imagepathsvalidation.txt").write_text("IMG_1.jpg\n")
+    with pytest.raises(Id2rError, match=r"lists 'IMG_1\.jpg'"):
+        shape.read_now(now_folder)
+
+
+@pytest.mark.parametrize("name", ["2.jpg", "front.jpg", "0_1.jpg"])
+def test_a_photograph_of_no_scan_is_refused(realy_folder, model, name):
+    (realy_folder / "images" / name).write_bytes(b"")
+    with pytest.raises(Id2rError, match=name):
+        shape.evaluate_shape(FakeContext(realy_folder, model))
+
+
+def test_scans_of_unknown_scale_are_refused(realy_folder, model):
+    (realy_folder / "metrical_scale.txt").unlink()
+    with pytest.raises(Id2rError, match=r"metrical_scale\.txt"):
+        shape.evaluate_shape(FakeContext(realy_folder, model))

@@ -33,7 +33,7 @@ ROUNDS, STILL, ALIGNED_BY = 100, 1e-4, 1500  # of the alignment; relative change
 MILLIMETRES = 1000.0
 NOW_INDEX = "imagepathsvalidation.txt"
 REALY_SCANS, REALY_KEYPOINTS, REALY_SCALE = "REALY_scan_region", "REALY_HIFI3D_keypoints", "metrical_scale.txt"
-HINT_NOW = "Lay the benchmark out as its evaluation code wants it."
+HINT = "Lay the benchmark out as `python -m id2r_core evaluate --help` says."
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _virtual(context: Context) -> Report:
     return Report(
         "shape",
         "Shape",
-        context.describe(),
+        context.describe(context.shots()),
         [Table("Distance to the true head in mm", SUMMARY, rows, note)],
         failures=failures,
     )
@@ -175,6 +175,8 @@ def read_now(folder: Path) -> list[NowPhoto]:
     """`imagepathsvalidation.txt`, `iphone_pictures/`, `scans/`, `scans_lmks_onlypp/`, as in NoW's evaluation code."""
     photos = []
     for line in (folder / NOW_INDEX).read_text(encoding="utf-8").split():
+        if line.count("/") < 2:
+            raise Id2rError(f"{NOW_INDEX} lists '{line}', not SUBJECT/CHALLENGE/IMAGE.", HINT)
         subject, challenge, file = line.split("/")[-3:]
         image = _one_of(folder, f"**/iphone_pictures/{subject}/{challenge}/{file}")
         scan = _one_of(folder, f"scans/{subject}/*.obj")
@@ -186,7 +188,7 @@ def read_now(folder: Path) -> list[NowPhoto]:
 def _one_of(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if not found:
-        raise Id2rError(f"'{folder}' holds no {pattern}.", HINT_NOW)
+        raise Id2rError(f"'{folder}' holds no {pattern}.", HINT)
     return found[0]
 
 
@@ -195,24 +197,30 @@ def read_picked_points(path: Path) -> np.ndarray:
     try:
         points = [[float(each.get(axis)) for axis in "xyz"] for each in ElementTree.parse(path).iter("point")]
     except (ElementTree.ParseError, TypeError, ValueError) as error:
-        raise Id2rError(f"'{path}' is not a file of picked points ({error}).", HINT_NOW) from error
+        raise Id2rError(f"'{path}' is not a file of picked points ({error}).", HINT) from error
     if len(points) != len(SEVEN):
-        raise Id2rError(f"'{path}' holds {len(points)} points, not {len(SEVEN)}.", HINT_NOW)
+        raise Id2rError(f"'{path}' holds {len(points)} points, not {len(SEVEN)}.", HINT)
     return np.array(points)
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [N, 3] and triangles [F, 3] of a Wavefront OBJ; polygons become fans."""
+    if not path.is_file():
+        raise Id2rError(f"There is no '{path}'.", HINT)
     vertices, faces = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word, *rest = line.split() or [""]
-        if word == "v":
-            vertices.append([float(value) for value in rest[:3]])
-        elif word == "f":
-            corners = [int(value.split("/")[0]) - 1 for value in rest]
-            faces += [[corners[0], *pair] for pair in pairwise(corners[1:])]
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            word, *rest = line.split() or [""]
+            if word == "v":
+                x, y, z = map(float, rest[:3])
+                vertices.append([x, y, z])
+            elif word == "f":
+                corners = [int(value.split("/")[0]) - 1 for value in rest]
+                faces += [[corners[0], *pair] for pair in pairwise(corners[1:])]
+    except ValueError as error:
+        raise Id2rError(f"'{path}' is no Wavefront OBJ ({error}).", HINT) from error
     if not vertices:
-        raise Id2rError(f"'{path}' holds no vertices.", "Give a Wavefront OBJ.")
+        raise Id2rError(f"'{path}' holds no vertices.", HINT)
     return np.array(vertices), np.array(faces, int).reshape(-1, 3)
 
 
@@ -245,17 +253,18 @@ def _realy(context: Context) -> Report:
         raise Id2rError(
             f"'{context.data}' holds no images/.", "Put REALY's photographs there, named by the scan's number."
         )
+    scales = _realy_scales(context.data)
+    scans = {photo.stem: _realy_number(photo, len(scales)) for photo in photos}
     estimates = context.estimator.all([(photo.stem, photo) for photo in photos], context.progress, methods=())
-    scale = np.loadtxt(context.data / REALY_SCALE, ndmin=1)
     found: dict[str, list[float]] = defaultdict(list)
     for photo in (photo for photo in photos if not estimates[photo.stem].failed):
-        number = int(photo.stem.split("_")[0])
+        number = scans[photo.stem]
         landmarks = read_obj(context.data / REALY_KEYPOINTS / f"{number}.obj")[0][list(SEVEN_OF_68)]
         fitted = head_surface(context.estimator.model, estimates[photo.stem].own_vertices())
         for region in REGIONS:
             scan = read_obj(context.data / REALY_SCANS / str(number) / f"{region}.obj")[0]
             aligned = align(fitted, scan, landmarks, with_scale=False)
-            found[region].append(float(distances(aligned, scan).mean() * scale[number - 1]))
+            found[region].append(float(distances(aligned, scan).mean() * scales[number - 1]))
     rows = [
         [region, mean(found[region]), float(np.std(found[region], ddof=1)) if len(found[region]) > 1 else None]
         for region in REGIONS
@@ -270,3 +279,19 @@ def _realy(context: Context) -> Report:
     return Report(
         "shape", "Shape, REALY", f"{len(photos)} photographs of the REALY benchmark.", [table], failures=failures
     )
+
+
+def _realy_scales(folder: Path) -> np.ndarray:
+    """Millimetres a unit of every scan, the first is scan 1."""
+    try:
+        return np.loadtxt(folder / REALY_SCALE, ndmin=1)
+    except (OSError, ValueError) as error:
+        raise Id2rError(f"'{folder / REALY_SCALE}' cannot be read ({error}).", HINT) from error
+
+
+def _realy_number(photo: Path, scans: int) -> int:
+    """Which scan a photograph shows: its name begins with the number."""
+    number = photo.stem.split("_")[0]
+    if not number.isdecimal() or not 1 <= int(number) <= scans:
+        raise Id2rError(f"'{photo.name}' does not begin with the number of one of {scans} scans.", HINT)
+    return int(number)
