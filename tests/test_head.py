@@ -14,7 +14,7 @@ from id2r_core.geometry.rasterize import interpolate
 from id2r_core.geometry.texture import atlas_fragments, resample_atlas
 from id2r_core.head.atlas import SKIN_PARTS, look, make_atlas
 from id2r_core.head.build import _components, _cube_sphere, _eye_mover, _fit_sphere, _merge_triangles, fibonacci_sphere
-from id2r_core.head.landmark_map import _closest_bary, _snap
+from id2r_core.head.landmark_map import _snap
 from id2r_core.head.model import OFF_TILE, PARTS, REGIONS, load_head
 from id2r_core.head.tile import make_chart
 
@@ -469,13 +469,6 @@ def test_light_directions_are_even(model):
     assert np.abs(directions.mean(0)).max() < 0.01
     assert np.allclose(directions.T @ directions / 192, np.eye(3) / 3, atol=0.01)
     assert np.allclose(model.light_directions, directions)
-
-
-def test_the_closest_point_of_a_triangle_stays_inside_it():
-    triangle = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    assert np.allclose(_closest_bary(np.array([0.2, 0.3, 5.0]), triangle), [0.5, 0.2, 0.3])
-    assert np.allclose(_closest_bary(np.array([-1.0, 0.4, 0.0]), triangle)[1], 0)
-    assert np.allclose(_closest_bary(np.array([3.0, -1.0, 0.0]), triangle), [0, 1, 0])
 
 
 def test_places_snap_to_the_kind_of_surface_that_their_landmark_means(model, fine_neutral, neutral_landmarks):

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from ..facemesh import COUNT, SURFACE_COUNT
 from ..geometry.camera import Camera, look_at_head
-from ..geometry.mesh import vertex_normals
+from ..geometry.mesh import closest_on_triangles, vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..landmarks import detect_face
 from ..photo import Photo
@@ -165,21 +165,13 @@ def _snap(places, neutral, faces, face_part):
     is_skin = face_part == PARTS.index("skin")
     is_eye = np.isin(face_part, [PARTS.index("eyeball_left"), PARTS.index("eyeball_right")])
     found, bary = np.zeros(COUNT, np.int64), np.zeros((COUNT, 3), np.float32)
-    for allowed, chosen in ((is_skin, range(SURFACE_COUNT)), (is_eye, range(SURFACE_COUNT, COUNT))):
+    for allowed, chosen in ((is_skin, slice(0, SURFACE_COUNT)), (is_eye, slice(SURFACE_COUNT, COUNT))):
         candidates = np.flatnonzero(allowed)
-        corners = neutral[faces[candidates]]
-        tree = cKDTree(corners.mean(1))
-        for i in chosen:
-            near = tree.query(places[i], k=24)[1]
-            weights = np.stack([_closest_bary(places[i], triangle) for triangle in corners[near]])
-            distance = np.linalg.norm((corners[near] * weights[..., None]).sum(1) - places[i], axis=1)
-            found[i], bary[i] = candidates[near[distance.argmin()]], weights[distance.argmin()]
+        corners = neutral[faces[candidates]].astype(np.float64)
+        near = cKDTree(corners.mean(1)).query(places[chosen], k=24)[1]  # [P, K]
+        place, around = torch.from_numpy(places[chosen].astype(np.float64))[:, None], torch.from_numpy(corners[near])
+        weights = closest_on_triangles(place, around)
+        best = ((around * weights[..., None]).sum(2) - place).norm(dim=-1).argmin(1)
+        row = np.arange(len(best))
+        found[chosen], bary[chosen] = candidates[near[row, best]], weights[row, best]
     return {"landmark_faces": found, "landmark_bary": bary}
-
-
-def _closest_bary(point, triangle):
-    """Barycentric weights of (nearly) the closest point of a triangle: the plane's projection, clipped inside."""
-    edges = (triangle[1:] - triangle[0]).T
-    b, c = np.linalg.lstsq(edges, point - triangle[0], rcond=None)[0]
-    weights = np.clip([1 - b - c, b, c], 0, None)
-    return weights / weights.sum()
