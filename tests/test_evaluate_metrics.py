@@ -149,6 +149,18 @@ def test_identity_figures_by_hand():
     assert metrics.id_retrieval(vectors, gallery, np.array([0, 1])) == 0.5
 
 
+def test_the_bias_by_chance_is_that_of_people_alone(random_generator):
+    """With two people a type chance makes a large Bias, with many a small one; a type's own error does not count."""
+    people = lambda count, shift: {str(n): list(random_generator.normal(shift, 8, 2)) for n in range(count)}
+    few = metrics.bias_by_chance({name: people(2, 0) for name in metrics.SKIN_TYPES})
+    many = metrics.bias_by_chance({name: people(60, 0) for name in metrics.SKIN_TYPES})
+    assert few > 1.5 and 0.2 < many < 1.0
+    biased = {name: people(60, 20 * (name == "VI")) for name in metrics.SKIN_TYPES}
+    flat = {name: [error for each in biased[name].values() for error in each] for name in biased}
+    assert metrics.bias_by_chance(biased) < 0.4 * metrics.fairness(flat).bias
+    assert metrics.bias_by_chance({name: people(2, 0) for name in "I"}) is None
+
+
 def test_head_rotation_is_recovered(model):
     surface = model.neutral_landmarks.numpy()
     angles = np.radians([8.0, -20.0, 5.0])

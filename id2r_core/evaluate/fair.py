@@ -9,10 +9,10 @@ from ..errors import Id2rError
 from . import figures
 from .baselines import BASELINES
 from .context import Context
-from .estimate import METHODS, OURS
-from .metrics import SKIN_TYPES, Fairness, fairness, ita_degrees, mae_255, skin_type
+from .estimate import METHODS, OURS, Estimate
+from .metrics import SKIN_TYPES, Fairness, bias_by_chance, fairness, ita_degrees, mae_255, skin_type
 from .report import Report, Table, mean, rivals_that_win
-from .validation_set import read_map
+from .validation_set import Shot, read_map
 
 COLUMNS = (
     ("method", None), ("Avg ITA", 2), ("Bias", 2), ("Score", 2), ("MAE", 2), *((name, 2) for name in SKIN_TYPES),
@@ -54,7 +54,7 @@ def evaluate_fair(context: Context) -> Report:
     wins = [
         rivals_that_win(rows, place, name, OURS, list(BASELINES), True) for place, name in ((3, "Score"), (4, "MAE"))
     ]
-    note = " ".join([*wins, AIM, _signed(pairs, size)]).strip()
+    note = " ".join([*wins, AIM, *_in_words(pairs, size)]).strip()
     title = "ITA error by skin type, virtual FAIR"
     figures.bars(context.out / "fair_types.png", title, SKIN_TYPES, per_type, "degrees")
     return Report(
@@ -81,15 +81,21 @@ def _row(method: str, found: Fairness, absolute: float | None) -> list:
     return [method, found.average, found.bias, found.score, absolute, *types]
 
 
-def _signed(pairs, size: int) -> str:
-    """Which way ID2R errs, in words."""
-    signed = defaultdict(list)
+def _in_words(pairs: list[tuple[Shot, Estimate]], size: int) -> list[str]:
+    """Which way ID2R errs, and what its Bias would be by chance."""
+    errors = defaultdict(lambda: defaultdict(list))
     for shot, estimate in pairs:
         mask = shot.subject.skin(size)
         truth = ita_degrees(shot.subject.map(Domain.DIFFUSE, size), mask)
-        signed[skin_type(truth)].append(ita_degrees(estimate.diffuse(OURS, size), mask) - truth)
-    parts = [f"{name} {mean(signed[name]):+.1f}" for name in SKIN_TYPES if signed[name]]
-    return f"Signed mean error of ID2R (positive: too light): {', '.join(parts)}."
+        error = ita_degrees(estimate.diffuse(OURS, size), mask) - truth
+        errors[skin_type(truth)][shot.subject.name].append(error)
+    signed = {name: mean([error for each in errors[name].values() for error in each]) for name in SKIN_TYPES}
+    parts = [f"{name} {value:+.1f}" for name, value in signed.items() if value is not None]
+    said = [f"Signed mean error of ID2R (positive: too light): {', '.join(parts)}."]
+    chance = bias_by_chance(errors)
+    if chance is not None:
+        said.append(f"Dealt to the types at random, these people would have a Bias of {chance:.1f} (median).")
+    return said
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ TYPE_EDGES = (55.0, 41.0, 28.0, 10.0, -30.0)  # degrees, between neighbouring ty
 SSIM_SIGMA = 6 / 7  # with skimage's cut at 3.5 sigma this is a window of 7 x 7
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709, of linear light
 BIAS_DDOF = 1
+DEALS = 2000  # of people to types, for the Bias by chance
 
 
 def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
@@ -114,6 +115,24 @@ def fairness(errors: dict[str, list[float]]) -> Fairness:
     values = list(per_type.values())
     average, bias = float(np.mean(values)), float(np.std(values, ddof=BIAS_DDOF))
     return Fairness(per_type, average, bias, average + bias)
+
+
+def bias_by_chance(errors: dict[str, dict[str, list[float]]]) -> float | None:
+    """The Bias that people would have whose skin type made no difference: median over dealing them to the types anew.
+
+    errors: type -> person -> ITA errors in degrees. A permutation test's null (Good 2005): a measured Bias is only told
+    from chance when it is well above. None when a type has nobody.
+    """
+    people = [list(errors.get(name, {}).values()) for name in SKIN_TYPES]
+    if not all(people):
+        return None
+    starts = np.cumsum([0, *(len(of_type) for of_type in people[:-1])])
+    sums = np.array([(np.abs(each).sum(), len(each)) for of_type in people for each in of_type])
+    random, found = np.random.default_rng(0), []
+    for _ in range(DEALS):
+        total, count = np.add.reduceat(random.permutation(sums), starts).T
+        found.append(np.std(total / count, ddof=BIAS_DDOF))
+    return float(np.median(found))
 
 
 def ciede2000(image: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:

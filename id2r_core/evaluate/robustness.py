@@ -28,6 +28,7 @@ FACE_CENTRE = (0.0, -0.02, -0.07)
 SIDE, FOCAL, DISTANCE = 640, 4.4, 1.3  # pixels; sides of the image; metres
 KEY, AMBIENT, LOBE = 1.4, 0.75, 6  # radiance of the key light and of the surroundings, sharpness of the key
 FRONT = (0.3, 0.4, 1.0)
+SHOWN_SIDE = 224  # pixels of a photograph on the sheet
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def covered(top: float, left: float, bottom: float, right: float) -> Callable[[n
 SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.4, "cheekSquintRight": 0.4}
 FROWN = {"browDownLeft": 0.8, "browDownRight": 0.8, "mouthFrownLeft": 0.6, "mouthFrownRight": 0.6}
 CASES = (
-    Case("plain", "front, key light beside the camera"),
+    Case("plain", "front, key light (beside the camera)"),
     Case("yaw", "15 degrees", yaw=15, quick=False),
     Case("yaw", "30 degrees", yaw=30),
     Case("yaw", "45 degrees", yaw=45),
@@ -117,11 +118,10 @@ def evaluate_robustness(context: Context) -> Report:
     found = context.estimator.all([(name, file) for name, (_, _, file) in photos.items()], context.progress, (OURS,))
     rows = [_row(context, case, subjects, photos, found) for case in cases]
     size = context.estimator.size
-    pictures = [
-        (f"{case.factor}: {case.level}", _read(photos[f"robust-{subjects[0].name}-{case.factor}-{number}"][2]))
-        for number, case in enumerate(cases)
-    ]
-    figures.sheet(context.out / "robustness_photos.jpg", [pictures[at : at + 5] for at in range(0, len(pictures), 5)])
+    of_first = list(photos.values())[: len(cases)]
+    pictures = [(f"{case.factor}: {case.level.split(' (')[0]}", _read(file)) for _, case, file in of_first]
+    rows_of_five = [pictures[at : at + 5] for at in range(0, len(pictures), 5)]
+    figures.sheet(context.out / "robustness_photos.jpg", rows_of_five, SHOWN_SIDE)
     columns = (("what", None), ("how much", None), ("refused", None), ("PSNR dB", 2), ("ITA error", 2), ("ID", 3))
     note = (
         f"ID by {context.judge_name}. 'Refused': photographs that ID2R turned away with a reason. The heads are bald, "
