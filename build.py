@@ -3,7 +3,7 @@
     python build.py run [PHOTO] [--out DIR] [RECONSTRUCT OPTIONS]
                                               a photo becomes head.blend, maps and a contact sheet in out/<photo name>/
     python build.py test [PYTEST OPTIONS]     all tests
-    python build.py lint                      ruff: rules and formatting
+    python build.py lint                      ruff: rules and formatting; mypy: types of the add-on
     python build.py package                   dist/id2r-VERSION.zip, the extension as Blender installs it
     python build.py validate                  Blender's own checks on that file
     python build.py bench [PHOTO] [--runs N]  seconds and memory of every stage
@@ -97,6 +97,7 @@ def lint(options: argparse.Namespace) -> None:
     ensure_environment(*TEST_GROUPS)
     call_python("-m", "ruff", "check", folder=ROOT)
     call_python("-m", "ruff", "format", "--check", folder=ROOT)
+    call_python("-m", "mypy", folder=ROOT)
 
 
 def package(options: argparse.Namespace) -> None:

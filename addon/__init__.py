@@ -6,7 +6,7 @@ from . import cli, gallery, job, operators, panels, preferences, properties
 
 OLDEST_BLENDER = (4, 2, 0)
 CLASSES = (*operators.CLASSES, *panels.CLASSES)
-_commands = []
+_commands: list = []
 
 
 def register() -> None:

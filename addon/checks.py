@@ -1,12 +1,14 @@
 """What lighters hold beside a face: a grey ball, a chrome ball and a colour chart, fixed to the portrait camera."""
 
+from typing import Any
+
 import bmesh
 import bpy
 import numpy as np
 
 from .core import conventions
-from .lookdev import SENSOR
-from .material import principled
+from .lookdev import SENSOR, lens_of
+from .material import add_node, principled
 
 NAME = "ID2R Checks"
 GREY = 0.18  # albedo of the grey ball
@@ -30,7 +32,7 @@ def show_checks(camera: bpy.types.Object, collection: bpy.types.Collection, show
     if not shown:
         return
     distance = NEARER * abs(camera.location.y)
-    height = distance * SENSOR / camera.data.lens  # of the picture, at that distance
+    height = distance * SENSOR / lens_of(camera).lens  # of the picture, at that distance
     bottom = -height / 2 + (MARGIN + BALL) * height
     left = -height / 2 * _aspect() + (MARGIN + BALL) * height
     grey = _material("ID2R Grey", (GREY, GREY, GREY, 1.0), roughness=1.0, metallic=0.0)
@@ -78,7 +80,7 @@ def _chart(side: float, corner) -> bpy.types.Object:
     mesh.from_pydata(vertices.tolist(), [], np.arange(len(vertices)).reshape(-1, 4).tolist())
     linear = conventions.srgb_to_linear(np.array(PATCHES, np.float32).reshape(-1, 3) / 255.0)
     colours = np.concatenate([linear, np.ones((len(linear), 1))], 1).repeat(4, 0)
-    attribute = mesh.color_attributes.new("Patch", "FLOAT_COLOR", "CORNER")
+    attribute: Any = mesh.color_attributes.new("Patch", "FLOAT_COLOR", "CORNER")
     attribute.data.foreach_set("color", colours.astype(np.float32).ravel())
     mesh.materials.append(_chart_material())
     made = bpy.data.objects.new(f"{NAME} Chart", mesh)
@@ -90,8 +92,7 @@ def _chart_material() -> bpy.types.Material:
     material = _material("ID2R Chart", (1.0, 1.0, 1.0, 1.0), roughness=1.0, metallic=0.0)
     tree = material.node_tree
     if "Patch" not in tree.nodes:
-        node = tree.nodes.new("ShaderNodeVertexColor")
-        node.name = node.layer_name = "Patch"
+        node = add_node(tree, "ShaderNodeVertexColor", (-300, 300), name="Patch", layer_name="Patch")
         shader = next(each for each in tree.nodes if each.type == "BSDF_PRINCIPLED")
         tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
     return material

@@ -68,11 +68,9 @@ def doctor(_options: argparse.Namespace) -> int:
     """Say what is installed, what is missing, and how to mend it."""
     python = job.find_python(python_and_device(bpy.context)[0])
     print(f"Blender {bpy.app.version_string}; worker: {python}")
-    last = job.run(python, protocol.InspectRequest(), lambda event: None)
-    if isinstance(last, protocol.Failed):
-        raise errors.Id2rError(last.message, last.hint)
-    print("\n".join(last.report["lines"]))
-    return 2 if last.report["findings"] else 0
+    report = _report_of(job.run(python, protocol.InspectRequest(), lambda event: None))
+    print("\n".join(report["lines"]))
+    return 2 if report["findings"] else 0
 
 
 def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
@@ -93,10 +91,17 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         face=options.face,
         interactive_landmarks=_text_of(options.interactive_landmarks),
     )
-    last = job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress))
+    _report_of(job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress)))
+    blends.build(out, blends.Options(), blends.print_progress)
+
+
+def _report_of(last: protocol.Event) -> dict:
+    """What a job reports at its end. Raises Id2rError when it failed, KeyboardInterrupt when it was stopped."""
     if isinstance(last, protocol.Failed):
         raise errors.Id2rError(last.message, last.hint)
-    blends.build(out, blends.Options(), blends.print_progress)
+    if not isinstance(last, protocol.Result):
+        raise KeyboardInterrupt
+    return last.report
 
 
 def _text_of(path: str) -> str:

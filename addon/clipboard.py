@@ -28,7 +28,7 @@ def pasted_image(context) -> bpy.types.Image:
     area.type = "IMAGE_EDITOR"  # the only kind of editor in which Blender pastes
     try:
         with context.temp_override(area=area, region=area.regions[-1]):
-            if bpy.ops.image.clipboard_paste.poll():
+            if bpy.ops.image.clipboard_paste.poll():  # type: ignore[call-arg]
                 bpy.ops.image.clipboard_paste()
     except RuntimeError as error:
         raise _nothing() from error

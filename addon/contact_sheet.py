@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import radians
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -75,7 +76,8 @@ def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray
     rendered = image_io.resized(render(scene), width, height)
     over = over_backdrop(rendered, photo)
     scene.render.resolution_percentage = 100
-    return tuple(fit_square(image[top : top + side, left : left + side], size) for image in (photo, over))
+    cut = slice(top, top + side), slice(left, left + side)
+    return fit_square(photo[cut], size), fit_square(over[cut], size)
 
 
 def _cut_out(made: Result, scene, width: int, height: int) -> tuple[int, int, int]:
@@ -89,7 +91,7 @@ def _cut_out(made: Result, scene, width: int, height: int) -> tuple[int, int, in
     return int(left), int(top), side
 
 
-def render(scene: bpy.types.Scene, file_format: str = "PNG") -> np.ndarray:
+def render(scene, file_format: str = "PNG") -> np.ndarray:
     """Render the scene, [H, W, 4]: display values and alpha, not premultiplied; as "OPEN_EXR" linear radiance."""
     scene.render.image_settings.file_format = file_format
     scene.render.image_settings.color_mode = "RGBA"
@@ -127,9 +129,9 @@ def tile(tiles: list[Tile], size: int) -> np.ndarray:
 def draw_labels(labels: list[str], width: int, height: int) -> np.ndarray:
     """Coverage [labels, height, width] of each text, drawn by Cycles with Blender's own font (needs no window)."""
     scene = bpy.data.scenes.new("id2r labels")
-    made = [scene]
+    made: list[bpy.types.ID] = [scene]
     try:
-        scene.render.engine = "CYCLES"
+        scene.render.engine = "CYCLES"  # type: ignore[assignment]
         scene.cycles.samples = 16
         scene.render.film_transparent = True
         scene.render.resolution_x, scene.render.resolution_y = width, height * len(labels)
@@ -147,7 +149,7 @@ def draw_labels(labels: list[str], width: int, height: int) -> np.ndarray:
 
 
 def _text(scene, text: str, size: float, location: tuple[float, float, float]) -> list:
-    curve = bpy.data.curves.new(text, "FONT")
+    curve: Any = bpy.data.curves.new(text, "FONT")
     curve.body, curve.size = text, size
     made = bpy.data.objects.new(text, curve)
     made.location = location

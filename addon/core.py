@@ -5,8 +5,9 @@ are allowed; from the project root (`python -m addon.batch`, the tests) both are
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-if __package__ == "addon":
+if TYPE_CHECKING or __package__ == "addon":
     from id2r_core import __version__ as version
     from id2r_core import conventions, errors, facemesh, protocol
 

@@ -2,13 +2,14 @@
 
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 
 from . import image_io, material
 from .core import conventions, errors
-from .mesh_io import EYE_ATTRIBUTE, FOLLOWERS, HEAD_MARK, UV_LAYER
+from .mesh_io import EYE_ATTRIBUTE, FOLLOWERS, HEAD_MARK, UV_LAYER, mesh_of
 
 DEPTHS = {"PNG8": ("PNG", "8"), "PNG16": ("PNG", "16"), "EXR": ("OPEN_EXR", "16")}
 MODELS = {"GLTF": ".glb", "USD": ".usdc", "FBX": ".fbx"}
@@ -131,21 +132,23 @@ def _alone(chosen: list[bpy.types.Object]):
 @contextmanager
 def _plain_materials(chosen: list[bpy.types.Object], textures: Path):
     """Give the objects plain Principled materials over files that exporters can read, for the time of the export."""
-    before = {each: list(each.data.materials) for each in chosen}
-    made = []
+    before: dict[bpy.types.Mesh, list] = {mesh_of(each): list(mesh_of(each).materials) for each in chosen}
+    made: list[bpy.types.ID] = []
     try:
         for each in chosen:
-            for slot, own in enumerate(before[each]):
+            mesh = mesh_of(each)
+            for slot, own in enumerate(before[mesh]):
                 plain = _plain(each, own, textures)
-                made += [plain, *(node.image for node in plain.node_tree.nodes if node.type == "TEX_IMAGE")]
-                each.data.materials[slot] = plain
+                nodes: Any = plain.node_tree.nodes
+                made += [plain, *(node.image for node in nodes if node.type == "TEX_IMAGE")]
+                mesh.materials[slot] = plain
         yield
     finally:
-        for each, materials in before.items():
+        for mesh, materials in before.items():
             for slot, own in enumerate(materials):
-                each.data.materials[slot] = own
-            if EYE_LAYER in each.data.uv_layers:
-                each.data.uv_layers.remove(each.data.uv_layers[EYE_LAYER])
+                mesh.materials[slot] = own
+            if EYE_LAYER in mesh.uv_layers:
+                mesh.uv_layers.remove(mesh.uv_layers[EYE_LAYER])
         bpy.data.batch_remove(set(made))
 
 
@@ -191,7 +194,7 @@ def _plain_skin(own: bpy.types.Material, textures: Path) -> bpy.types.Material:
 
 def _plain_eye(eyes: bpy.types.Object, textures: Path) -> bpy.types.Material:
     """The iris as a picture on a projection of each eye from the front."""
-    _unwrap_from_the_front(eyes.data)
+    _unwrap_from_the_front(mesh_of(eyes))
     path = textures / "eyes.png"
     image_io.write_image(path, eye_picture(eyes["iris"][0], eyes["iris_colour_linear"]), "PNG", "8")
     plain, shader = material.principled("ID2R Eye plain", {"Roughness": 0.05, "IOR": material.CORNEA_IOR})
@@ -207,7 +210,8 @@ def _plain_eye(eyes: bpy.types.Object, textures: Path) -> bpy.types.Material:
 def _unwrap_from_the_front(mesh: bpy.types.Mesh) -> None:
     """A uv layer in which (0.5, 0.5) is the middle of the pupil and the eye's outline the inscribed circle."""
     direction = np.empty(len(mesh.vertices) * 3, np.float32)
-    mesh.attributes[EYE_ATTRIBUTE].data.foreach_get("vector", direction)
+    attribute: Any = mesh.attributes[EYE_ATTRIBUTE]
+    attribute.data.foreach_get("vector", direction)
     corner = np.empty(len(mesh.loops), np.int32)
     mesh.loops.foreach_get("vertex_index", corner)
     layer = mesh.uv_layers.new(name=EYE_LAYER)
@@ -239,6 +243,6 @@ def mark_as_asset(collection: bpy.types.Collection, photo: bpy.types.Image | Non
     square = image_io.resized(image_io.stored_pixels(photo), side, round(side * height / width))[:side]
     rgba = np.ones((side, side, 4), np.float32)
     rgba[: len(square), :, :3] = square
-    preview = collection.preview_ensure()
+    preview: Any = collection.preview_ensure()
     preview.image_size = (side, side)
     preview.image_pixels_float.foreach_set(rgba[::-1].ravel())

@@ -4,10 +4,14 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
 from .core import errors
+
+if TYPE_CHECKING:
+    from .properties import Scene
 
 FOLDER = "id2r_faces"  # in Blender's temporary folder
 PHOTO = "photo.png"  # the upright photo, as the worker leaves it
@@ -32,7 +36,7 @@ class Found:
         return self.faces[number - 1]
 
 
-def photo_of(scene: bpy.types.Scene) -> str:
+def photo_of(scene: "Scene") -> str:
     """The absolute path of the scene's photo; empty when none is chosen."""
     return bpy.path.abspath(scene.id2r.photo) if scene.id2r.photo else ""
 

@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import bpy
@@ -11,7 +12,7 @@ import bpy.utils.previews
 from . import history, lookdev, packs
 from .places import own_folder
 
-_previews = []  # the one collection of thumbnails while the add-on is registered
+_previews: list = []  # the one collection of thumbnails while the add-on is registered
 ORDER = "order.json"  # beside the thumbnails: the templates from light to dark
 _templates: list[tuple] = []
 _items: list[tuple] = []  # Blender reads the strings of dynamic items later: they must stay alive
@@ -27,13 +28,14 @@ def icon_of(path: Path | str) -> int:
     return (known[key] if key in known else known.load(key, str(path), "IMAGE")).icon_id
 
 
-def environment_items(_self, context) -> list[tuple]:
+def environment_items(_self, context: Any) -> list[tuple]:
     """Blender's eight environments and the files of the artist's folders, as items of an enum with thumbnails."""
     from .preferences import own_environments
 
     named = [(name, name.capitalize(), lookdev.hdri_path(name)) for name in lookdev.HDRIS]
-    own = own_environments(context or bpy.context)
-    photo_light = history.photo_light((context or bpy.context).scene)
+    context = context or bpy.context
+    own = own_environments(context)
+    photo_light = history.photo_light(context.scene)
     named += [(str(photo_light), "The Photo's Own", photo_light)] if photo_light else []
     named += [(str(file), file.stem, file) for file in own]
     numbers = list(lookdev.HDRIS)

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
@@ -10,12 +11,15 @@ from . import lookdev
 from .core import errors, protocol
 from .mesh_io import HEAD_MARK
 
+if TYPE_CHECKING:
+    from .properties import Scene
+
 PHOTO_LIGHT = "light.exr"  # in a result folder
 ALONE = "id2r_alone"  # on a camera that stepped back: where it was before
 SIDE_BY_SIDE = 0.28  # metres between the middles of two heads
 
 
-def add_run(scene: bpy.types.Scene, request: protocol.Request, event: protocol.Result, collection) -> None:
+def add_run(scene: "Scene", request: protocol.Request, event: protocol.Result, collection) -> None:
     """Remember a finished run, and show it alone."""
     run = scene.id2r_runs.add()
     run.name = collection.name
@@ -27,7 +31,7 @@ def add_run(scene: bpy.types.Scene, request: protocol.Request, event: protocol.R
     show_run(scene, len(scene.id2r_runs) - 1)
 
 
-def run_at(scene: bpy.types.Scene, index: int):
+def run_at(scene: "Scene", index: int):
     """The run at a place of the history; -1 is the last. Raises Id2rError when there is none."""
     runs = scene.id2r_runs
     if not -len(runs) <= index < len(runs):
@@ -35,11 +39,11 @@ def run_at(scene: bpy.types.Scene, index: int):
     return runs[index]
 
 
-def request_of(scene: bpy.types.Scene, index: int) -> dict:
+def request_of(scene: "Scene", index: int) -> dict:
     return json.loads(run_at(scene, index).request)
 
 
-def show_run(scene: bpy.types.Scene, index: int) -> None:
+def show_run(scene: "Scene", index: int) -> None:
     """Show the head of one run, hide those of the others, and look at it with its own cameras."""
     shown = run_at(scene, index)
     scene.id2r_run_index = list(scene.id2r_runs).index(shown)
@@ -55,11 +59,11 @@ def _stand_alone(collection: bpy.types.Collection) -> None:
     for each in collection.all_objects:
         if each.get(HEAD_MARK) == "head":
             each.location.x = 0.0
-        if ALONE in each:
+        if each.get(ALONE) is not None:
             each.location.y = each.pop(ALONE)
 
 
-def show_side_by_side(scene: bpy.types.Scene, first: int, second: int) -> None:
+def show_side_by_side(scene: "Scene", first: int, second: int) -> None:
     """Show two runs, the second to the right of the first as the camera sees them."""
     pair = [run_at(scene, index) for index in (first, second)]
     show_run(scene, first)
@@ -74,7 +78,7 @@ def show_side_by_side(scene: bpy.types.Scene, first: int, second: int) -> None:
     lookdev.step_back(scene, camera, SIDE_BY_SIDE + head_of(pair[0].collection).dimensions.x)
 
 
-def remove_run(scene: bpy.types.Scene, index: int) -> None:
+def remove_run(scene: "Scene", index: int) -> None:
     """Forget a run and delete what it made."""
     run = run_at(scene, index)
     collection = run.collection
@@ -85,7 +89,7 @@ def remove_run(scene: bpy.types.Scene, index: int) -> None:
         show_run(scene, min(scene.id2r_run_index, len(scene.id2r_runs) - 1))
 
 
-def used_face(scene: bpy.types.Scene, photo: str) -> int | None:
+def used_face(scene: "Scene", photo: str) -> int | None:
     """Which face of this photo the shown run was made from; None when it was made from another photo."""
     if not 0 <= scene.id2r_run_index < len(scene.id2r_runs):
         return None
@@ -93,7 +97,7 @@ def used_face(scene: bpy.types.Scene, photo: str) -> int | None:
     return request.get("face", 1) if request["photo"] == photo else None
 
 
-def photo_light(scene: bpy.types.Scene) -> Path | None:
+def photo_light(scene: "Scene") -> Path | None:
     """The light of the shown run's photo as an environment, when the run has left that file."""
     runs = scene.id2r_runs
     if not 0 <= scene.id2r_run_index < len(runs):
@@ -126,7 +130,7 @@ def _head_among(objects) -> bpy.types.Object | None:
     return next((each for each in objects if each.get(HEAD_MARK) == "head"), None)
 
 
-def _aim(scene: bpy.types.Scene, collection: bpy.types.Collection | None) -> None:
+def _aim(scene: "Scene", collection: bpy.types.Collection | None) -> None:
     """Bind the frames that show a head's cameras to the cameras of this collection."""
     for camera in (each for each in collection.all_objects if each.type == "CAMERA") if collection else ():
         kind = camera.name.partition(".")[0]

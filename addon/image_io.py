@@ -1,6 +1,7 @@
 """Files to Blender images and back to arrays: the only place that knows colour spaces and packing."""
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -30,10 +31,14 @@ def load_image(path: Path, colour_space: str) -> bpy.types.Image:
     if not path.is_file():
         raise errors.Id2rError(f"The image {path} is missing.", "Run the reconstruction again.")
     image = bpy.data.images.load(str(path))
-    image.colorspace_settings.name = colour_space
+    _set_space(image, colour_space)
     image.pack()
     image.filepath_raw = f"//{path.name}"
     return image
+
+
+def _set_space(image: bpy.types.Image, colour_space: str) -> None:
+    image.colorspace_settings.name = colour_space  # type: ignore[assignment]
 
 
 def median_linear(image: bpy.types.Image) -> np.ndarray:
@@ -45,14 +50,18 @@ def pixels_of(image: bpy.types.Image) -> np.ndarray:
     """What Blender holds of an image: float32 [H, W, 4], first row at the top."""
     width, height = image.size
     pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
+    _buffer(image).foreach_get(pixels)
     return pixels.reshape(height, width, 4)[::-1]
+
+
+def _buffer(image: bpy.types.Image) -> Any:
+    return image.pixels  # a float, if the type hints were right
 
 
 def read_pixels(path: Path) -> np.ndarray:
     """A PNG as stored, without colour conversion: float32 [H, W, 4] in [0, 1], first row at the top."""
     image = bpy.data.images.load(str(path))
-    image.colorspace_settings.name = "Non-Color"
+    _set_space(image, "Non-Color")
     try:
         return pixels_of(image)
     finally:
@@ -75,10 +84,10 @@ def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     rgba[..., :channels] = pixels
     scratch = bpy.data.images.new("id2r scratch", source_width, source_height, alpha=True, float_buffer=True)
     try:
-        scratch.pixels.foreach_set(rgba.ravel())
+        _buffer(scratch).foreach_set(rgba.ravel())
         scratch.scale(width, height)
         scaled = np.empty(width * height * 4, np.float32)
-        scratch.pixels.foreach_get(scaled)
+        _buffer(scratch).foreach_get(scaled)
     finally:
         bpy.data.images.remove(scratch)
     return scaled.reshape(height, width, 4)[..., :channels]
@@ -92,9 +101,9 @@ def write_image(path: Path, pixels: np.ndarray, kind: str, bits: str) -> None:
     image = bpy.data.images.new("id2r export", width, height, alpha=False, float_buffer=True, is_data=True)
     scene = bpy.data.scenes.new("id2r export")  # carries the file settings; "Raw" leaves the values as they are
     try:
-        image.pixels.foreach_set(rgba[::-1].ravel())
-        scene.view_settings.view_transform = "Raw"
-        settings = scene.render.image_settings
+        _buffer(image).foreach_set(rgba[::-1].ravel())
+        scene.view_settings.view_transform = "Raw"  # type: ignore[assignment]
+        settings: Any = scene.render.image_settings
         settings.file_format, settings.color_mode, settings.color_depth = kind, "RGB", bits
         if kind == "OPEN_EXR":
             settings.exr_codec = "ZIP"
@@ -155,7 +164,7 @@ def write_png(path: Path, srgb: np.ndarray) -> None:
     rgba[..., :3] = srgb
     image = bpy.data.images.new("id2r sheet", width, height, alpha=False)
     try:
-        image.pixels.foreach_set(rgba[::-1].ravel())
+        _buffer(image).foreach_set(rgba[::-1].ravel())
         image.filepath_raw = str(path)
         image.file_format = "PNG"
         image.save()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -28,7 +29,18 @@ REPORT_TAIL = 8000  # characters of the last log that go into a problem report
 KILLED = (-9, 137)  # exit codes of a process that the system ended for its memory
 RUNTIME = "runtime"  # folder of the Python environment that the add-on can make for itself
 
-_kept: dict[str, object] = {}  # "worker": the warm Worker; "log": the last words of the one before
+
+@dataclass
+class _Kept:
+    """What outlives a job: the warm process, its Python, when it was last used, and the last words of the one before."""
+
+    worker: "Process | None" = None
+    python: str = ""
+    used: float = 0.0
+    log: str = ""
+
+
+_kept = _Kept()
 
 
 def find_python(chosen: str = "") -> str:
@@ -84,7 +96,7 @@ class Process:
             self._process.kill()
             self._process.wait()
         self._reader.join()
-        _kept["log"] = self.log()
+        _kept.log = self.log()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             with suppress(BrokenPipeError):  # the last words to a process that is gone
                 stream.close()
@@ -146,24 +158,22 @@ class Job:
     def close(self, patience: float = 0.2) -> None:
         """The job is over. A worker that has said its last word stays warm; any other process is ended."""
         if self._keep_warm and self._ended and self._process.is_alive():
-            _kept["used"] = time.monotonic()
+            _kept.used = time.monotonic()
             return
-        if _kept.get("worker") is self._process:
-            del _kept["worker"]
+        if _kept.worker is self._process:
+            _kept.worker = None
         self._process.close(patience)
 
 
 def start(python: str, request: protocol.AnyRequest) -> Job:
     """Give a request to the warm worker, or to a new one when there is none or it runs on another Python."""
-    warm = _kept.get("worker")
-    if warm is not None and not (warm.is_alive() and _kept["python"] == python):
+    if not (is_warm() and _kept.python == python):
         retire()
-        warm = None
-    if warm is None:
-        warm = _kept["worker"] = Process([shutil.which(python) or python, "-m", "id2r_core", "worker"])
-        _kept["python"] = python
-    warm.send(protocol.encode_job(request))
-    return Job(warm, keep_warm=True)
+        _kept.used = time.monotonic()
+        _kept.worker = Process([shutil.which(python) or python, "-m", "id2r_core", "worker"])
+        _kept.python = python
+    _kept.worker.send(protocol.encode_job(request))
+    return Job(_kept.worker, keep_warm=True)
 
 
 def start_render(arguments: list[str]) -> Job:
@@ -199,26 +209,24 @@ def finish(job: Job, on_event: Callable[[protocol.Event], None]) -> protocol.Eve
 
 def is_warm() -> bool:
     """Is there a worker that waits for its next job?"""
-    warm = _kept.get("worker")
-    return warm is not None and warm.is_alive()
+    return _kept.worker is not None and _kept.worker.is_alive()
 
 
 def idle_seconds() -> float:
     """How long the warm worker has had nothing to do."""
-    return time.monotonic() - _kept.get("used", time.monotonic())
+    return time.monotonic() - _kept.used
 
 
 def retire() -> None:
     """End the warm worker, if there is one, and give its memory back."""
-    warm = _kept.pop("worker", None)
-    if warm is not None:
-        warm.close(patience=1.0)
+    worker, _kept.worker = _kept.worker, None
+    if worker is not None:
+        worker.close(patience=1.0)
 
 
 def last_log() -> str:
     """What the latest worker wrote besides events."""
-    warm = _kept.get("worker")
-    return warm.log() if warm is not None else _kept.get("log", "")
+    return _kept.log if _kept.worker is None else _kept.worker.log()
 
 
 def _start(command: list[str], log) -> subprocess.Popen:

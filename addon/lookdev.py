@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import pi, radians
 from pathlib import Path
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -10,8 +11,8 @@ from mathutils import Matrix, Vector
 
 from .core import conventions, errors
 from .image_io import load_image
-from .material import tree_of
-from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects
+from .material import add_node, set_inputs, tree_of
+from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects, keys_of
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
@@ -45,7 +46,7 @@ HDRIS = {
 
 def hdri_folder() -> Path:
     """Where Blender keeps its eight environments."""
-    return Path(bpy.utils.system_resource("DATAFILES", path="studiolights/world"))
+    return Path(bpy.utils.system_resource("DATAFILES", path="studiolights/world"))  # type: ignore[attr-defined]
 
 
 def hdri_path(name: str) -> Path:
@@ -65,18 +66,15 @@ def set_hdri(scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength:
         world = scene.world = bpy.data.worlds.new("ID2R World")
         world[OWN_WORLD] = True
     tree = tree_of(world)
-    nodes, links = tree.nodes, tree.links
-    nodes.clear()
-    output = nodes.new("ShaderNodeOutputWorld")
-    background = nodes.new("ShaderNodeBackground")
-    texture = nodes.new("ShaderNodeTexEnvironment")
-    mapping = nodes.new("ShaderNodeMapping")
-    coordinates = nodes.new("ShaderNodeTexCoord")
-    for column, node in enumerate((coordinates, mapping, texture, background, output)):
-        node.location = (250 * column, 0)
-    texture.image = _environment(path)
-    mapping.inputs["Rotation"].default_value = (0.0, 0.0, light.rotation + rotation)
-    background.inputs["Strength"].default_value = light.strength * strength
+    links = tree.links
+    tree.nodes.clear()
+    coordinates = add_node(tree, "ShaderNodeTexCoord", (0, 0))
+    mapping = add_node(tree, "ShaderNodeMapping", (250, 0))
+    texture = add_node(tree, "ShaderNodeTexEnvironment", (500, 0), image=_environment(path))
+    background = add_node(tree, "ShaderNodeBackground", (750, 0))
+    output = add_node(tree, "ShaderNodeOutputWorld", (1000, 0))
+    set_inputs(mapping, {"Rotation": (0.0, 0.0, light.rotation + rotation)})
+    set_inputs(background, {"Strength": light.strength * strength})
     links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
     links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], background.inputs["Color"])
@@ -90,7 +88,7 @@ def turn_hdri(scene: bpy.types.Scene, name: str, rotation: float, strength: floa
     if world is None or not world.get(OWN_WORLD):
         return
     light = HDRIS.get(name, Light(0.0, 1.0))
-    nodes = world.node_tree.nodes
+    nodes: Any = world.node_tree.nodes
     nodes["Mapping"].inputs["Rotation"].default_value[2] = light.rotation + rotation
     nodes["Background"].inputs["Strength"].default_value = light.strength * strength
 
@@ -102,8 +100,8 @@ def hide_background(scene: bpy.types.Scene, hidden: bool) -> None:
 
 def _environment(path: Path) -> bpy.types.Image:
     """The packed image of an environment, loaded once a file."""
-    known = bpy.data.images.get(path.name)
-    return known or load_image(path, "Linear Rec.709")
+    known = bpy.data.images
+    return known[path.name] if path.name in known else load_image(path, "Linear Rec.709")
 
 
 def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object) -> bpy.types.Object:
@@ -113,11 +111,12 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     orbit = bpy.data.objects.new("Portrait Orbit", None)
     orbit.empty_display_size = 0.05
     orbit.location = (0.0, (low.y + high.y) / 2.0, (low.z + high.z) / 2.0)
-    camera = bpy.data.objects.new("Portrait", bpy.data.cameras.new("Portrait"))
-    camera.data.lens = PORTRAIT_LENS
-    camera.data.sensor_fit = "VERTICAL"
-    camera.data.sensor_height = SENSOR
-    camera.data.clip_start = 0.01
+    lens = bpy.data.cameras.new("Portrait")
+    lens.lens = PORTRAIT_LENS
+    lens.sensor_fit = "VERTICAL"
+    lens.sensor_height = SENSOR
+    lens.clip_start = 0.01
+    camera = bpy.data.objects.new("Portrait", lens)
     camera.location = (0.0, -(height * PORTRAIT_LENS / SENSOR + (high.y - low.y) / 2.0), 0.0)
     camera.rotation_euler = (pi / 2.0, 0.0, 0.0)
     camera.parent = orbit
@@ -126,10 +125,14 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     return camera
 
 
+def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
+    return cast(bpy.types.Camera, camera.data)
+
+
 def _box(head: bpy.types.Object) -> tuple[Vector, Vector]:
     """Lowest and highest corner of a head, in its own axes."""
-    low, high = (Vector(pick(corner[i] for corner in head.bound_box) for i in range(3)) for pick in (min, max))
-    return low, high
+    corners = np.array(head.bound_box)
+    return Vector(corners.min(0).tolist()), Vector(corners.max(0).tolist())
 
 
 def portrait_of(collection: bpy.types.Collection) -> bpy.types.Object:
@@ -143,8 +146,8 @@ def portrait_of(collection: bpy.types.Collection) -> bpy.types.Object:
 def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.types.Object:
     """The pinhole that took the photo, with the photo behind the head. Needs the render size to be the photo's."""
     width, height = data.photo_size
-    camera = bpy.data.objects.new("Photo", bpy.data.cameras.new("Photo"))
-    lens = camera.data
+    lens = bpy.data.cameras.new("Photo")
+    camera = bpy.data.objects.new("Photo", lens)
     lens.sensor_fit = "HORIZONTAL"
     lens.sensor_width = SENSOR
     lens.lens = data.camera_focal * SENSOR / width
@@ -174,12 +177,12 @@ def _blender_camera_to_world(view_from_world: np.ndarray) -> Matrix:
 
 def bind_views(scene: bpy.types.Scene, made: HeadObjects, portrait: bpy.types.Object, photo: bpy.types.Object) -> None:
     """Frame 1: the head as reconstructed through Portrait. Frame 2: as photographed, through Photo, over the photo."""
-    key = made.head.data.shape_keys.key_blocks[PHOTO_KEY]
+    key = keys_of(made.head).key_blocks[PHOTO_KEY]
     for frame, value, camera in ((PORTRAIT_FRAME, 0.0, portrait), (PHOTO_FRAME, 1.0, photo)):
         key.value = value
         key.keyframe_insert("value", frame=frame)
         _bind(scene, frame, camera)
-    _make_steps(made.head.data.shape_keys)
+    _make_steps(keys_of(made.head))
     scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
     scene.frame_set(PORTRAIT_FRAME)
     scene.camera = portrait
@@ -195,14 +198,14 @@ def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
 def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
     """Another focal length in mm; the camera moves so that the outline of the head keeps its size in the picture."""
     low, high = _box(head)
-    camera.data.lens = lens
+    lens_of(camera).lens = lens
     camera.location.y = -lens * ((high.z - low.z) * FRAMING / SENSOR + (high.y - low.y) / (2.0 * PORTRAIT_LENS))
 
 
 def step_back(scene: bpy.types.Scene, camera: bpy.types.Object, width: float) -> None:
     """Move the portrait camera away until it sees `width` metres around its target."""
     aspect = scene.render.resolution_x / scene.render.resolution_y
-    camera.location.y = min(camera.location.y, -width * ROOM / aspect * camera.data.lens / SENSOR)
+    camera.location.y = min(camera.location.y, -width * ROOM / aspect * lens_of(camera).lens / SENSOR)
 
 
 def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.types.Object, turn: str, frames: int):
@@ -223,7 +226,7 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
         world = scene.world.node_tree if scene.world else None
         if world:
             world.animation_data_clear()
-    keys = head.data.shape_keys
+    keys = keys_of(head)
     keys.key_blocks[PHOTO_KEY].value = 0.0
     keys.key_blocks[PHOTO_KEY].keyframe_insert("value", frame=first)
     _make_steps(keys)
@@ -259,7 +262,7 @@ def _make_steps(keys: bpy.types.Key) -> None:
             point.interpolation = "CONSTANT"
 
 
-def _curves(keys: bpy.types.ID):
+def _curves(keys: Any):
     """The animation curves of a data-block; since 4.4 they lie in a channel bag of the action's slot."""
     action = keys.animation_data.action
     if hasattr(action, "layers"):
@@ -272,9 +275,10 @@ def show_through_camera() -> None:
     """In a file of our own: the Layout workspace opens on the head, textured and lit, as the camera sees it."""
     for area in bpy.data.screens["Layout"].areas:
         if area.type == "VIEW_3D":
-            area.spaces.active.region_3d.view_perspective = "CAMERA"
-            area.spaces.active.shading.type = "MATERIAL"
-            area.spaces.active.shading.use_scene_world = True
+            view: Any = area.spaces.active
+            view.region_3d.view_perspective = "CAMERA"
+            view.shading.type = "MATERIAL"
+            view.shading.use_scene_world = True
 
 
 def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> None:
@@ -286,7 +290,7 @@ def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> N
 
 def set_cycles(scene: bpy.types.Scene, samples: int) -> None:
     """Cycles, set up for skin."""
-    scene.render.engine = "CYCLES"
+    scene.render.engine = "CYCLES"  # type: ignore[assignment]
     scene.render.use_persistent_data = True  # between views only the camera or the light changes
     scene.cycles.samples = samples
     scene.cycles.use_adaptive_sampling = True
@@ -299,8 +303,9 @@ def set_cycles(scene: bpy.types.Scene, samples: int) -> None:
 
 def set_eevee(scene: bpy.types.Scene, samples: int) -> None:
     """EEVEE, which is called otherwise in Blender 4.2 to 4.5."""
-    names = scene.render.bl_rna.properties["engine"].enum_items.keys()
-    scene.render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in names else "BLENDER_EEVEE"
+    render: Any = scene.render
+    names = render.bl_rna.properties["engine"].enum_items.keys()
+    render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in names else "BLENDER_EEVEE"
     scene.eevee.taa_render_samples = samples
     scene.eevee.use_shadows = True
     set_view(scene)
@@ -308,5 +313,6 @@ def set_eevee(scene: bpy.types.Scene, samples: int) -> None:
 
 def set_view(scene: bpy.types.Scene) -> None:
     """The view transform under which the materials were tuned."""
-    scene.view_settings.view_transform = "AgX"
-    scene.view_settings.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo
+    view: Any = scene.view_settings
+    view.view_transform = "AgX"
+    view.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo

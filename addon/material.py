@@ -4,8 +4,10 @@ Sockets are addressed by name, which is the same in Blender 4.2 to 5.x, and ever
 defaults differ between versions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import asin, sin
+from typing import Any
 
 import bpy
 
@@ -24,8 +26,8 @@ CORNEA_IOR = 1.376
 CORNEA_HEIGHT = 0.0011  # metres by which the cornea stands out of the sphere
 LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
 SCLERA = (0.48, 0.43, 0.395, 1.0)
-MOUTH_INPUTS = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
-GUM_INPUTS = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
+MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
+GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
 # Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
 ENAMEL_STOPS = (
@@ -47,7 +49,7 @@ OIL_SMOOTHS = 0.35  # of the roughness, at full oiliness
 OIL_FILM = 0.4  # weight of the coat, at full oiliness
 OIL_ROUGHNESS = 0.3  # of that coat
 
-Inputs = dict[str, float | tuple[float, ...]]
+Inputs = Mapping[str, float | tuple[float, ...]]
 Images = dict[str, bpy.types.Image]
 
 
@@ -87,7 +89,7 @@ def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) 
         MOUTH: mouth_material(),
         EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
         TOOTH: tooth_material(),
-        GUM: principled("ID2R Gum", wet_inputs() | GUM_INPUTS)[0],
+        GUM: principled("ID2R Gum", {**wet_inputs(), **GUM_INPUTS})[0],
     }
 
 
@@ -99,7 +101,7 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.t
     """
     material, shader = principled(SKIN_NAME, {})
     tree = material.node_tree
-    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
+    output = tree.get_output_node("ALL")
     tree.nodes.remove(shader)
     skin = add_skin_nodes(tree, images, UV_LAYER, PORES)
     skin.inputs["Pore Strength"].default_value = pore_strength
@@ -112,32 +114,34 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.t
 
 def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float):
     """The group node of the skin with its maps, in any material's tree."""
-    skin = _node(tree, "ShaderNodeGroup", (100, 0), node_tree=skin_group(), width=220)
+    skin = add_node(tree, "ShaderNodeGroup", (100, 0), node_tree=skin_group(), width=220)
     skin.name = skin.label = GROUP
-    uv = _node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=uv_layer)
+    uv = add_node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=uv_layer)
     tree.links.new(uv.outputs["UV"], skin.inputs["Coordinates"])
     for row, name in enumerate(MAP_INPUTS):
-        texture = _node(tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic")
+        texture = add_node(
+            tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic"
+        )
         texture.name = texture.label = name
         tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
         if name == "normal":
-            normal = _node(tree, "ShaderNodeNormalMap", (-350, -600), space="TANGENT", uv_map=uv_layer)
+            normal = add_node(tree, "ShaderNodeNormalMap", (-350, -600), space="TANGENT", uv_map=uv_layer)
             tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
             tree.links.new(normal.outputs["Normal"], skin.inputs[MAP_INPUTS[name]])
         else:
             tree.links.new(texture.outputs["Color"], skin.inputs[MAP_INPUTS[name]])
-    _set(skin, {"Skin Red": float(median_linear(images["diffuse"])[0]), "Pore Scale": pore_scale})
+    set_inputs(skin, {"Skin Red": float(median_linear(images["diffuse"])[0]), "Pore Scale": pore_scale})
     return skin
 
 
 def _add_displacement(tree, image: bpy.types.Image) -> None:
     """The nodes of true displacement in metres, for the artist to link in the place of the normal map."""
-    texture = _node(tree, "ShaderNodeTexImage", (-700, -900), image=image, interpolation="Cubic")
+    texture = add_node(tree, "ShaderNodeTexImage", (-700, -900), image=image, interpolation="Cubic")
     texture.name = texture.label = DISPLACEMENT
     uv = next(node for node in tree.nodes if node.type == "UVMAP")
     tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
-    scale = _node(tree, "ShaderNodeDisplacement", (100, -900), label="Link me to Displacement for close-ups")
-    _set(scale, {"Midlevel": DISPLACEMENT_MIDDLE, "Scale": DISPLACEMENT_METRES})
+    scale = add_node(tree, "ShaderNodeDisplacement", (100, -900), label="Link me to Displacement for close-ups")
+    set_inputs(scale, {"Midlevel": DISPLACEMENT_MIDDLE, "Scale": DISPLACEMENT_METRES})
     tree.links.new(texture.outputs["Color"], scale.inputs["Height"])
 
 
@@ -149,7 +153,7 @@ def skin_node(material: bpy.types.Material | None):
 
 def maps_of(material: bpy.types.Material) -> Images:
     """The images of the skin's maps, by name."""
-    nodes = material.node_tree.nodes
+    nodes: Any = material.node_tree.nodes
     return {name: nodes[name].image for name in (*MAP_INPUTS, DISPLACEMENT) if name in nodes and nodes[name].image}
 
 
@@ -159,9 +163,8 @@ def skin_group() -> bpy.types.NodeTree:
     The base colour is the true diffuse albedo. The specular map is in units of "Specular IOR Level": 0.5 is the F0
     of the IOR, which is that of skin, so it goes in unchanged.
     """
-    known = bpy.data.node_groups.get(GROUP)
-    if known:
-        return known
+    if GROUP in bpy.data.node_groups:
+        return bpy.data.node_groups[GROUP]
     tree = bpy.data.node_groups.new(GROUP, "ShaderNodeTree")
     _group_socket(tree, "BSDF", "NodeSocketShader", "OUTPUT")
     for each in SKIN_SOCKETS:
@@ -170,9 +173,9 @@ def skin_group() -> bpy.types.NodeTree:
             socket.default_value = each.default
         if each.limits is not None:
             socket.min_value, socket.max_value = each.limits
-    given = _node(tree, "NodeGroupInput", (-1200, 0)).outputs
-    shader = _node(tree, "ShaderNodeBsdfPrincipled", (300, 0), subsurface_method="RANDOM_WALK_SKIN")
-    _set(shader, skin_inputs())
+    given = add_node(tree, "NodeGroupInput", (-1200, 0)).outputs
+    shader = add_node(tree, "ShaderNodeBsdfPrincipled", (300, 0), subsurface_method="RANDOM_WALK_SKIN")
+    set_inputs(shader, skin_inputs())
     tinted = _mix(tree, (-300, 300), 1.0, given["Diffuse"], given["Tone"], blend="MULTIPLY")
     tree.links.new(tinted, shader.inputs["Base Color"])
     tree.links.new(given["Specular"], shader.inputs["Specular IOR Level"])
@@ -183,7 +186,7 @@ def skin_group() -> bpy.types.NodeTree:
     tree.links.new(_math(tree, (0, -300), "MULTIPLY", given["Oiliness"], OIL_FILM), shader.inputs["Coat Weight"])
     tree.links.new(_scatter(tree, given), shader.inputs["Subsurface Scale"])
     tree.links.new(_pores(tree, given), shader.inputs["Normal"])
-    output = _node(tree, "NodeGroupOutput", (600, 0))
+    output = add_node(tree, "NodeGroupOutput", (600, 0))
     tree.links.new(shader.outputs["BSDF"], output.inputs["BSDF"])
     return tree
 
@@ -197,11 +200,11 @@ def _scatter(tree, given):
 
     Lashes, brows and the edges of lids let no light through; with the walk of skin they would glow orange.
     """
-    channels = _node(tree, "ShaderNodeSeparateColor", (-800, 150))
+    channels = add_node(tree, "ShaderNodeSeparateColor", (-800, 150))
     tree.links.new(given["Diffuse"], channels.inputs["Color"])
-    node = _node(tree, "ShaderNodeMapRange", (-400, 150), interpolation_type="SMOOTHSTEP")
+    node = add_node(tree, "ShaderNodeMapRange", (-400, 150), interpolation_type="SMOOTHSTEP")
     node.name = node.label = "Scatter"
-    _set(node, {"To Min": 0.0, "To Max": SUBSURFACE_SCALE})
+    set_inputs(node, {"To Min": 0.0, "To Max": SUBSURFACE_SCALE})
     for row, (share, limit) in enumerate(zip(OPAQUE, ("From Min", "From Max"), strict=True)):
         red = _math(tree, (-600, 150 - 150 * row), "MULTIPLY", given["Skin Red"], share)
         tree.links.new(red, node.inputs[limit])
@@ -211,13 +214,13 @@ def _scatter(tree, given):
 
 def _pores(tree, given):
     """A bump finer than any map: pits between the cells of the skin."""
-    cells = _node(tree, "ShaderNodeTexVoronoi", (-700, -500), feature="SMOOTH_F1")
-    _set(cells, {"Smoothness": 0.6})
+    cells = add_node(tree, "ShaderNodeTexVoronoi", (-700, -500), feature="SMOOTH_F1")
+    set_inputs(cells, {"Smoothness": 0.6})
     tree.links.new(given["Coordinates"], cells.inputs["Vector"])
     tree.links.new(given["Pore Scale"], cells.inputs["Scale"])
-    bump = _node(tree, "ShaderNodeBump", (-200, -500))
+    bump = add_node(tree, "ShaderNodeBump", (-200, -500))
     bump.name = bump.label = "Pores"
-    _set(bump, {"Distance": PORE_DEPTH})
+    set_inputs(bump, {"Distance": PORE_DEPTH})
     tree.links.new(given["Pore Strength"], bump.inputs["Strength"])
     tree.links.new(cells.outputs["Distance"], bump.inputs["Height"])
     tree.links.new(given["Normal"], bump.inputs["Normal"])
@@ -243,22 +246,22 @@ def skin_inputs() -> Inputs:
 
 def mouth_material() -> bpy.types.Material:
     """Dark wet pink for what lies behind lips and lids."""
-    return principled("ID2R Mouth", wet_inputs() | MOUTH_INPUTS)[0]
+    return principled("ID2R Mouth", {**wet_inputs(), **MOUTH_INPUTS})[0]
 
 
 def wet_inputs() -> Inputs:
     """Flesh under saliva."""
-    return skin_inputs() | {"Specular IOR Level": NEUTRAL_SPECULAR}
+    return {**skin_inputs(), "Specular IOR Level": NEUTRAL_SPECULAR}
 
 
 def tooth_material() -> bpy.types.Material:
     """Enamel: yellower at the neck, greyer at the edge, light wanders a little inside; uv runs from the root upwards."""
     material, shader = principled("ID2R Tooth", tooth_inputs())
     tree = material.node_tree
-    uv = _node(tree, "ShaderNodeUVMap", (-900, 300), uv_map=UV_LAYER)
-    height = _node(tree, "ShaderNodeSeparateXYZ", (-700, 300))
+    uv = add_node(tree, "ShaderNodeUVMap", (-900, 300), uv_map=UV_LAYER)
+    height = add_node(tree, "ShaderNodeSeparateXYZ", (-700, 300))
     tree.links.new(uv.outputs["UV"], height.inputs["Vector"])
-    ramp = _node(tree, "ShaderNodeValToRGB", (-400, 300))
+    ramp = add_node(tree, "ShaderNodeValToRGB", (-400, 300))
     tree.links.new(height.outputs["Y"], ramp.inputs["Fac"])
     elements = ramp.color_ramp.elements
     for index, (position, colour) in enumerate(ENAMEL_STOPS):
@@ -322,7 +325,7 @@ def eye_inputs() -> Inputs:
 
 def _iris_coordinates(tree, iris: float):
     """Two sockets: the direction around the eye's axis (unit vector) and the distance from it, 1 at the limbus."""
-    attribute = _node(tree, "ShaderNodeAttribute", (-1700, 0), attribute_name=EYE_ATTRIBUTE)
+    attribute = add_node(tree, "ShaderNodeAttribute", (-1700, 0), attribute_name=EYE_ATTRIBUTE)
     direction = _vector(tree, (-1500, 0), "NORMALIZE", attribute.outputs["Vector"])
     flat = _vector(tree, (-1300, 200), "MULTIPLY", direction, (1.0, 0.0, 1.0))
     around = _vector(tree, (-1100, 200), "NORMALIZE", flat)
@@ -333,10 +336,10 @@ def _iris_coordinates(tree, iris: float):
 
 def _iris(tree, around, distance, colour: tuple[float, float, float]):
     """Radial fibres of the iris colour, lighter round the pupil, dark at the limbus, black in the pupil."""
-    depth = _node(tree, "ShaderNodeCombineXYZ", (-1100, 450))
+    depth = add_node(tree, "ShaderNodeCombineXYZ", (-1100, 450))
     tree.links.new(distance, depth.inputs["Y"])
-    noise = _node(tree, "ShaderNodeTexNoise", (-700, 450))
-    _set(noise, {"Scale": 7.0, "Detail": 4.0, "Roughness": 0.6})
+    noise = add_node(tree, "ShaderNodeTexNoise", (-700, 450))
+    set_inputs(noise, {"Scale": 7.0, "Detail": 4.0, "Roughness": 0.6})
     tree.links.new(_vector(tree, (-900, 450), "ADD", around, depth.outputs["Vector"]), noise.inputs["Vector"])
     dark, light = (tuple(gain * channel for channel in colour) + (1.0,) for gain in (0.45, 1.5))
     fibres = _mix(tree, (-500, 450), noise.outputs[0], dark, light)
@@ -348,28 +351,29 @@ def _sclera(tree, distance):
     """Off-white that reddens towards the corners, in the shade of lashes and lids at its rim."""
     reddened = _ramp(tree, (-700, 150), distance, ((1.15, 0.0), (2.2, 1.0)))
     colour = _mix(tree, (-300, 150), reddened, SCLERA, SCLERA_CORNER)
-    rim = _node(tree, "ShaderNodeAmbientOcclusion", (-500, 0), samples=8)
-    _set(rim, {"Distance": LID_SHADE})
+    rim = add_node(tree, "ShaderNodeAmbientOcclusion", (-500, 0), samples=8)
+    set_inputs(rim, {"Distance": LID_SHADE})
     return _mix(tree, (-150, 150), rim.outputs["AO"], SCLERA_RIM, colour)
 
 
 def principled(name: str, inputs: Inputs):
     """A new material whose tree is one Principled BSDF with the given sockets set."""
     material = bpy.data.materials.new(name)
-    shader = next(node for node in tree_of(material).nodes if node.type == "BSDF_PRINCIPLED")
+    shader: Any = next(node for node in tree_of(material).nodes if node.type == "BSDF_PRINCIPLED")
     shader.subsurface_method = "RANDOM_WALK_SKIN"
-    _set(shader, inputs)
+    set_inputs(shader, inputs)
     return material, shader
 
 
-def tree_of(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
+def tree_of(owner: bpy.types.Material | bpy.types.World) -> bpy.types.ShaderNodeTree:
     """The node tree of a material or a world; made where Blender does not make it by itself (before 5.0)."""
     if owner.node_tree is None:  # 5.x warns about `use_nodes`
         owner.use_nodes = True
     return owner.node_tree
 
 
-def _node(tree, kind: str, location: tuple[float, float], **properties):
+def add_node(tree, kind: str, location: tuple[float, float], **properties) -> Any:
+    """A new node with its properties set; Any, because the type hints know no kinds of nodes."""
     node = tree.nodes.new(kind)
     node.location = location
     for name, value in properties.items():
@@ -377,7 +381,7 @@ def _node(tree, kind: str, location: tuple[float, float], **properties):
     return node
 
 
-def _set(node, inputs: Inputs) -> None:
+def set_inputs(node, inputs: Inputs) -> None:
     for name, value in inputs.items():
         node.inputs[name].default_value = value
 
@@ -391,7 +395,7 @@ def _feed(tree, source, socket) -> None:
 
 
 def _vector(tree, location, operation: str, first, second=None, output: str = "Vector"):
-    node = _node(tree, "ShaderNodeVectorMath", location, operation=operation)
+    node = add_node(tree, "ShaderNodeVectorMath", location, operation=operation)
     _feed(tree, first, node.inputs[0])
     if second is not None:
         _feed(tree, second, node.inputs[1])
@@ -399,7 +403,7 @@ def _vector(tree, location, operation: str, first, second=None, output: str = "V
 
 
 def _math(tree, location, operation: str, first, second):
-    node = _node(tree, "ShaderNodeMath", location, operation=operation)
+    node = add_node(tree, "ShaderNodeMath", location, operation=operation)
     _feed(tree, first, node.inputs[0])
     _feed(tree, second, node.inputs[1])
     return node.outputs["Value"]
@@ -407,7 +411,7 @@ def _math(tree, location, operation: str, first, second):
 
 def _mix(tree, location, factor, first, second, blend: str = "MIX"):
     """Colour `first` at factor 0, `second` (or another blend of both) at 1; each a socket or RGBA."""
-    node = _node(tree, "ShaderNodeMix", location, data_type="RGBA", blend_type=blend)
+    node = add_node(tree, "ShaderNodeMix", location, data_type="RGBA", blend_type=blend)
     sockets = {socket.identifier: socket for socket in node.inputs}
     for source, identifier in ((factor, "Factor_Float"), (first, "A_Color"), (second, "B_Color")):
         _feed(tree, source, sockets[identifier])
@@ -417,7 +421,7 @@ def _mix(tree, location, factor, first, second, blend: str = "MIX"):
 def _ramp(tree, location, value, stops: tuple[tuple[float, float], ...]):
     """A grey ramp over `value`; stops are (position, grey), rescaled to the ramp's own [0, 1]."""
     end = stops[-1][0]
-    node = _node(tree, "ShaderNodeValToRGB", location)
+    node = add_node(tree, "ShaderNodeValToRGB", location)
     _feed(tree, _math(tree, (location[0] - 180, location[1]), "DIVIDE", value, end), node.inputs["Fac"])
     elements = node.color_ramp.elements
     for index, (position, grey) in enumerate(stops):
@@ -428,7 +432,7 @@ def _ramp(tree, location, value, stops: tuple[tuple[float, float], ...]):
 
 
 def _bump(tree, location, height, distance: float, socket) -> None:
-    node = _node(tree, "ShaderNodeBump", location)
-    _set(node, {"Strength": 1.0, "Distance": distance})
+    node = add_node(tree, "ShaderNodeBump", location)
+    set_inputs(node, {"Strength": 1.0, "Distance": distance})
     tree.links.new(height, node.inputs["Height"])
     tree.links.new(node.outputs["Normal"], socket)

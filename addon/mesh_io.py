@@ -7,6 +7,7 @@ driven by the head's.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -121,7 +122,7 @@ def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collect
     eyes = followers.pop("eyes")
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
-    _store_eye_directions(eyes.data, data)
+    _store_eye_directions(mesh_of(eyes), data)
     return HeadObjects(head, eyes, tuple(followers.values()))
 
 
@@ -195,16 +196,24 @@ def _add_shape_keys(made, data: HeadFile, chosen: np.ndarray, keep_still: bool) 
             key.value = 0.0
 
 
+def mesh_of(made: bpy.types.Object) -> bpy.types.Mesh:
+    return cast(bpy.types.Mesh, made.data)
+
+
+def keys_of(made: bpy.types.Object) -> bpy.types.Key:
+    return mesh_of(made).shape_keys
+
+
 def _drive_shape_keys(follower: bpy.types.Object, leader: bpy.types.Object) -> None:
     """Each key of `follower` takes the value of the leader's key of the same name."""
-    for key in follower.data.shape_keys.key_blocks[1:]:
-        driver = key.driver_add("value").driver
+    for key in keys_of(follower).key_blocks[1:]:
+        driver = cast(bpy.types.FCurve, key.driver_add("value")).driver
         driver.type = "SUM"
         variable = driver.variables.new()
         variable.type = "SINGLE_PROP"
         target = variable.targets[0]
         target.id_type = "KEY"
-        target.id = leader.data.shape_keys
+        target.id = keys_of(leader)
         target.data_path = f'key_blocks["{key.name}"].value'
 
 
@@ -219,13 +228,13 @@ def _store_eye_directions(mesh: bpy.types.Mesh, data: HeadFile) -> None:
     is_left = points[:, 0] > 0.0
     centre = np.where(is_left[:, None], data.eye_centres[0], data.eye_centres[1])
     radius = np.where(is_left, data.eye_radius[0], data.eye_radius[1])[:, None]
-    attribute = mesh.attributes.new(EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
+    attribute: Any = mesh.attributes.new(EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
     attribute.data.foreach_set("vector", ((points - centre) / radius).astype(np.float32).ravel())
 
 
 def _smooth(made: bpy.types.Object) -> None:
     """Catmull-Clark as in the core, or the texture would swim: linear uv, no limit surface."""
-    modifier = made.modifiers.new("Subdivision", "SUBSURF")
+    modifier: Any = made.modifiers.new("Subdivision", "SUBSURF")
     modifier.levels = 1
     modifier.render_levels = 2
     modifier.uv_smooth = "NONE"

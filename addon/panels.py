@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
@@ -26,13 +27,19 @@ def split_column(layout):
     return column
 
 
-class InViewport:
+if TYPE_CHECKING:
+    Panel = bpy.types.Panel
+else:
+    Panel = object  # Blender takes a mix-in only when it is no panel itself
+
+
+class InViewport(Panel):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "ID2R"
 
 
-class InImageEditor:
+class InImageEditor(Panel):
     bl_space_type = "IMAGE_EDITOR"
     bl_region_type = "UI"
     bl_category = "ID2R"
@@ -108,7 +115,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
             draw_text(self.layout, context, "No head yet. Reconstruct a photo, or open an earlier result.", "INFO")
             self.layout.operator("id2r.open_result", icon="FILE_FOLDER")
             return
-        skin = next((node for own in head.data.materials if (node := material.skin_node(own))), None)
+        skin = next((node for own in mesh_io.mesh_of(head).materials if (node := material.skin_node(own))), None)
         if skin is None:
             draw_text(self.layout, context, f"{head.name} has no ID2R skin any more.", "ERROR")
             return
@@ -129,7 +136,7 @@ class ID2R_PT_expressions(InViewport, bpy.types.Panel):
         return history.current_head(context) is not None
 
     def draw(self, context) -> None:
-        keys = history.current_head(context).data.shape_keys.key_blocks
+        keys = mesh_io.keys_of(history.current_head(context)).key_blocks
         column = self.layout.column(align=True)
         for name in EXPRESSIONS:
             if name in keys:

@@ -18,7 +18,7 @@ import numpy as np
 from . import batch, image_io, mesh_io
 from .contact_sheet import render
 from .core import conventions, errors
-from .lookdev import PORTRAIT_FRAME, add_photo_camera, set_hdri, set_render
+from .lookdev import PORTRAIT_FRAME, add_photo_camera, lens_of, set_hdri, set_render
 from .material import principled
 from .result import Result
 
@@ -80,7 +80,7 @@ def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
     """Give the head the photograph's expression and look through the photograph's camera."""
     scene = bpy.context.scene
     scene.frame_set(PORTRAIT_FRAME)
-    for key in made.objects.head.data.shape_keys.key_blocks[1:]:
+    for key in mesh_io.keys_of(made.objects.head).key_blocks[1:]:
         if key.name != mesh_io.PHOTO_KEY:
             key.value = photo["expression"].get(key.name, 0.0)
     scene.timeline_markers.clear()  # they would bring their own cameras back
@@ -91,7 +91,7 @@ def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
         camera_principal=np.array(photo["principal"]),
         photo_size=(size, size),
     )
-    scene.camera = add_photo_camera(made.collection, at, made.photo.data.background_images[0].image)
+    scene.camera = add_photo_camera(made.collection, at, lens_of(made.photo).background_images[0].image)
 
 
 def dress(made: Result, data: mesh_io.HeadFile, colour: Sequence[float]) -> None:
@@ -101,7 +101,7 @@ def dress(made: Result, data: mesh_io.HeadFile, colour: Sequence[float]) -> None
     turn = np.linspace(0, 2 * np.pi, SHIRT_COLUMNS, endpoint=False)
     rings = []
     for share, height in SHIRT_RINGS:
-        wide, deep = spread + (np.float32(SHOULDERS) - spread) * share
+        wide, deep = spread + (np.array(SHOULDERS, np.float32) - spread) * share
         x, y = (np.sign(f) * np.abs(f) ** (1 - 0.4 * share) for f in (np.cos(turn), np.sin(turn)))
         rings.append(np.stack([x * wide + middle[0], y * deep + middle[1], np.full_like(x, middle[2] + height)], -1))
     row, column = (each.ravel() for each in np.mgrid[: len(rings) - 1, :SHIRT_COLUMNS])
@@ -120,7 +120,7 @@ def develop(linear: np.ndarray, gain: Sequence[float]) -> np.ndarray:
     size = linear.shape[0]
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     corners = 1 - CORNER_SHADE / 2 * (axis[:, None] ** 2 + axis[None] ** 2)
-    exposed = linear * np.float32(gain) * corners[..., None]
+    exposed = linear * np.array(gain, np.float32) * corners[..., None]
     over = (exposed - SHOULDER).clip(0) / (1 - SHOULDER)
     return conventions.linear_to_srgb(exposed.clip(0, SHOULDER) + (1 - SHOULDER) * np.tanh(over))
 

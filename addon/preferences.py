@@ -135,7 +135,8 @@ def look_after_worker() -> float:
     """A timer: end the worker when it has been idle for long; returns the seconds until the next look."""
     preferences = preferences_of(bpy.context)
     minutes = preferences.idle_minutes if preferences else IDLE_MINUTES
-    if not bpy.context.window_manager.id2r.running and job.idle_seconds() > 60.0 * minutes:
+    status = bpy.context.window_manager.id2r  # type: ignore[attr-defined]
+    if not status.running and job.idle_seconds() > 60.0 * minutes:
         job.retire()
     return 5.0
 

@@ -1,6 +1,7 @@
 """What the artist sets (on the Scene), what was made (its history), and what the running job says (WindowManager)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import (
@@ -277,21 +278,36 @@ def _free_folder(name: str) -> Path:
 
 
 CLASSES = (ID2R_Settings, ID2R_Run, ID2R_Status)
+ADDED = (
+    (bpy.types.Scene, "id2r", PointerProperty(type=ID2R_Settings)),
+    (bpy.types.Scene, "id2r_runs", CollectionProperty(type=ID2R_Run)),
+    (
+        bpy.types.Scene,
+        "id2r_run_index",
+        IntProperty(name="Run", min=0, description="The run that the Result panel shows"),
+    ),
+    (bpy.types.WindowManager, "id2r", PointerProperty(type=ID2R_Status)),
+)
+
+if TYPE_CHECKING:
+
+    class Scene(bpy.types.Scene):
+        """A scene with what `register` adds, for the type checker."""
+
+        id2r: ID2R_Settings
+        id2r_runs: bpy.types.bpy_prop_collection_idprop[ID2R_Run]
+        id2r_run_index: int
 
 
 def register() -> None:
     for each in CLASSES:
         bpy.utils.register_class(each)
-    bpy.types.Scene.id2r = PointerProperty(type=ID2R_Settings)
-    bpy.types.Scene.id2r_runs = CollectionProperty(type=ID2R_Run)
-    bpy.types.Scene.id2r_run_index = IntProperty(name="Run", description="The run that the Result panel shows")
-    bpy.types.WindowManager.id2r = PointerProperty(type=ID2R_Status)
+    for owner, name, kind in ADDED:
+        setattr(owner, name, kind)
 
 
 def unregister() -> None:
-    del bpy.types.WindowManager.id2r
-    del bpy.types.Scene.id2r_run_index
-    del bpy.types.Scene.id2r_runs
-    del bpy.types.Scene.id2r
+    for owner, name, _ in reversed(ADDED):
+        delattr(owner, name)
     for each in reversed(CLASSES):
         bpy.utils.unregister_class(each)

@@ -5,12 +5,14 @@ An MPFB or MakeHuman human takes them through its own texture layout; any other 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 
 from . import image_io, material
 from .core import errors, protocol
+from .mesh_io import mesh_of
 
 MAKEHUMAN_VERTICES = (13380, 19158)  # the body alone, and with the helpers around it
 MPFB_MARK = "MPFB_GEN_object_type"  # MPFB's own property on its base mesh
@@ -30,23 +32,23 @@ def chosen_mesh(context, name: str = "") -> bpy.types.Object:
 
 def named_mesh(name: str) -> bpy.types.Object:
     """A mesh with a uv layout. Raises Id2rError for anything else."""
-    found = bpy.data.objects.get(name)
+    found: bpy.types.Object | None = bpy.data.objects.get(name)
     if found is None or found.type != "MESH":
         raise errors.Id2rError(f"There is no mesh called '{name}'.", "Select the mesh of a head, not its rig.")
-    if not found.data.uv_layers or not found.data.polygons:
+    if not mesh_of(found).uv_layers or not mesh_of(found).polygons:
         raise errors.Id2rError(f"'{name}' has no uv layout.", "Unwrap it first: Edit Mode, UV > Unwrap.")
     return found
 
 
 def is_makehuman(made: bpy.types.Object) -> bool:
     """Does the mesh have the texture layout of MakeHuman and MPFB?"""
-    known = made.get(MPFB_MARK) == "Basemesh" or len(made.data.vertices) in MAKEHUMAN_VERTICES
-    return known or LAYOUT in made.data.uv_layers
+    known = made.get(MPFB_MARK) == "Basemesh" or len(mesh_of(made).vertices) in MAKEHUMAN_VERTICES
+    return known or LAYOUT in mesh_of(made).uv_layers
 
 
 def layer_of(made: bpy.types.Object) -> str:
     """The name of the uv layer that the maps follow."""
-    layers = made.data.uv_layers
+    layers = mesh_of(made).uv_layers
     if LAYOUT in layers:
         return LAYOUT
     return layers[0].name if is_makehuman(made) else layers.active.name
@@ -65,16 +67,16 @@ def request_for(made: bpy.types.Object, folder: str, size: int, only_fit: bool =
 
 def store_mesh(made: bpy.types.Object, path: Path) -> None:
     """The mesh at rest as the worker reads it: vertices in the world, triangles, and their places in the uv layer."""
-    mesh = made.data
+    mesh = mesh_of(made)
     mesh.calc_loop_triangles()
     count = len(mesh.loop_triangles)
-    arrays = {
+    arrays: dict[str, tuple[Any, str, int, type]] = {
         "vertices": (mesh.vertices, "co", len(mesh.vertices) * 3, np.float32),
         "faces": (mesh.loop_triangles, "vertices", count * 3, np.int32),
         "faces_uv": (mesh.loop_triangles, "loops", count * 3, np.int32),
         "uv": (mesh.uv_layers[layer_of(made)].data, "uv", len(mesh.loops) * 2, np.float32),
     }
-    values = {}
+    values: dict[str, np.ndarray] = {}
     for name, (collection, attribute, length, kind) in arrays.items():
         values[name] = np.empty(length, kind)
         collection.foreach_get(attribute, values[name])
@@ -124,11 +126,12 @@ def apply_to_mesh(folder: Path, made: bpy.types.Object) -> bpy.types.Material:
     images = image_io.load_maps(folder)
     mask = image_io.load_image(folder / "mask.png", "Non-Color")
     uv_layer = layer_of(made)
-    if not made.data.materials:
-        made.data.materials.append(None)
+    materials = mesh_of(made).materials
+    if not materials:
+        materials.append(None)
     slot = _slot_of_the_head(made, uv_layer, mask)
-    blended = _blended(made.data.materials[slot], images, mask, uv_layer, tile_of(folder))
-    made.data.materials[slot] = blended
+    blended = _blended(materials[slot], images, mask, uv_layer, tile_of(folder))
+    materials[slot] = blended
     hide_fit(made)
     return blended
 
@@ -141,7 +144,7 @@ def tile_of(folder: Path) -> tuple[int, int]:
 
 def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Image) -> int:
     """The material slot of most polygons that lie in the mask."""
-    mesh = made.data
+    mesh = mesh_of(made)
     if len(mesh.materials) == 1:
         return 0
     uv = np.empty(len(mesh.loops) * 2, np.float32)
@@ -150,7 +153,7 @@ def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Ima
     mesh.polygons.foreach_get("loop_start", first)
     mesh.polygons.foreach_get("material_index", slot)
     white = image_io.pixels_of(mask)[::-1, :, 0] > 0.5  # [H, W], first row at the bottom, like v
-    column, row = (uv.reshape(-1, 2)[first] % 1.0 * np.subtract(mask.size, 1)).astype(int).T
+    column, row = (uv.reshape(-1, 2)[first] % 1.0 * np.subtract(list(mask.size), 1)).astype(int).T
     inside = white[row, column]
     return int(np.bincount(slot[inside], minlength=1).argmax())
 
@@ -160,19 +163,15 @@ def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str, tile: 
     blended = own.copy() if own else bpy.data.materials.new(material.SKIN_NAME)
     blended.name = f"{own.name} with ID2R Skin" if own else material.SKIN_NAME
     tree = material.tree_of(blended)
-    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL" and node.is_active_output)
+    own_nodes, output = list(tree.nodes), tree.get_output_node("ALL")
     before = output.inputs["Surface"].links[0].from_socket if output.inputs["Surface"].is_linked else None
     skin = material.add_skin_nodes(tree, images, uv_layer, PORES)
-    uv = tree.nodes.new("ShaderNodeUVMap")
-    uv.uv_map = uv_layer
-    texture = tree.nodes.new("ShaderNodeTexImage")
-    texture.name = texture.label = "mask"
-    texture.image, texture.extension = mask, "CLIP"  # in other tiles of the layout the mesh keeps its own surface
-    home = tree.nodes.new("ShaderNodeVectorMath")
-    home.operation = "SUBTRACT"
+    uv = material.add_node(tree, "ShaderNodeUVMap", (-1000, 600), uv_map=uv_layer)
+    home = material.add_node(tree, "ShaderNodeVectorMath", (-700, 600), operation="SUBTRACT", label="Home Tile")
     home.inputs[1].default_value = (*tile, 0.0)
-    blend = tree.nodes.new("ShaderNodeMixShader")
-    blend.name = blend.label = "ID2R Blend"
+    texture = material.add_node(tree, "ShaderNodeTexImage", (-350, 600), image=mask, name="mask", label="mask")
+    texture.extension = "CLIP"  # in other tiles of the layout the mesh keeps its own surface
+    blend = material.add_node(tree, "ShaderNodeMixShader", (450, 300), name="ID2R Blend", label="ID2R Blend")
     tree.links.new(uv.outputs["UV"], home.inputs[0])
     tree.links.new(home.outputs["Vector"], texture.inputs["Vector"])
     tree.links.new(texture.outputs["Color"], blend.inputs[0])
@@ -180,4 +179,16 @@ def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str, tile: 
         tree.links.new(before, blend.inputs[1])
     tree.links.new(skin.outputs["BSDF"], blend.inputs[2])
     tree.links.new(blend.outputs["Shader"], output.inputs["Surface"])
+    _frame_below(tree, own_nodes)
     return blended
+
+
+def _frame_below(tree: bpy.types.NodeTree, own_nodes: list[bpy.types.Node]) -> None:
+    """Put the nodes that are new in the tree into a frame under those that were there."""
+    made = [node for node in tree.nodes if node not in own_nodes]
+    lowest = min((node.location.y - node.height for node in own_nodes), default=0.0)
+    drop = lowest - max(node.location.y for node in made) - 100.0
+    frame = material.add_node(tree, "NodeFrame", (0, 0), label=material.SKIN_NAME)
+    for node in made:
+        node.location.y += drop
+        node.parent = frame

@@ -279,14 +279,14 @@ def encode_event(event: Event) -> str:
 def decode_event(line: str) -> Event:
     """The event of one line. Raises Id2rError for anything else."""
     values = _object(line)
-    kind = EVENTS.get(str(values.pop("event", None)))
-    _require(kind is not None, f"The worker sent a line that is no event: {line.strip()[:120]!r}.", UPDATE_BOTH)
-    return _build(kind, values)
+    name = str(values.pop("event", None))
+    _require(name in EVENTS, f"The worker sent a line that is no event: {line.strip()[:120]!r}.", UPDATE_BOTH)
+    return _build(EVENTS[name], values)
 
 
 def encode_command(command: str, request: AnyRequest | None = None) -> str:
     """One line of JSON, without the line break."""
-    values = {"command": command}
+    values: dict = {"command": command}
     if request is not None:
         values["request"] = dataclasses.asdict(request)
     return json.dumps(values)
@@ -301,7 +301,7 @@ def encode_job(request: AnyRequest) -> str:
 def decode_command(line: str) -> Command:
     """The command of one line. Raises Id2rError for unknown commands and impossible requests."""
     values = _object(line)
-    command = values.get("command")
+    command = str(values.get("command"))
     _require(command in COMMANDS, f"The worker knows no command {command!r}.", f"Use one of: {', '.join(COMMANDS)}.")
     if command not in JOBS:
         return Command(command)

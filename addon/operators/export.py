@@ -7,6 +7,8 @@ from bpy.props import EnumProperty
 
 from .. import export, material
 from ..core import errors
+from ..lookdev import lens_of
+from ..mesh_io import mesh_of
 from .lookdev import collection_of
 from .modal import tell
 from .result import head_of
@@ -25,7 +27,7 @@ class ID2R_OT_export_maps(bpy.types.Operator):
     def _export(self, context) -> None:
         settings = context.scene.id2r
         size = 0 if settings.export_size == "MAPS" else int(settings.export_size)
-        skin = next((own for own in head_of(context).data.materials if material.skin_node(own)), None)
+        skin = next((own for own in mesh_of(head_of(context)).materials if material.skin_node(own)), None)
         if skin is None:
             raise errors.Id2rError("The head has no ID2R skin any more.", "Undo, or reconstruct it again.")
         folder = export_folder(settings)
@@ -70,7 +72,7 @@ class ID2R_OT_mark_asset(bpy.types.Operator):
 
     def _mark(self, context) -> None:
         collection = collection_of(head_of(context))
-        cameras = [each.data for each in collection.all_objects if each.type == "CAMERA"]
+        cameras = [lens_of(each) for each in collection.all_objects if each.type == "CAMERA"]
         photos = [behind.image for camera in cameras for behind in camera.background_images if behind.image]
         export.mark_as_asset(collection, photos[0] if photos else None)
 

@@ -55,7 +55,9 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
             raise errors.Id2rError("Nobody has looked at this photo yet.", "Press Find Faces first.")
         face = found.face(context.scene.id2r.face)
         self._edit = landmarks.edit_of(face, context.scene.id2r.landmarks)
-        self._size, self._held, self._under = np.array(found.size), None, None
+        self._size = np.array(found.size)
+        self._held: int | None = None
+        self._under: int | None = None
         self._area = context.area
         self._region = next(each for each in self._area.regions if each.type == "WINDOW")
         self._former = self._area.spaces.active.image
@@ -194,7 +196,9 @@ def edit_in(window, area) -> None:
     """Begin to correct landmarks in this Image Editor."""
     region = next(each for each in area.regions if each.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
-        bpy.ops.id2r.edit_landmarks("INVOKE_DEFAULT")
+        bpy.ops.id2r.edit_landmarks(  # type: ignore[attr-defined]
+            "INVOKE_DEFAULT"
+        )
 
 
 def around(box: list[int]) -> np.ndarray:
@@ -236,7 +240,7 @@ def draw(kind: str, places: np.ndarray, colour) -> None:
     at = np.zeros((len(places), 3), np.float32)
     at[:, :2] = places
     shader.uniform_float("color", colour)
-    batch_for_shader(shader, kind, {"pos": at}).draw(shader)
+    batch_for_shader(shader, kind, {"pos": at.tolist()}).draw(shader)
 
 
 CLASSES = (ID2R_OT_edit_landmarks, ID2R_OT_show_landmarks, ID2R_OT_reset_landmarks)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import IntProperty, StringProperty
@@ -14,7 +15,13 @@ TICK = 0.1  # seconds between looks at the worker
 REGIONS = {("VIEW_3D", "UI"), ("IMAGE_EDITOR", "UI"), ("PREFERENCES", "WINDOW")}
 
 
-class JobOperator:
+if TYPE_CHECKING:
+    Operator = bpy.types.Operator
+else:
+    Operator = object  # Blender takes a mix-in only when it is no operator itself
+
+
+class JobOperator(Operator):
     """Mix-in. A subclass gives `task` (its title), `begin(context) -> Job` and `done(context, event)`.
 
     `done` brings a protocol.Result into the scene; it and `begin` may raise Id2rError. From scripts and in background
@@ -22,6 +29,12 @@ class JobOperator:
     """
 
     task = ""
+
+    def begin(self, context) -> job.Job:
+        raise NotImplementedError
+
+    def done(self, context, event: protocol.Result) -> None:
+        raise NotImplementedError
 
     @classmethod
     def poll(cls, context):
@@ -125,7 +138,7 @@ class JobOperator:
         context.window_manager.id2r.fraction = 1.0
         return None
 
-    def scene(self) -> bpy.types.Scene:
+    def scene(self):
         """The scene in which the job was started, whichever is open now."""
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
@@ -136,8 +149,9 @@ class JobOperator:
 _usual = dict(estimate.USUAL_SECONDS)  # what the stages took the last time in this session
 
 
-def begin_another(operator: Callable, **arguments) -> None:
-    """Start the job of another operator: the interface stays free, and what it cannot do stands in the panel."""
+def begin_another(name: str, **arguments) -> None:
+    """Start the job of another operator of ours by its name: the interface stays free, and what it cannot do stands in the panel."""
+    operator = getattr(bpy.ops.id2r, name)  # type: ignore[attr-defined]
     if bpy.app.background:
         operator("EXEC_DEFAULT", **arguments)
         return

@@ -32,7 +32,7 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         history.add_run(scene, self._request, event, made.collection)
         if self._mesh:
             mesh = target.named_mesh(self._mesh)
-            begin_another(bpy.ops.id2r.apply_to_mesh, folder=event.out, mesh=mesh.name)
+            begin_another("apply_to_mesh", folder=event.out, mesh=mesh.name)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):

@@ -150,13 +150,13 @@ class ID2R_OT_choose_face(bpy.types.Operator):
             found.face(self.number)
         context.scene.id2r.face = self.number
         if self.redo:
-            begin_another(bpy.ops.id2r.reconstruct)
+            begin_another("reconstruct")
 
 
 def look_for_faces(context) -> None:
     """Find the faces of the photo while the artist goes on; scripts ask for it themselves."""
     if context.window and not bpy.app.background and not context.window_manager.id2r.running:
-        begin_another(bpy.ops.id2r.find_faces)
+        begin_another("find_faces")
 
 
 def set_photo(context, path: Path) -> None:
@@ -178,7 +178,7 @@ def shown_image(context) -> bpy.types.Image | None:
     return next((each.spaces.active.image for each in areas if each.type == "IMAGE_EDITOR"), None)
 
 
-CLASSES = (
+CLASSES: tuple[type, ...] = (
     ID2R_OT_open_photo,
     ID2R_OT_use_image,
     ID2R_OT_paste_photo,

@@ -7,6 +7,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from .. import history, image_io, job, material, result, target
 from ..core import errors, protocol
+from ..mesh_io import mesh_of
 from .modal import JobOperator, mesh_name, run_folder, run_place, start_in_worker, tell
 
 
@@ -114,7 +115,7 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
     def _keep(self, context) -> None:
         head = head_of(context)
         folder = f"textures/{bpy.path.clean_name(head.name)}"
-        for own in head.data.materials:
+        for own in mesh_of(head).materials:
             if material.skin_node(own):
                 image_io.keep_images(list(material.maps_of(own).values()), self.where == "PACKED", folder)
 

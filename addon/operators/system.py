@@ -113,7 +113,7 @@ class ID2R_OT_import_pack(ImportHelper, bpy.types.Operator):
         return tell(self, self._import, context)
 
     def _import(self, context) -> None:
-        folder = packs.import_pack(Path(bpy.path.abspath(self.filepath)))
+        folder = packs.import_pack(Path(bpy.path.abspath(self.filepath)))  # type: ignore[attr-defined]
         context.scene.id2r.pack = str(folder)
         self.report({"INFO"}, f"The pack '{folder.name}' is installed and chosen.")
 

@@ -199,7 +199,7 @@ addon.register()
 from addon import job
 from addon.core import protocol
 print(job.run(sys.executable, protocol.InspectRequest(), lambda event: None).report["id2r"], flush=True)
-print(job._kept["worker"]._process.pid, flush=True)
+print(job._kept.worker._process.pid, flush=True)
 os._exit(9)
 """
 
