@@ -20,6 +20,7 @@ class Domain(str, Enum):
 REFLECTANCE = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
 STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "detail", "maps")
 
+VIEWS = 3  # of a capture: from the front, from the subject's left, from the right
 SKIN_IOR = 1.4
 HEAD_FORMAT = 2  # of head.npz in a result folder: 2 has teeth and gums
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb
-from .geometry.mesh import tangent_frames, vertex_normals
+from .geometry.mesh import tangent_axes, tangent_frames
 from .geometry.rasterize import interpolate
 from .geometry.texture import blur_inside, fill_holes, soften
 from .head.atlas import SKIN_PARTS, HeadAtlas
@@ -257,15 +257,14 @@ def tangent_slopes(normal_image: Tensor, head: FittedHead, atlas: HeadAtlas) -> 
     part cannot bend the head's shading.
     """
     model = head.model
-    vertices = head.fine_neutral_vertices()[None]
-    frames = tangent_frames(vertices, model.faces, model.fine_uv, model.faces_uv)[0]
+    vertices = head.fine_neutral_vertices()
+    frames = tangent_frames(vertices[None], model.faces, model.fine_uv, model.faces_uv)[0]
     of_skin = model.faces_of(*SKIN_PARTS)
     tangent = interpolate(frames, model.faces_uv[of_skin], atlas.fragments)[0]
-    normal = functional.normalize(atlas.bake(vertex_normals(vertices, model.faces)[0]), dim=0)
-    along_u = functional.normalize(tangent[:3] - (tangent[:3] * normal).sum(0) * normal, dim=0)
-    along_v = torch.linalg.cross(normal, along_u, dim=0) * tangent[3:].sign()
+    normal = atlas.normals_of(vertices)
+    axes = (*tangent_axes(tangent, normal, dim=0), normal)
     wanted = functional.normalize(decode_normal(normal_image), dim=0)
-    local = torch.stack([(wanted * axis).sum(0) for axis in (along_u, along_v, normal)])
+    local = torch.stack([(wanted * axis).sum(0) for axis in axes])
     fine = local[:2] - blur_inside(local[:2], atlas.mask.float(), MESO_BAND)
     # Lids, lips and ears fold within a few texels: the views' pixels there show a neighbour's slope.
     folded = torch.stack([atlas.region(name) for name in ("eyelid", "lip", "ear")]).amax(0)

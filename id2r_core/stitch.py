@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from .conventions import LEVEL_SIDES, REFLECTANCE, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .geometry.camera import capture_cameras
-from .geometry.mesh import vertex_normals
 from .geometry.texture import fill_holes, soften
 from .head.atlas import HeadAtlas, Seen, look
 from .head.fit import FittedHead
@@ -42,20 +41,19 @@ def stitch_views(
 ) -> Maps:
     """Blend the three views [3, 3, H, W] of each reflectance domain on the neutral head.
 
-    The views show skins on the mean head (`train.pool.on_mean_head`), so texels are looked up on that head, whatever
-    the fitted one is like; normals are turned to those of the fitted head. Texels are weighed by visibility and angle of view; the side views are matched in gain to the front view where both
-    see the same skin; what no view sees is filled by its mirror image and smoothly. sides: yaw and pitch of the side
-    cameras that the pack was trained with.
+    The views show skins on the mean head (`CaptureStage.views`), so texels are looked up on that head, whatever the
+    fitted one is like; normals are turned to those of the fitted head. Texels are weighed by visibility and angle of
+    view; the side views are matched in gain to the front view where both see the same skin; what no view sees is filled
+    by its mirror image and smoothly. sides: yaw and pitch of the side cameras that the pack was trained with.
     """
     views = views | {domain: _without_grid(views[domain]) for domain in (Domain.SPECULAR, Domain.ROUGHNESS)}
-    model, vertices = head.model, head.fine_neutral_vertices()
-    worn = model.fine_neutral
+    vertices, worn = head.fine_neutral_vertices(), head.model.fine_neutral
     size = views[Domain.DIFFUSE].shape[-1]
     cameras = capture_cameras(size, vertices.device, sides)
     is_head = _head_in_views(views[Domain.ROUGHNESS])
     away_from_eyes = 1 - (4 * soften(atlas.region("eyelid"), EYE_MARGIN)).clamp(max=1)
     texels, weights = [], []
-    for view in range(3):
+    for view in range(len(cameras)):
         seen = look(atlas, worn, cameras[view])
         stack = torch.cat([*(views[domain][view] for domain in REFLECTANCE), is_head[view]])  # one look-up for all
         found = seen.sample(stack).clamp(0, 1)
@@ -70,7 +68,7 @@ def stitch_views(
             of_domain = _match_gains(of_domain, weight)
         blended = (of_domain * weight[:, None]).sum(0) / weight.sum(0).clamp(min=1e-4)
         images[domain] = _complete(blended, coverage, domain)
-    images[Domain.NORMAL] = _fitted_normals(images[Domain.NORMAL], worn, vertices, atlas, size)
+    images[Domain.NORMAL] = _fitted_normals(images[Domain.NORMAL], vertices, atlas, size)
     return Maps(images, coverage)
 
 
@@ -81,16 +79,15 @@ def _without_grid(view: Tensor) -> Tensor:
     return functional.conv2d(functional.pad(view, (1, 1, 1, 1), mode="replicate"), kernel, groups=view.shape[1])
 
 
-def _fitted_normals(normal: Tensor, worn: Tensor, vertices: Tensor, atlas: HeadAtlas, size: int) -> Tensor:
-    """Normals [3, T, T] of views of the head `worn` [Nf, 3], on the fitted head `vertices` [Nf, 3].
+def _fitted_normals(normal: Tensor, vertices: Tensor, atlas: HeadAtlas, size: int) -> Tensor:
+    """Normals [3, T, T] of views of the mean head, on the fitted head `vertices` [Nf, 3].
 
     What the views show beside the normal of their head is turned with it. Coarse views are drawn to the fitted head: a
     view of 128 px has 2 mm to a pixel, and what it shows of creases round mouth, eyes and ears lies beside them.
     """
-    both = vertex_normals(torch.stack([worn, vertices]), atlas.model.faces)
-    theirs, own = (functional.normalize(atlas.bake(each), dim=0) for each in both)
+    own = atlas.normals_of(vertices)
     share = min(1.0, size / FULL_DETAIL) ** 2
-    mixed = torch.lerp(own, _turned(decode_normal(normal), theirs, own), share)
+    mixed = torch.lerp(own, _turned(decode_normal(normal), atlas.normal, own), share)
     return torch.where(atlas.mask, encode_normal(functional.normalize(mixed, dim=0)), normal)
 
 

@@ -66,7 +66,8 @@ class FakeStage:
         draws = torch.stack([torch.rand(4, generator=torch.Generator().manual_seed(int(i))) for i in index])
         return FakeSubjects(index, draws[:, :3] * 0.6 + 0.05, draws[:, 3:], torch.zeros_like(draws[:, :1]), draws)
 
-    def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
+    def views(self, subjects: FakeSubjects, on_mean_head: bool = False) -> dict[Domain, torch.Tensor]:
+        subjects = replace(subjects, identity=0 * subjects.identity) if on_mean_head else subjects
         disc = torch.stack([self._disc(subjects, shift) for shift in (0.0, -0.2, 0.2)], 1)  # [S, V, 1, H, W]
         return self._painted(subjects, disc)
 

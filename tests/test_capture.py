@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from id2r_core.capture import CaptureStage
+from id2r_core.capture import stage as stage_module
 from id2r_core.capture.dice import Dice
 from id2r_core.capture.light import (
     STUDIOS,
@@ -23,6 +24,7 @@ from id2r_core.capture.light import (
 from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
 from id2r_core.capture.render import Surface, camera_rays
+from id2r_core.capture.skins import skin_maps
 from id2r_core.capture.sources import SPLITS, list_sources, split_of
 from id2r_core.capture.subjects import Casting
 from id2r_core.capture.teeth import with_teeth
@@ -124,6 +126,20 @@ def test_views_are_pixel_aligned_reflectance(stage):
     middle = slice(SIZE // 3, SIZE // 2)
     assert front[0, middle, SIZE // 4].mean() < -0.2 < 0.2 < front[0, middle, 3 * SIZE // 4].mean()
     assert torch.equal(stage.views(subjects)[Domain.RGB], views[Domain.RGB])
+
+
+def test_on_the_mean_head_only_the_skins_differ(stage, monkeypatch):
+    """And they are worked out once, for views and photographs together."""
+    made = []
+    monkeypatch.setattr(stage_module, "skin_maps", lambda *given: made.append(1) or skin_maps(*given))
+    subjects = stage.subjects([0, 1])
+    views = stage.views(subjects, on_mean_head=True)
+    assert torch.equal(views[Domain.NORMAL][0] > 0, views[Domain.NORMAL][1] > 0)
+    assert not torch.equal(views[Domain.DIFFUSE][0], views[Domain.DIFFUSE][1])
+    own = stage.views(subjects)[Domain.NORMAL] > 0
+    assert not torch.equal(own[0], own[1])
+    stage.photographs(subjects, take=1)
+    assert len(made) == 1
 
 
 def test_views_of_one_subject_do_not_depend_on_the_batch(stage):

@@ -201,8 +201,7 @@ def test_pool_returns_what_was_rendered(run):
     subjects = stage.subjects([5])
     assert pool.count() == MICRO.pool.subjects
     diffuse = pool.view_images(torch.tensor([5]), torch.tensor([1]), torch.tensor([2]))[0]
-    on_mean_head = replace(subjects, identity=torch.zeros_like(subjects.identity))
-    views = [stage.views(each)[Domain.DIFFUSE][0, 2] for each in (on_mean_head, subjects)]
+    views = [stage.views(subjects, on_mean_head)[Domain.DIFFUSE][0, 2] for on_mean_head in (True, False)]
     assert torch.allclose(diffuse * 0.5 + 0.5, views[0], atol=1 / 255) and not torch.allclose(*views, atol=0.1)
     photograph = pool.photograph_images(torch.tensor([5]), torch.tensor([0]))[0] * 0.5 + 0.5
     assert torch.allclose(photograph, stage.photographs(subjects, take=1).srgb[0], atol=1 / 255)  # its own shape

@@ -30,8 +30,9 @@ class StageOnGpu(FakeStage):
         made = super().subjects(indices)
         return FakeSubjects(*(getattr(made, field.name).to(self.device) for field in fields(made)))
 
-    def views(self, subjects: FakeSubjects) -> dict[Domain, torch.Tensor]:
-        return {domain: image.to(self.device) for domain, image in super().views(on_cpu(subjects)).items()}
+    def views(self, subjects: FakeSubjects, on_mean_head: bool = False) -> dict[Domain, torch.Tensor]:
+        made = super().views(on_cpu(subjects), on_mean_head)
+        return {domain: image.to(self.device) for domain, image in made.items()}
 
     def photographs(self, subjects: FakeSubjects, take: int) -> FakePhotographs:
         taken = super().photographs(on_cpu(subjects), take)

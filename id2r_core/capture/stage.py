@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..conventions import LEVEL_SIDES, Domain, linear_to_srgb
+from ..conventions import LEVEL_SIDES, VIEWS, Domain, linear_to_srgb
 from ..geometry.camera import Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
@@ -40,7 +40,6 @@ from .sources import SPLITS
 from .subjects import Casting, Subjects, draw_expression
 from .teeth import with_teeth
 
-VIEW_COUNT = 3
 SMALLEST_TILE, LARGEST_TILE = 256, 1024
 VIEW_FILL = 0.2
 GREY_CARD_VIEWS = 0.75  # what white would be in a view: the views are well exposed and balanced
@@ -100,20 +99,24 @@ class CaptureStage:
         return self._casting.cast(indices, self.device)
 
     @torch.no_grad()
-    def views(self, subjects: Subjects) -> dict[Domain, Tensor]:
-        """Five domains, [S, 3 views, 3, H, W] in [0, 1] each; RGB under a light of the subject's own; 0 behind the head."""
+    def views(self, subjects: Subjects, on_mean_head: bool = False) -> dict[Domain, Tensor]:
+        """Five domains, [S, 3 views, 3, H, W] in [0, 1] each; RGB under a light of the subject's own; 0 behind the head.
+
+        on_mean_head: the skins on the mean head at rest. Views of own proportions put brows and lips of two people 10 px
+        apart (at 512), and no photo tells the size of a head; networks that had to guess it gave the mean of all
+        outlines. So a pixel is the same place on everybody, and a person's proportions come from the fitted head alone.
+        """
         lighting = self._light(self._dice(subjects, take=0), least_fill=VIEW_FILL)
-        fine = self._posed(subjects.identity, subjects.expression)
-        surface = self._see(
-            self._cameras, fine, subjects, lighting, no_hair(len(subjects), self._mesh), copies=VIEW_COUNT
-        )
-        lit = shade(surface, self._mesh, self._environments, _each(lighting, VIEW_COUNT))
+        own = 0.0 if on_mean_head else 1.0
+        fine = self._posed(own * subjects.identity, own * subjects.expression)
+        surface = self._see(self._cameras, fine, subjects, lighting, no_hair(len(subjects), self._mesh), copies=VIEWS)
+        lit = shade(surface, self._mesh, self._environments, _each(lighting, VIEWS))
         facing = self._incident(lighting, lighting.mean.new_tensor([[0.0, 0.0, 1.0]]).expand(len(subjects), -1))
         level = GREY_CARD_VIEWS / (0.5 * (lighting.mean + facing) @ lit.new_tensor(LUMINANCE))
         balance = level[:, None] * lighting.mean.mean(1, keepdim=True) / lighting.mean
-        rgb = linear_to_srgb(lit * balance.repeat_interleave(VIEW_COUNT, 0)[..., None, None]).clamp(0, 1)
+        rgb = linear_to_srgb(lit * balance.repeat_interleave(VIEWS, 0)[..., None, None]).clamp(0, 1)
         images = {Domain.RGB: rgb} | reflectance_images(surface)
-        return {domain: image.unflatten(0, (-1, VIEW_COUNT)) for domain, image in images.items()}
+        return {domain: image.unflatten(0, (-1, VIEWS)) for domain, image in images.items()}
 
     @torch.no_grad()
     def photographs(self, subjects: Subjects, take: int | None = None) -> Photographs:

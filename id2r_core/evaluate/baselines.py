@@ -3,11 +3,9 @@ light from our networks, but get our tone where they need one."""
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..conventions import REFLECTANCE, Domain, linear_to_srgb, srgb_to_linear
 from ..geometry.camera import capture_cameras
-from ..geometry.mesh import vertex_normals
 from ..geometry.texture import fill_holes
 from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead
@@ -34,8 +32,8 @@ def sh_divided(fitted: Fitted) -> Tensor:
 
     The shading is fitted by least squares to face and neck, as if their albedo were one tone: our own estimate of it.
     """
-    model, atlas, observed = fitted.head.model, fitted.atlas, fitted.observed
-    normal = functional.normalize(atlas.bake(vertex_normals(fitted.head.fine_vertices()[None], model.faces)[0]), dim=0)
+    atlas, observed = fitted.atlas, fitted.observed
+    normal = atlas.normals_of(fitted.head.fine_vertices())
     basis = harmonics(normal.flatten(1).T)  # [T * T, 9]
     of_skin = torch.maximum(atlas.region("face"), atlas.region("neck"))
     plain = observed.trust * of_skin * (1 - atlas.features)

@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..conventions import Domain
+from ..conventions import VIEWS, Domain
 from ..errors import Id2rError
 from ..nets import Nets
 from ..nets.identity_encoder import Embedding, face_window
 from ..templates import TemplateLibrary
 from ..train.loop import Task
-from ..train.pool import VIEWS, Pool, validation_pool
+from ..train.pool import Pool, validation_pool
 from . import figures
 from .context import Context
 

@@ -54,6 +54,13 @@ def tangent_frames(vertices: Tensor, faces: Tensor, uv: Tensor, faces_uv: Tensor
     return torch.cat([functional.normalize(total, dim=-1, eps=1e-20), sign_of_uv[..., None]], dim=-1)
 
 
+def tangent_axes(frame: Tensor, normal: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The unit directions of +u and +v across unit normals, from interpolated `tangent_frames`; `dim` holds 3, 4 and 3."""
+    along_u = frame.narrow(dim, 0, 3)
+    along_u = functional.normalize(along_u - (along_u * normal).sum(dim, keepdim=True) * normal, dim=dim)
+    return along_u, torch.linalg.cross(normal, along_u, dim=dim) * frame.narrow(dim, 3, 1).sign()
+
+
 def _reject(vector: Tensor, normal: Tensor) -> Tensor:
     """The part of `vector` across the unit `normal`."""
     return vector - (vector * normal).sum(-1, keepdim=True) * normal

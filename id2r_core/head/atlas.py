@@ -39,6 +39,10 @@ class HeadAtlas:
         """Attributes of fine vertices [Nf, C] as an image [C, T, T]; zero outside the head."""
         return interpolate(attributes, self.faces, self.fragments)[0]
 
+    def normals_of(self, fine_vertices: Tensor) -> Tensor:
+        """Unit normals of a head [Nf, 3] at every texel, [3, T, T]; zero outside the head."""
+        return functional.normalize(self.bake(vertex_normals(fine_vertices[None], self.model.faces)[0]), dim=0)
+
     @cached_property
     def surface(self) -> Tensor:
         """The mean head's surface at every texel, [3, T, T] metres."""
@@ -47,7 +51,7 @@ class HeadAtlas:
     @cached_property
     def normal(self) -> Tensor:
         """The mean head's unit normal at every texel, [3, T, T]; zero outside the head."""
-        return functional.normalize(self.bake(self.model.neutral_normals), dim=0)
+        return self.normals_of(self.model.fine_neutral)
 
     @cached_property
     def _regions(self) -> Tensor:
@@ -100,7 +104,7 @@ def make_atlas(model: HeadModel, size: int) -> HeadAtlas:
 def look(atlas: HeadAtlas, fine_vertices: Tensor, camera: Camera) -> Seen:
     """What `camera` (a batch of one) sees of the head with the given fine vertices [Nf, 3]."""
     position = atlas.bake(fine_vertices).flatten(1).T  # [T * T, 3]
-    normal = functional.normalize(atlas.bake(vertex_normals(fine_vertices[None], atlas.model.faces)[0]), dim=0)
+    normal = atlas.normals_of(fine_vertices)
     to_camera = functional.normalize(camera.centre()[0] - position, dim=1)
     cosine = (normal.flatten(1).T * to_camera).sum(1)
     projected = camera.project(position)[0]

@@ -5,14 +5,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..configs import IDENTITY_WIDTH, Preset
-from ..conventions import Domain, linear_to_srgb
+from ..conventions import VIEWS, Domain, linear_to_srgb
 from .vqgan import Decoder, level_channels
 
 # The condition: the identity, then for each domain the tone, then which domain it is.
 CONDITION_WIDTH = IDENTITY_WIDTH + 3 * len(Domain) + len(Domain)
 # Scales of the parts. One step of Adam moves every weight alike, so that many large inputs would make it leap.
 IDENTITY_SCALE, TONE_SCALE, DOMAIN_SCALE = 4.0, 2.0, 2.0
-VIEWS = 3
 FIELD_SIDE, FIELD_MEAN_SIDE = 64, 128  # pixels of the field's pictures
 
 

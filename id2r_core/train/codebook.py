@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..conventions import Domain
+from ..conventions import VIEWS, Domain
 from ..nets import DomainCodebooks
 from ..nets.codebook import Codebook, Quantised
 from ..nets.discriminator import PatchDiscriminator
@@ -14,7 +14,7 @@ from . import augment
 from .checkpoint import load_checkpoint, without_prefix
 from .loop import CHECKPOINT, Loop, Task, load_trained, tile, to_device
 from .losses import adaptive_weight, hinge_for_discriminator, load_perceptual
-from .pool import VIEWS, MemoryPool, Pool, growing_pool, validation_pool
+from .pool import MemoryPool, Pool, growing_pool, validation_pool
 from .portraits import Portraits, prepare_portraits
 
 RGB = list(Domain).index(Domain.RGB)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..conventions import REFLECTANCE, Domain, linear_to_srgb
+from ..conventions import REFLECTANCE, VIEWS, Domain, linear_to_srgb
 from ..nets import Nets, Swapper
 from ..nets.codebook import Codebook
 from ..nets.identity_encoder import Embedding
@@ -15,7 +15,7 @@ from ..templates import TemplateLibrary
 from .codebook import Quantise
 from .identity import tone_error
 from .loop import Task, load_trained
-from .pool import VIEWS, Pool
+from .pool import Pool
 from .portraits import Portraits
 
 FALSE_ACCEPTS = 1e-3

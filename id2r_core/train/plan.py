@@ -9,13 +9,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..configs import IDENTITY_WIDTH, Preset
-from ..conventions import REFLECTANCE, Domain
+from ..conventions import REFLECTANCE, VIEWS, Domain
 from ..device import device_name
 from ..nets import Nets, build_nets
 from ..nets.discriminator import PatchDiscriminator
 from .loop import Task, to_device
 from .losses import Perceptual
-from .pool import VIEWS
 
 ADAM_BYTES = 4 + 4 + 4 + 4 + 4  # weight, gradient, both moments, moving average; float32
 PROBE_BATCH = {"cpu": 1}

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,13 @@ import numpy as np
 import torch
 
 from ..configs import Preset
-from ..conventions import REFLECTANCE, Domain
+from ..conventions import REFLECTANCE, VIEWS, Domain
 from ..errors import Id2rError
 
 if TYPE_CHECKING:
     from ..capture import CaptureStage
     from .loop import Task
 
-VIEWS = 3
 RENDERING_SHARE = 0.15  # of the training time, until a pool in memory is full
 WAIT_SECONDS = 1.0
 WAIT_MOST = 900.0
@@ -145,7 +144,7 @@ class MemoryPool:
         rows = slice(self._count, self._count + len(subjects.tone_linear))
         if self._parameters is None:
             self._parameters = self._tones.new_empty(self.capacity, _parameters(subjects).shape[1])
-        views = self._stage.views(on_mean_head(subjects))
+        views = self._stage.views(subjects, on_mean_head=True)
         for index, domain in enumerate(Domain):
             self._views[rows, index] = _to_uint8(views[domain])
         for shot in range(self.shots):
@@ -157,17 +156,6 @@ class MemoryPool:
         self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
         self._count = rows.stop
         self._rendering += time.monotonic() - began
-
-
-def on_mean_head(subjects):
-    """The same skins on the mean head at rest.
-
-    Views of own proportions put brows and lips of two people 10 px apart (at 512), and no photo tells the size of a
-    head; networks that had to guess it gave the mean of all outlines. Here a pixel is the same place on everybody, and
-    a person's proportions come from the fitted head alone.
-    """
-    identity, expression = torch.zeros_like(subjects.identity), torch.zeros_like(subjects.expression)
-    return replace(subjects, identity=identity, expression=expression)
 
 
 def pool_folder(out: Path, split: str) -> Path:
@@ -234,7 +222,7 @@ def fill_pool(
                 _create(folder, preset, capacity, _parameters(subjects).shape[1], with_views)
             pool = open_pool(folder)
             if pool.views is not None:
-                views = stage.views(on_mean_head(subjects))
+                views = stage.views(subjects, on_mean_head=True)
                 pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
             for shot in range(preset.pool.photographs):
                 photographs = stage.photographs(subjects, take=shot + 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from ..conventions import REFLECTANCE, Domain
+from ..conventions import REFLECTANCE, VIEWS, Domain
 from ..nets import DomainCodebooks, Swapper
 from ..nets.discriminator import PatchDiscriminator
 from ..nets.identity_encoder import IdentityEncoder
@@ -21,7 +21,7 @@ from .identity import trained_encoder
 from .loop import Loop, Task, tile, to_device
 from .losses import hinge_for_discriminator, load_perceptual
 from .parallel import Crew
-from .pool import VIEWS, Pool, growing_pool, validation_pool
+from .pool import Pool, growing_pool, validation_pool
 from .portraits import Portraits, prepare_portraits
 
 # How often each domain is trained. The diffuse map carries the person; RGB is not part of the result.

@@ -6,13 +6,13 @@ memory) photographs with their own reflectance.
 
 import torch
 
-from ..conventions import REFLECTANCE, Domain
+from ..conventions import REFLECTANCE, VIEWS, Domain
 from ..nets.translator import Translator
 from . import augment
 from .codebook import RGB
 from .fusion import trained_autoencoder
 from .loop import Loop, Task, to_device
-from .pool import VIEWS, MemoryPool, Pool, growing_pool
+from .pool import MemoryPool, Pool, growing_pool
 
 PHOTOGRAPH_SHARE = 0.7  # of the pairs, where there are any
 DOMAINS = [list(Domain).index(domain) for domain in REFLECTANCE]
