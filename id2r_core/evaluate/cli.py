@@ -59,6 +59,11 @@ codebooks, recognition, swapper
 all         everything but these three; likeness when --portraits and --judge are given
 results     docs/results.md from the committed reports
 
+From nothing to every table; each command goes on where it was stopped:
+  python -m id2r_core capture validation --data DATA --out SET     unseen virtual people, from the training data
+  python -m addon.photograph SET                                   Cycles photographs them
+  python -m id2r_core evaluate all --data SET --out OUT
+
 What DIR of --data may hold:
   validation.json ...              what `capture validation` and `python -m addon.photograph` write
   {validation,test}_crop_files.txt, crops/SCENE/N.png, albedos/SCENE/N.png, and masks/SCENE/N.png or mask.png
