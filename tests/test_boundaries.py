@@ -84,10 +84,18 @@ def test_only_the_job_file_starts_processes(path):
 
 
 def unpickles(source: str) -> bool:
-    """Whether the source can open a pickle: by Python's own module, or by `torch.load`, which is built on it."""
-    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    by_torch = any(ast.unparse(func) in ("torch.load", "torch.jit.load") for func in calls)
-    return by_torch or bool(forbidden_imports(source, {"pickle", "dill", "joblib", "shelve"}))
+    """Whether the source can open a pickle: by a module made for them, by `torch.load`, which is built on one, under
+    whatever name, or by an `allow_pickle` that is not plainly False."""
+    nodes = list(ast.walk(ast.parse(source)))
+    by_torch = any(
+        ast.unparse(node) in ("torch.load", "torch.jit.load") for node in nodes if isinstance(node, ast.Attribute)
+    )
+    keywords = (node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "allow_pickle")
+    by_numpy = any(ast.unparse(value) != "False" for value in keywords)
+    by_numpy |= any(isinstance(node, ast.Constant) and node.value == "allow_pickle" for node in nodes)
+    loaders = {"pickle", "_pickle", "dill", "joblib", "shelve", "torch.load", "torch.jit.load", "torch.serialization"}
+    modules = imported_modules(source)
+    return by_torch or by_numpy or any({name, name.split(".")[0]} & loaders for name in modules)
 
 
 @pytest.mark.parametrize("path", [*CORE, *ADDON], ids=names_of([*CORE, *ADDON]))
@@ -95,9 +103,31 @@ def test_no_pickle_is_ever_loaded(path):
     assert not unpickles(path.read_text())
 
 
-@pytest.mark.parametrize("source", ["import torch\ntorch.load('a.pth', weights_only=True)", "from pickle import load"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\ntorch.load('a.pth', weights_only=True)",
+        "import torch\nread = torch.jit.load",
+        "from torch import load",
+        "from torch import load as read\nread('a.pth')",
+        "from torch.jit import load",
+        "from torch.serialization import load",
+        "import pickle",
+        "from pickle import load",
+        "from pickle import loads",
+        "import numpy as np\nnp.load('a.npz', allow_pickle=True)",
+        "from numpy import load\nload('a.npz', None, allow_pickle=yes)",
+        "import numpy as np\nnp.load('a.npz', **{'allow_pickle': True})",
+    ],
+)
 def test_the_pickle_test_can_fail(source):
     assert unpickles(source)
+
+
+def test_arrays_without_pickles_and_other_loaders_are_no_pickles():
+    assert not unpickles(
+        "import json, numpy as np\njson.load(file)\nnp.load('a.npz', allow_pickle=False)\nnp.load('b')"
+    )
 
 
 @pytest.mark.parametrize(
