@@ -89,7 +89,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         hair=options.hair,
         pores=options.pores,
         face=options.face,
-        interactive_landmarks=_text_of(options.interactive_landmarks),
+        interactive_landmarks=protocol.read_text(options.interactive_landmarks),
     )
     _report_of(job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress)))
     blends.build(out, blends.Options(), blends.print_progress)
@@ -102,13 +102,6 @@ def _report_of(last: protocol.Event) -> dict:
     if not isinstance(last, protocol.Result):
         raise KeyboardInterrupt
     return last.report
-
-
-def _text_of(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.Id2rError(f"'{path}' cannot be read as text.", "Give the path of a JSON file.") from error
 
 
 def _print_event(event: protocol.Event, print_progress) -> None:

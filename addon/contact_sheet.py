@@ -13,6 +13,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from . import image_io, lookdev
+from .core import protocol
 from .result import Result
 
 COLUMNS = 5
@@ -66,7 +67,7 @@ def portrait(made: Result, scene, environment: str, size: int, orbit: float = 0.
 
 def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The photo cut out around the head, and the same with the photographed head rendered over it."""
-    photo = image_io.read_pixels(folder / "photo.png")[..., :3]
+    photo = image_io.read_pixels(folder / protocol.PHOTO)[..., :3]
     height, width, _ = photo.shape
     scene.frame_set(lookdev.PHOTO_FRAME)
     lookdev.set_hdri(scene, PHOTO_LIGHT)

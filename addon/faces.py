@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .properties import Scene
 
 FOLDER = "id2r_faces"  # in Blender's temporary folder
-PHOTO = "photo.png"  # the upright photo, as the worker leaves it
 
 
 @dataclass(frozen=True)

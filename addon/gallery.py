@@ -10,10 +10,10 @@ import bpy
 import bpy.utils.previews
 
 from . import history, lookdev, packs
+from .core import protocol
 from .places import own_folder
 
 _previews: list = []  # the one collection of thumbnails while the add-on is registered
-ORDER = "order.json"  # beside the thumbnails: the templates from light to dark
 _templates: list[tuple] = []
 _items: list[tuple] = []  # Blender reads the strings of dynamic items later: they must stay alive
 
@@ -69,7 +69,7 @@ def template_items(settings, _context) -> list[tuple]:
 
 def _template_order(pack: str) -> list[str]:
     """The templates of a pack from light to dark; none before their thumbnails were made."""
-    return json.loads(_read(template_folder(pack) / ORDER) or b"[]")
+    return json.loads(_read(template_folder(pack) / protocol.TEMPLATE_ORDER) or b"[]")
 
 
 def _read(path: Path) -> bytes:

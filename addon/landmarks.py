@@ -1,11 +1,10 @@
 """Landmarks that the artist corrects: which can be taken hold of, and how their neighbours follow."""
 
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .core import errors, facemesh
+from .core import facemesh, protocol
 
 OUTLINES = (facemesh.OVAL, *facemesh.EYE_OUTLINES, *facemesh.BROWS, facemesh.OUTER_MOUTH, facemesh.INNER_MOUTH)
 RIMS = tuple(numbers[1:] for numbers in facemesh.IRIS_LANDMARKS)
@@ -66,21 +65,6 @@ def edit_of(face: dict, corrections: str) -> Edit:
     """Begin with what was found (as id2r_core.faces describes it) and with earlier corrections."""
     found = np.array(face["points"])
     points = found.copy()
-    for index, place in read_corrections(corrections).items():
+    for index, place in protocol.read_corrections(corrections).items():
         points[index] = place
     return Edit(found, points, REACH * float(np.ptp(found, axis=0).max()))
-
-
-def read_corrections(text: str) -> dict[int, list[float]]:
-    """The corrected landmarks of a setting: JSON, [x, y] by number. Raises Id2rError for anything else."""
-    try:
-        given = json.loads(text or "{}")
-        places = {int(index): [float(x), float(y)] for index, (x, y) in given.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise errors.Id2rError("These landmarks cannot be read.", 'Give JSON such as {"61": [120.5, 200]}.') from error
-    outside = [index for index in places if not 0 <= index < facemesh.COUNT]
-    if outside:
-        raise errors.Id2rError(
-            f"There is no landmark {outside[0]}.", f"They are numbered from 0 to {facemesh.COUNT - 1}."
-        )
-    return places

@@ -7,6 +7,7 @@ from pathlib import Path
 import bpy
 
 from . import image_io, lookdev, material, mesh_io
+from .core import protocol
 
 DEFAULT_HDRI = "studio"
 DEFAULT_SAMPLES = 128
@@ -30,7 +31,7 @@ def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: b
     """
     data = mesh_io.read_head(folder / "head.npz")
     images = image_io.load_maps(folder)
-    photo_image = image_io.load_image(folder / "photo.png", "sRGB")
+    photo_image = image_io.load_image(folder / protocol.PHOTO, "sRGB")
     has_pores = read_report(folder).get("detail", {}).get("pores", 0.0) > 0.0
     materials = material.build_materials(images, data, 0.0 if has_pores else material.PORE_STRENGTH)
     collection = bpy.data.collections.new(name)

@@ -18,7 +18,6 @@ MAKEHUMAN_VERTICES = (13380, 19158)  # the body alone, and with the helpers arou
 MPFB_MARK = "MPFB_GEN_object_type"  # MPFB's own property on its base mesh
 LAYOUT = "MakeHuman"  # name of that uv layer on our own heads
 FOLDER = "transfer"  # of meshes on their way to the worker, and of maps in a result folder
-FIT = "fit.npz"  # the wrapped head, as the worker leaves it
 FIT_MARK, FIT_ERROR = "id2r_fit_of", "id2r_fit_mm"  # properties of the wire that shows it
 PORES = 640.0  # over the side of the MakeHuman layout, in which the head is smaller than on the head tile
 
@@ -94,7 +93,7 @@ def store_mesh(made: bpy.types.Object, path: Path) -> None:
 def show_fit(made: bpy.types.Object, folder: Path, report: dict) -> bpy.types.Object:
     """The wrapped head as a wire over the mesh, to judge whether the maps will lie right; an earlier one goes."""
     hide_fit(made)
-    with np.load(folder / FIT) as file:
+    with np.load(folder / protocol.FIT) as file:
         vertices, quads = file["vertices"], file["quads"]
     mesh = bpy.data.meshes.new(f"{made.name} Fit")
     mesh.from_pydata(vertices.tolist(), [], quads.tolist())
@@ -138,7 +137,7 @@ def apply_to_mesh(folder: Path, made: bpy.types.Object) -> bpy.types.Material:
 
 def tile_of(folder: Path) -> tuple[int, int]:
     """The UDIM tile that the maps of a folder are for, counted from the first."""
-    path = folder / "transfer.json"
+    path = folder / protocol.FIT_REPORT
     return tuple(json.loads(path.read_text(encoding="utf-8"))["tile"]) if path.is_file() else (0, 0)
 
 

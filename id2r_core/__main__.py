@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import Cancelled, Id2rError
-from .protocol import DEVICES, Request
+from .protocol import DEVICES, Request, read_text
 
 EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
 USAGE = """usage: python -m id2r_core COMMAND ...
@@ -59,7 +59,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         pores=options.pores,
         task_file=options.landmarks,
         face=options.face,
-        interactive_landmarks=_text_of(options.interactive_landmarks),
+        interactive_landmarks=read_text(options.interactive_landmarks),
     )
     from .pipeline import reconstruct as run_pipeline
 
@@ -72,14 +72,6 @@ def reconstruct(arguments: Sequence[str]) -> int:
         print(f"Note: {text}", file=sys.stderr)
     print(f"The head and its maps are in {result.out}.")
     return 0
-
-
-def _text_of(path: str) -> str:
-    """The text of a file; empty without one."""
-    try:
-        return Path(path).read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise Id2rError(f"'{path}' cannot be read as text.", "Give the path of a JSON file.") from error
 
 
 def _reconstruct_parser() -> argparse.ArgumentParser:

@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .files import all_or_nothing, write_image
 from .landmarks import Face, detect_faces
 from .photo import Photo, load_photo
-from .protocol import FacesRequest
+from .protocol import PHOTO, FacesRequest
 
 Progress = Callable[[str, int, int], None]
-PHOTO = "photo.png"  # upright: its pixels are those of the landmarks
 THUMBNAIL = 128  # side, pixels
 AROUND = 1.5  # side of a thumbnail, in sides of the face's box
 
@@ -28,10 +28,10 @@ def write_faces(request: FacesRequest, progress: Progress) -> dict:
     progress("landmarks", 1, 2)
     faces = detect_faces(photo, request.task_file or None)
     out = Path(request.out)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out / PHOTO, photo.srgb)
-    for number, face in enumerate(faces, 1):
-        _write(out / _thumbnail(number), _around(photo, face))
+    with all_or_nothing(out) as partial:
+        write_image(partial / PHOTO, _eight_bit(photo.srgb))
+        for number, face in enumerate(faces, 1):
+            write_image(partial / _thumbnail(number), _eight_bit(_around(photo, face)))
     return {
         "size": [photo.width, photo.height],
         "warnings": list(photo.warnings),
@@ -64,5 +64,5 @@ def _around(photo: Photo, face: Face) -> np.ndarray:
     return cv2.warpAffine(photo.srgb, thumbnail_from_photo, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _write(path: Path, srgb: np.ndarray) -> None:
-    cv2.imwrite(str(path), np.rint(srgb[..., ::-1] * 255.0).astype(np.uint8))
+def _eight_bit(srgb: np.ndarray) -> np.ndarray:
+    return np.rint(srgb * 255.0).astype(np.uint8)

@@ -4,25 +4,23 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
 from .conventions import REFLECTANCE, Domain
 from .device import choose_device
-from .maps import all_or_nothing
+from .files import all_or_nothing, write_image
 from .packs import Pack, load_pack
-from .protocol import TemplatesRequest
+from .protocol import TEMPLATE_ORDER, TemplatesRequest
 
 THUMBNAIL = 96  # side, pixels
 FRONT = 0  # view
 BATCH = 8
-ORDER = "order.json"  # the names from light to dark
 
 
 def write_thumbnails(request: TemplatesRequest, progress: Callable[[str, int, int], None]) -> dict:
-    """Write `<template>.png`, the diffuse front view, of every template of the pack, and ORDER, into `request.out`.
+    """Write `<template>.png`, the diffuse front view of every template, and TEMPLATE_ORDER into `request.out`.
 
     Raises Id2rError when there is no such pack.
     """
@@ -34,8 +32,8 @@ def write_thumbnails(request: TemplatesRequest, progress: Callable[[str, int, in
             progress("templates", start, len(names))
             images = decode(pack, codes[start : start + BATCH])
             for name, image in zip(names[start : start + BATCH], images, strict=True):
-                cv2.imwrite(str(out / f"{name}.png"), image[..., ::-1])
-        (out / ORDER).write_text(json.dumps([names[index] for index in light]), encoding="utf-8")
+                write_image(out / f"{name}.png", image)
+        (out / TEMPLATE_ORDER).write_text(json.dumps([names[index] for index in light]), encoding="utf-8")
         progress("templates", len(names), len(names))
     return {"templates": len(names)}
 

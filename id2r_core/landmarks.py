@@ -5,7 +5,6 @@ A *finder* is a function: [h, w, 3] uint8 sRGB -> list of [478, 3] float arrays,
 3.12), `task_file_finder` a face_landmarker `.task` file (any mediapipe with the Tasks API).
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -18,13 +17,12 @@ import cv2
 import numpy as np
 
 from .errors import Id2rError, NoFace
-from .facemesh import FIVE_POINTS
+from .facemesh import COUNT, EYE_CORNERS, FIVE_POINTS
 from .photo import Photo
+from .protocol import GIVE_LANDMARKS, read_corrections
 
 Finder = Callable[[np.ndarray], list[np.ndarray]]
 
-LANDMARK_COUNT = 478
-EYE_OUTER_CORNERS = (33, 263)
 
 SMALLEST_FACE_PIXELS = 64
 TURNED_DEGREES = 30.0
@@ -36,7 +34,6 @@ SMALLEST_TILE_PIXELS = 240
 # A final look at the face alone, at the scale the landmark network was made for.
 FACE_WINDOW = 2.0
 USE_ANOTHER_PHOTO = "Use a sharp, upright photo in which one face is seen from the front and well lit."
-GIVE_LANDMARKS = 'Give JSON in pixels of the upright photo: all 478 as [[x, y], ...], or some as {"61": [x, y], ...}.'
 GIVE_TASK_FILE = "Give the path of a MediaPipe face_landmarker .task file."
 
 
@@ -72,9 +69,9 @@ def detect_face(photo: Photo, task_file: str | Path | None = None, number: int =
     Raises NoFace when no face has at least 64 pixels, Id2rError when there is none of that number or the corrections
     cannot be read.
     """
-    corrected = read_corrections(corrections, photo)
-    if len(corrected) == LANDMARK_COUNT:
-        return Face(np.array([corrected[index] for index in range(LANDMARK_COUNT)], np.float32))
+    corrected = _corrected(corrections, photo)
+    if len(corrected) == COUNT:
+        return Face(np.array([corrected[index] for index in range(COUNT)], np.float32))
     (face,) = _found(photo, task_file, number)
     points = face.points.copy()
     for index, place in corrected.items():
@@ -82,19 +79,10 @@ def detect_face(photo: Photo, task_file: str | Path | None = None, number: int =
     return replace(face, points=points, warnings=(*_several(face.count, number), *face.warnings))
 
 
-def read_corrections(text: str, photo: Photo) -> dict[int, tuple[float, float]]:
-    """Corrected landmarks by number, from JSON (see protocol.Request). Raises Id2rError for anything else."""
-    try:
-        given = json.loads(text or "{}")
-        pairs = given.items() if isinstance(given, dict) else enumerate(given)
-        places = {int(index): (float(x), float(y)) for index, (x, y) in pairs}
-    except (ValueError, TypeError) as error:
-        raise Id2rError("The corrected landmarks cannot be read.", GIVE_LANDMARKS) from error
-    if isinstance(given, list) and len(given) != LANDMARK_COUNT:
-        raise Id2rError(f"There are {len(given)} corrected landmarks in the list.", GIVE_LANDMARKS)
+def _corrected(text: str, photo: Photo) -> dict[int, tuple[float, float]]:
+    """Corrected landmarks by number (see protocol.Request), all of them in the photo or near it."""
+    places = read_corrections(text)
     for index, (x, y) in places.items():
-        if not 0 <= index < LANDMARK_COUNT:
-            raise Id2rError(f"There is no landmark {index}.", GIVE_LANDMARKS)
         if not (-photo.width <= x <= 2 * photo.width and -photo.height <= y <= 2 * photo.height):
             raise Id2rError(f"Landmark {index} lies far outside '{photo.name}', at ({x:.0f}, {y:.0f}).", GIVE_LANDMARKS)
     return places
@@ -259,7 +247,7 @@ def _same_face(points: np.ndarray, other: np.ndarray) -> bool:
 
 def _turn_degrees(points: np.ndarray) -> float:
     """How far the head is turned away from the camera to the left or right, from the line through the eye corners."""
-    across = points[EYE_OUTER_CORNERS[1]] - points[EYE_OUTER_CORNERS[0]]
+    across = points[EYE_CORNERS[1]] - points[EYE_CORNERS[0]]
     return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
 
 

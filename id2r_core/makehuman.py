@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import decode_normal, encode_normal
+from .detail import stored
 from .errors import Id2rError
-from .geometry.mesh import tangent_frames, vertex_normals
+from .files import all_or_nothing, write_image
+from .geometry.mesh import tangent_axes, tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
 from .geometry.texture import atlas_fragments, ramp
 from .head.model import HeadModel, load_head
-from .maps import all_or_nothing
 
 FOLDER = "makehuman"
 MAPS = {"diffuse": np.uint8, "specular": np.uint16, "roughness": np.uint16, "normal": np.uint16, "coverage": np.uint8}
@@ -49,10 +50,10 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
             image = look_up(read_map(folder / f"{name}.png"), uv)
             if name == "normal":
                 image = _turned(image, torch.from_numpy(head["vertices"]), model, of_skin, fragments)
-            write_map(out / f"{name}.png", bleed(image, mask), kind)
+            write_image(out / f"{name}.png", stored(bleed(image, mask), kind))
         height = interpolate(model.fine_neutral[:, 1:2], model.faces[of_skin], fragments)[0]
         rim = height[0][mask].min()
-        write_map(out / "mask.png", ramp(height, rim, rim + NECK_FADE) * mask, np.uint8)
+        write_image(out / "mask.png", stored(ramp(height, rim, rim + NECK_FADE) * mask, np.uint8))
         (out / "targets.json").write_text(json.dumps(_targets(folder), indent=2) + "\n", encoding="utf-8")
         progress("makehuman", len(MAPS) + 1, len(MAPS) + 1)
     return folder / FOLDER
@@ -88,18 +89,11 @@ def _turned(image: Tensor, vertices: Tensor, model: HeadModel, of_skin: Tensor, 
 
 def turn_normals(image: Tensor, own: Tensor, theirs: Tensor, normal: Tensor) -> Tensor:
     """Tangent-space normals [3, T, T] from one layout's tangents to another's, [4, T, T] each, over `normal` [3, T, T]."""
-    along = [_orthogonal(frame, normal) for frame in (own, theirs)]
+    along = [tangent_axes(frame, functional.normalize(normal, dim=0), dim=0) for frame in (own, theirs)]
     local = decode_normal(image)
     vector = local[0] * along[0][0] + local[1] * along[0][1]  # [3, T, T], in the tangent plane
     turned = torch.stack([(vector * axis).sum(0) for axis in along[1]] + [local[2]])
     return encode_normal(functional.normalize(turned, dim=0))
-
-
-def _orthogonal(frame: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit directions of u and v [3, T, T] in the tangent plane, from a tangent [3] and its handedness [1]."""
-    normal = functional.normalize(normal, dim=0)
-    along_u = functional.normalize(frame[:3] - (frame[:3] * normal).sum(0) * normal, dim=0)
-    return along_u, torch.linalg.cross(normal, along_u, dim=0) * frame[3:].sign()
 
 
 def bleed(image: Tensor, mask: Tensor) -> Tensor:
@@ -133,10 +127,3 @@ def read_map(path: Path) -> Tensor:
         raise Id2rError(f"The map {path} is missing.", "Run the reconstruction again.")
     image = image.astype(np.float32) / np.iinfo(image.dtype).max
     return torch.from_numpy(np.atleast_3d(image)[..., ::-1].copy()).permute(2, 0, 1)
-
-
-def write_map(path: Path, image: Tensor, kind: type) -> None:
-    """[C, H, W] in [0, 1] as a PNG of 8 or 16 bit."""
-    pixels = (image.clamp(0, 1).permute(1, 2, 0).numpy() * np.iinfo(kind).max + 0.5).astype(kind)
-    if not cv2.imwrite(str(path), pixels[..., ::-1].squeeze() if pixels.shape[2] == 3 else pixels):
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")

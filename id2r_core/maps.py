@@ -1,15 +1,9 @@
-"""Write the result: maps, mesh, report. All files appear together or not at all."""
+"""What a result consists of: maps, mesh, report."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,12 +11,13 @@ from torch.nn import functional
 
 from .conventions import HEAD_FORMAT, Domain, encode_normal, yup_to_zup
 from .detail import Detailed, stored, tangent_slopes
-from .errors import Id2rError
+from .files import write_exr, write_image
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .head.irises import Irises
 from .head.model import PARTS
 from .photo import Photo
+from .protocol import PHOTO
 from .relight import Light
 from .stitch import Maps
 
@@ -45,7 +40,7 @@ def save_result(
 ) -> None:
     """Write the finished maps (<stem>.png each), the photo's light (light.exr) and all that `save_maps` writes too."""
     _save_images(folder, detailed.images)
-    _write_exr(folder / "light.exr", panorama(light))
+    write_exr(folder / "light.exr", panorama(light))
     _save_head(folder, head, photo, irises, keep_expression)
 
 
@@ -83,12 +78,12 @@ def _save_images(folder: Path, images: dict[str, np.ndarray]) -> None:
     """Each as <stem>.png, the largest first; OpenCV lets other threads run while it packs a picture."""
     largest_first = sorted(images, key=lambda stem: -images[stem].nbytes)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(lambda stem: _write_png(folder / f"{stem}.png", images[stem]), largest_first):
+        for _ in pool.map(lambda stem: write_image(folder / f"{stem}.png", images[stem]), largest_first):
             pass
 
 
 def _save_head(folder: Path, head: FittedHead, photo: Photo, irises: Irises, keep_expression: bool) -> None:
-    _write_png(folder / "photo.png", stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
+    write_image(folder / PHOTO, stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
     shown = head.vertices if keep_expression else head.neutral_vertices
     _write_obj(folder / "head.obj", head, shown)
     np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, shown, photo, irises))
@@ -128,71 +123,6 @@ def _told_by_the_face(light: Light) -> np.ndarray:
 def save_report(folder: Path, report: dict) -> None:
     """Write report.json into `folder`."""
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def check_writable(out: Path) -> None:
-    """Make the folder, or raise Id2rError: before the work, not after it."""
-    with all_or_nothing(out):
-        pass
-
-
-@contextmanager
-def all_or_nothing(out: Path) -> Iterator[Path]:
-    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails.
-
-    Raises Id2rError when `out` cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    try:
-        yield folder
-        _move_all(folder, out)
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move_all(folder: Path, out: Path) -> None:
-    """Move the files of `folder` into `out`; when one cannot be moved, none is and what was there before stays."""
-    with tempfile.TemporaryDirectory(prefix=".replaced-", dir=out) as aside:
-        replaced, moved = Path(aside), []
-        try:
-            for path in sorted(folder.iterdir()):
-                if (out / path.name).is_file():
-                    os.replace(out / path.name, replaced / path.name)
-                os.replace(path, out / path.name)
-                moved.append(out / path.name)
-        except OSError:
-            for path in moved:
-                path.unlink()
-            for path in replaced.iterdir():
-                os.replace(path, out / path.name)
-            raise
-
-
-def _unwritable(out: Path, error: OSError) -> Id2rError:
-    return Id2rError(
-        f"The output folder '{out}' cannot be written ({error.strerror or error}).",
-        "Check the free space of the disk, or choose another folder with --out.",
-    )
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    """[H, W, C] RGB, 8 or 16 bit, as it is."""
-    if not cv2.imwrite(str(path), pixels[..., ::-1] if pixels.shape[2] == 3 else pixels):
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
-
-
-def _write_exr(path: Path, linear: np.ndarray) -> None:
-    """[H, W, 3] linear RGB as an OpenEXR picture of half floats."""
-    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # OpenCV asks when it first meets such a file
-    options = [cv2.IMWRITE_EXR_TYPE, cv2.IMWRITE_EXR_TYPE_HALF]
-    if not cv2.imwrite(str(path), linear[..., ::-1], options):
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
 
 
 def _write_obj(path: Path, head: FittedHead, vertices: Tensor) -> None:

@@ -13,13 +13,14 @@ from .conventions import STAGES
 from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
+from .files import all_or_nothing, check_writable
 from .head.atlas import make_atlas
 from .head.fit import fit_head
 from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import embed_identity
 from .landmarks import detect_face
-from .maps import all_or_nothing, check_writable, save_report, save_result
+from .maps import save_report, save_result
 from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request

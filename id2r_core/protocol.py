@@ -21,11 +21,19 @@ from the worker    {"event": "ready", "version": ...}     once
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .errors import Id2rError
+from .facemesh import COUNT
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 64, 8192
+# Files that one side writes and the other reads.
+PHOTO = "photo.png"  # upright: its pixels are those of the landmarks
+TEMPLATE_ORDER = "order.json"  # beside the thumbnails: the templates' names from light to dark
+FIT = "fit.npz"  # the wrapped head, to look at: vertices [N, 3] in the world of the mesh, quads [Q, 4] of its skin
+FIT_REPORT = "transfer.json"  # how well it fits
+GIVE_LANDMARKS = 'Give JSON in pixels of the upright photo: all 478 as [[x, y], ...], or some as {"61": [x, y], ...}.'
 UPDATE_BOTH = "Make sure that the add-on and the core have the same version."
 
 
@@ -63,16 +71,10 @@ class Request:
     interactive_landmarks: str = ""
 
     def __post_init__(self):
-        for name in ("photo", "out", "pack", "template"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
-        _require(isinstance(self.task_file, str), "The landmark model is not a path.", "Give the path as text.")
-        _require(
-            _is_whole(self.resolution) and SMALLEST_RESOLUTION <= self.resolution <= LARGEST_RESOLUTION,
-            f"A map resolution of {self.resolution!r} is not possible.",
-            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 1024.",
-        )
-        _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
+        _require_texts(self, "photo", "out", "pack", "template")
+        _require_task_file(self.task_file)
+        _require_side(self.resolution, "resolution")
+        _require_device(self.device)
         _require(
             _is_whole(self.face) and self.face >= 1,
             f"There is no face number {self.face!r}.",
@@ -103,10 +105,8 @@ class FacesRequest:
     task_file: str = ""
 
     def __post_init__(self):
-        for name in ("photo", "out"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
-        _require(isinstance(self.task_file, str), "The landmark model is not a path.", "Give the path as text.")
+        _require_texts(self, "photo", "out")
+        _require_task_file(self.task_file)
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,8 @@ class MakeHumanRequest:
     size: int = 2048
 
     def __post_init__(self):
-        _require(isinstance(self.folder, str) and self.folder != "", "The folder is missing.", "Give a result folder.")
-        _require(
-            _is_whole(self.size) and SMALLEST_RESOLUTION <= self.size <= LARGEST_RESOLUTION,
-            f"A map size of {self.size!r} is not possible.",
-            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 2048.",
-        )
+        _require_texts(self, "folder")
+        _require_side(self.size, "size")
 
 
 @dataclass(frozen=True)
@@ -140,14 +136,8 @@ class TransferRequest:
     only_fit: bool = False
 
     def __post_init__(self):
-        for name in ("mesh", "out") if self.only_fit else ("folder", "mesh", "out"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
-        _require(
-            _is_whole(self.size) and SMALLEST_RESOLUTION <= self.size <= LARGEST_RESOLUTION,
-            f"A map size of {self.size!r} is not possible.",
-            f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 2048.",
-        )
+        _require_texts(self, *(() if self.only_fit else ("folder",)), "mesh", "out")
+        _require_side(self.size, "size")
 
 
 @dataclass(frozen=True)
@@ -159,10 +149,8 @@ class TemplatesRequest:
     device: str = "auto"
 
     def __post_init__(self):
-        for name in ("pack", "out"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
-        _require(self.device in DEVICES, f"There is no device '{self.device}'.", f"Use one of: {', '.join(DEVICES)}.")
+        _require_texts(self, "pack", "out")
+        _require_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -179,9 +167,7 @@ class CaptureRequest:
     countdown: float = 3.0
 
     def __post_init__(self):
-        for name in ("source", "out", "preview"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+        _require_texts(self, "source", "out", "preview")
         _require(
             isinstance(self.countdown, (int, float)) and 0.0 <= self.countdown <= 60.0,
             f"A countdown of {self.countdown!r} is not possible.",
@@ -270,6 +256,29 @@ JOBS = {
 COMMANDS = (*JOBS, "cancel", "quit")
 
 
+def read_text(path: str) -> str:
+    """The text of a JSON file that an option names; empty without one. Raises Id2rError when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Id2rError(f"'{path}' cannot be read as text.", "Give the path of a JSON file.") from error
+
+
+def read_corrections(text: str) -> dict[int, tuple[float, float]]:
+    """Corrected landmarks by number, from JSON (see Request). Raises Id2rError for anything else."""
+    try:
+        given = json.loads(text or "{}")
+        pairs = given.items() if isinstance(given, dict) else enumerate(given)
+        places = {int(index): (float(x), float(y)) for index, (x, y) in pairs}
+    except (ValueError, TypeError) as error:
+        raise Id2rError("The corrected landmarks cannot be read.", GIVE_LANDMARKS) from error
+    if isinstance(given, list):
+        _require(len(given) == COUNT, f"There are {len(given)} corrected landmarks in the list.", GIVE_LANDMARKS)
+    for index in places:
+        _require(0 <= index < COUNT, f"There is no landmark {index}.", GIVE_LANDMARKS)
+    return places
+
+
 def encode_event(event: Event) -> str:
     """One line of JSON, without the line break."""
     (name,) = (name for name, kind in EVENTS.items() if type(event) is kind)
@@ -332,6 +341,28 @@ def _build(kind: type, values):
 
 def _is_whole(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require_texts(request, *names: str) -> None:
+    for name in names:
+        value = getattr(request, name)
+        _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+
+
+def _require_side(side, what: str) -> None:
+    _require(
+        _is_whole(side) and SMALLEST_RESOLUTION <= side <= LARGEST_RESOLUTION,
+        f"A map {what} of {side!r} is not possible.",
+        f"Give a whole number from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, such as 1024.",
+    )
+
+
+def _require_device(device) -> None:
+    _require(device in DEVICES, f"There is no device '{device}'.", f"Use one of: {', '.join(DEVICES)}.")
+
+
+def _require_task_file(path) -> None:
+    _require(isinstance(path, str), "The landmark model is not a path.", "Give the path as text.")
 
 
 def _require(condition: bool, message: str, hint: str) -> None:

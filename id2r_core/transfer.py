@@ -18,19 +18,17 @@ from torch.nn import functional
 from .capture.register import FACING, Registration, find_landmarks, register
 from .capture.scan import Scan
 from .conventions import yup_to_zup, zup_to_yup
+from .detail import stored
 from .errors import Id2rError, NoFace
 from .facemesh import SURFACE_COUNT
+from .files import all_or_nothing, write_image
 from .geometry.mesh import closest_on_triangles, face_normals, similarity, tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
 from .geometry.texture import atlas_fragments, ramp
 from .head.model import PARTS, HeadModel, load_head
-from .makehuman import MAPS, NECK_FADE, bleed, look_up, read_map, turn_normals, write_map
-from .maps import all_or_nothing
-from .protocol import TransferRequest
+from .makehuman import MAPS, NECK_FADE, bleed, look_up, read_map, turn_normals
+from .protocol import FIT, FIT_REPORT, TransferRequest
 
-FIT = (
-    "fit.npz"  # the wrapped head, for a look at it: vertices [N, 3] in the world of the mesh, quads [Q, 4] of its skin
-)
 STEPS = 4  # of progress, before the maps
 CLAY_SRGB = (0.85, 0.65, 0.55)  # what the mesh is rendered with for the landmark detector
 SIDES = (0, 2, 1, 3)  # quarter turns about the vertical in which a face is looked for: Blender's front first
@@ -87,7 +85,7 @@ def write_transferred_maps(request: TransferRequest, progress: Callable[[str, in
             "scale": round(1 / mesh.scale, 4),
             "tile": list(mesh.tile),
         }
-        (out / "transfer.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (out / FIT_REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         progress("transfer", steps, steps)
     return report
 
@@ -231,11 +229,12 @@ def _write_maps(out: Path, folder: Path, mesh: Mesh, fitted: Registration, head:
         image = look_up(read_map(folder / f"{name}.png"), place)
         if name == "normal":
             image = turn_normals(image, *tangents, normal)
-        write_map(out / f"{name}.png", bleed(image, is_skin), kind)
+        write_image(out / f"{name}.png", stored(bleed(image, is_skin), kind))
     height = interpolate(head.fine_neutral[:, 1:2], head.faces, on_head)[0, 0]
     rim = head.neutral[:, 1].min()
     near = ramp(distance, TOO_FAR, TRUSTED)
-    write_map(out / "mask.png", (ramp(height, rim, rim + NECK_FADE) * near * is_skin)[None], np.uint8)
+    mask = ramp(height, rim, rim + NECK_FADE) * near * is_skin
+    write_image(out / "mask.png", stored(mask[None], np.uint8))
 
 
 def nearest_on(

@@ -3,7 +3,6 @@
 A video file can stand in for the camera; its time runs as fast as it can be read.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from .errors import Id2rError
+from .files import whole_file, write_image
 
 PREVIEW_PIXELS = 480  # longest side of the preview
 PREVIEW_EVERY = 0.1  # seconds
@@ -87,9 +87,6 @@ def _small(frame: np.ndarray) -> np.ndarray:
 
 
 def _write(path: Path, frame: np.ndarray) -> None:
-    """A PNG that is complete whenever it is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    if not cv2.imwrite(str(partial), frame):
-        raise Id2rError(f"{path} could not be written.", "Check the free space of the disk.")
-    os.replace(partial, path)
+    """A frame as OpenCV has it, [H, W, 3] BGR."""
+    with whole_file(path) as partial:
+        write_image(partial, frame[..., ::-1])

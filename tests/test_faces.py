@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from id2r_core.errors import Id2rError
-from id2r_core.faces import PHOTO, THUMBNAIL, write_faces
-from id2r_core.protocol import FacesRequest
+from id2r_core.faces import THUMBNAIL, write_faces
+from id2r_core.files import write_image
+from id2r_core.protocol import PHOTO, FacesRequest
 
 
 @pytest.fixture
@@ -43,3 +44,15 @@ def test_a_photo_without_a_face_leaves_nothing(tmp_path):
     with pytest.raises(Id2rError, match="No face was found in 'wall.png'"):
         write_faces(FacesRequest(str(tmp_path / "wall.png"), str(tmp_path / "seen")), lambda *_: None)
     assert not (tmp_path / "seen").exists()
+
+
+def test_pictures_that_cannot_all_be_written_leave_nothing(two_people, tmp_path, monkeypatch):
+    def full(path, pixels):
+        if path.name != PHOTO:
+            raise Id2rError("The disk is full.", "Make room.")
+        write_image(path, pixels)
+
+    monkeypatch.setattr("id2r_core.faces.write_image", full)
+    with pytest.raises(Id2rError, match="disk is full"):
+        write_faces(FacesRequest(str(two_people), str(tmp_path / "seen")), lambda *_: None)
+    assert list((tmp_path / "seen").iterdir()) == []

@@ -11,10 +11,11 @@ import skimage.data
 import torch
 
 from id2r_core.errors import Id2rError, NoFace
+from id2r_core.facemesh import COUNT
 from id2r_core.geometry.camera import Camera, look_at_head
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.model import load_head
-from id2r_core.landmarks import LANDMARK_COUNT, detect_face, detect_faces
+from id2r_core.landmarks import detect_face, detect_faces
 from id2r_core.photo import Photo
 
 TASK_FILE = Path(__file__).parents[2] / "shared" / "data" / "models" / "face_landmarker_v2_with_blendshapes.task"
@@ -31,7 +32,7 @@ def mean_error(face, expected: np.ndarray, scale: float = 1.0) -> float:
 
 
 def test_the_astronaut(astronaut_face):
-    assert astronaut_face.points.shape == (LANDMARK_COUNT, 2) and astronaut_face.points.dtype == np.float32
+    assert astronaut_face.points.shape == (COUNT, 2) and astronaut_face.points.dtype == np.float32
     assert astronaut_face.count == 1 and astronaut_face.warnings == ()
     # Read off the picture by eye: pupils, nose tip, corners of the mouth.
     by_eye = np.array([[203.5, 101.0], [247.0, 103.5], [223.5, 127.0], [202.5, 139.5], [246.0, 140.5]])

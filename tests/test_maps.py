@@ -14,12 +14,13 @@ from id2r_core import maps as maps_module
 from id2r_core.conventions import Domain, decode_normal, encode_normal
 from id2r_core.detail import stored
 from id2r_core.errors import Id2rError
+from id2r_core.files import all_or_nothing, check_writable, whole_file, write_exr, write_image
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.irises import EYE_OUTLINES, IRIS_LANDMARKS, RADIUS_RANGE, TYPICAL_COLOUR, measure_irises
 from id2r_core.head.model import PARTS
 from id2r_core.landmarks import Face
-from id2r_core.maps import all_or_nothing, check_writable, panorama, save_maps, save_report, tangent_normals
+from id2r_core.maps import panorama, save_maps, save_report, tangent_normals
 from id2r_core.photo import Photo
 from id2r_core.relight import Light
 from id2r_core.stitch import Maps
@@ -223,7 +224,7 @@ def test_light_that_the_face_cannot_tell_is_calm():
 
 def test_the_light_is_stored_as_half_floats_with_its_values(tmp_path):
     image = panorama(light_of((0.0, 0.6, 0.8), 0.3, 8.0)) * np.array([1.0, 0.5, 0.25], np.float32)
-    maps_module._write_exr(tmp_path / "light.exr", image)
+    write_exr(tmp_path / "light.exr", image)
     stored = cv2.imread(str(tmp_path / "light.exr"), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert stored.shape == (128, 256, 3)
     assert np.allclose(stored, image, rtol=1e-3)
@@ -371,7 +372,20 @@ def test_something_in_the_way_is_an_error_and_leaves_the_earlier_result(tmp_path
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(Id2rError, match="diffuse.png"):
-        maps_module._write_png(tmp_path / "missing" / "diffuse.png", np.zeros((4, 4, 3), np.uint8))
+        write_image(tmp_path / "missing" / "diffuse.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(Id2rError, match="diffuse.xyz"):
+        write_image(tmp_path / "diffuse.xyz", np.zeros((4, 4, 3), np.uint8))
+
+
+def test_a_file_appears_complete_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "sheet.png"
+    with pytest.raises(Id2rError), whole_file(path) as partial:
+        partial.write_text("half")
+        raise Id2rError("The pen is dry.", "Fill it.")
+    assert list(path.parent.iterdir()) == []
+    with whole_file(path) as partial:
+        partial.write_text("whole")
+    assert [each.name for each in path.parent.iterdir()] == ["sheet.png"] and path.read_text() == "whole"
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):

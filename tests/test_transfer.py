@@ -14,7 +14,7 @@ from id2r_core.capture import register
 from id2r_core.conventions import yup_to_zup
 from id2r_core.errors import Id2rError, NoFace
 from id2r_core.head.model import HEAD_FILE, load_head
-from id2r_core.protocol import TransferRequest
+from id2r_core.protocol import FIT, FIT_REPORT, TransferRequest
 
 pytestmark = pytest.mark.skipif(not HEAD_FILE.is_file(), reason="the head file is not built")
 TILE = 3.0  # of the layout that the mesh uses
@@ -62,8 +62,8 @@ def test_the_head_lies_on_the_mesh(model, stored, transferred):
         and report["landmark_error_mm"] < 3.0
         and report["scale"] == pytest.approx(100, rel=0.1)
     )
-    assert report["tile"] == [3, 0] and json.loads((out / "transfer.json").read_text()) == report
-    with np.load(out / transfer.FIT) as fit, np.load(stored) as mesh:
+    assert report["tile"] == [3, 0] and json.loads((out / FIT_REPORT).read_text()) == report
+    with np.load(out / FIT) as fit, np.load(stored) as mesh:
         used = np.unique(fit["quads"])
         apart = np.linalg.norm(fit["vertices"][used, None] - mesh["vertices"][None, ::7], axis=-1).min(1)
     assert np.median(apart) < 0.6  # centimetres: one of seven vertices is looked at
@@ -92,7 +92,7 @@ def test_only_the_fit(stored, tmp_path):
     report = transfer.write_transferred_maps(
         TransferRequest("", str(stored), str(tmp_path / "fit"), only_fit=True), lambda *_: None
     )
-    assert {path.name for path in (tmp_path / "fit").iterdir()} == {transfer.FIT, "transfer.json"}
+    assert {path.name for path in (tmp_path / "fit").iterdir()} == {FIT, FIT_REPORT}
     assert report["error_mm"] < 1.0
 
 

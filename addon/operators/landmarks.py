@@ -11,7 +11,7 @@ from bpy.props import StringProperty
 from gpu_extras.batch import batch_for_shader
 
 from .. import faces, landmarks
-from ..core import errors, facemesh
+from ..core import errors, facemesh, protocol
 from .modal import redraw, tell
 
 SHADER = "UNIFORM_COLOR"
@@ -43,7 +43,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
         return tell(self, self._set, context)
 
     def _set(self, context) -> None:
-        landmarks.read_corrections(self.points)
+        protocol.read_corrections(self.points)
         context.scene.id2r.landmarks = self.points
 
     def invoke(self, context, event):
@@ -61,7 +61,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
         self._area = context.area
         self._region = next(each for each in self._area.regions if each.type == "WINDOW")
         self._former = self._area.spaces.active.image
-        self._photo = bpy.data.images.load(str(Path(found.folder) / faces.PHOTO), check_existing=False)
+        self._photo = bpy.data.images.load(str(Path(found.folder) / protocol.PHOTO), check_existing=False)
         self._area.spaces.active.image = self._photo
         zoom_to(context, self._area, self._region, self._to_region(around(face["box"])))
         self._drawing = bpy.types.SpaceImageEditor.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")

@@ -32,7 +32,7 @@ class ID2R_OT_open_result(bpy.types.Operator):
         name = f"ID2R {folder.name}"
         made = result.load_result(folder, context.scene, name, context.scene.id2r.set_up_scene)
         report = result.read_report(folder)
-        request = protocol.Request(photo=str(folder / "photo.png"), out=str(folder))
+        request = protocol.Request(photo=str(folder / protocol.PHOTO), out=str(folder))
         history.add_run(context.scene, request, protocol.Result(str(folder), report), made.collection)
 
 

@@ -12,21 +12,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..conventions import LEVEL_SIDES, LOW_SIDES, Domain, decode_normal, encode_normal, srgb_to_linear
+from ..detail import stored
 from ..errors import Id2rError
+from ..files import fresh_folder, write_image
 from ..geometry.camera import capture_cameras
-from ..geometry.mesh import tangent_frames, vertex_normals
+from ..geometry.mesh import closest_on_triangles, tangent_axes, tangent_frames, vertex_normals
 from ..geometry.rasterize import interpolate, rasterize
 from ..geometry.texture import fill_holes, sample_texture
 from ..head.atlas import HeadAtlas, make_atlas
 from ..head.model import OFF_TILE, load_head
-from .folders import fresh_folder
 from .pigment import typology_angle
 from .register import Registration, Surface, register, spread_points
 from .scan import DESCRIPTION, Scan, read_scan
@@ -92,32 +92,22 @@ def _look_up(
     surface: Surface, scan: Scan, registration: Registration, atlas: HeadAtlas
 ) -> tuple[np.ndarray, Tensor, Tensor]:
     """For every texel of the tile the scan's triangle [T, T], the weights of its corners [T, T, 3], and known [T, T]."""
-    fine = atlas.model.subdivide(registration.vertices[None])
-    place = atlas.bake(fine[0]).permute(1, 2, 0)
-    normal = functional.normalize(atlas.bake(vertex_normals(fine, atlas.model.faces)[0]), dim=0).permute(1, 2, 0)
+    fine = atlas.model.subdivide(registration.vertices[None])[0]
     mask = atlas.mask.numpy(force=True)
-    points, normals = (image.numpy(force=True)[mask].astype(np.float64) for image in (place, normal))
+    points, normals = (
+        image.permute(1, 2, 0).numpy(force=True)[mask].astype(np.float64)
+        for image in (atlas.bake(fine), atlas.normals_of(fine))
+    )
     distance, nearest = surface.nearest(points, normals)
     triangle = surface.triangle[nearest]
-    bary = _project(points, _in_head_frame(scan, registration)[scan.faces[triangle]].astype(np.float64))
+    corners = _in_head_frame(scan, registration)[scan.faces[triangle]].astype(np.float64)
+    bary = closest_on_triangles(torch.from_numpy(points), torch.from_numpy(corners))
     fits = (distance < FARTHEST) & ((normals * surface.normals[nearest]).sum(1) > TURNED)
     all_triangles, all_bary = np.zeros(mask.shape, np.int64), np.zeros((*mask.shape, 3), np.float32)
     known = np.zeros(mask.shape, bool)
     all_triangles[mask], all_bary[mask], known[mask] = triangle, bary, fits
     skin = atlas.region("skin") > 0.5
     return all_triangles, torch.from_numpy(all_bary), torch.from_numpy(known) & skin.cpu()
-
-
-def _project(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Weights [P, 3] of (nearly) the closest points of triangles [P, 3, 3] to points [P, 3]."""
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    offset = points - corners[:, 0]
-    dot = lambda a, b: (a * b).sum(1)
-    a, b, c, d, e = dot(first, first), dot(first, second), dot(second, second), dot(offset, first), dot(offset, second)
-    scale = np.maximum(a * c - b * b, 1e-20)
-    v, w = (c * d - b * e) / scale, (a * e - b * d) / scale
-    weights = np.stack([1 - v - w, v, w], 1).clip(0)
-    return weights / weights.sum(1, keepdims=True)
 
 
 def _resample(scan: Scan, name: str, triangle: np.ndarray, bary: Tensor) -> Tensor:
@@ -142,9 +132,7 @@ def _head_normals(scan: Scan, registration: Registration, triangle: np.ndarray, 
     smooth = vertex_normals(vertices, faces)[0]
     mix = lambda table, corners: (table[corners[torch.from_numpy(triangle)]] * bary[..., None]).sum(2)
     normal = functional.normalize(mix(smooth, faces), dim=-1)
-    frame = mix(frames, faces_uv)
-    along_u = functional.normalize(frame[..., :3] - (frame[..., :3] * normal).sum(-1, keepdim=True) * normal, dim=-1)
-    along_v = torch.linalg.cross(normal, along_u) * frame[..., 3:].sign()
+    along_u, along_v = tangent_axes(mix(frames, faces_uv), normal, dim=-1)
     local = decode_normal(_resample(scan, "normal", triangle, bary)).permute(1, 2, 0)
     up = 1.0 if scan.normal_up else -1.0
     world = local[..., :1] * along_u + up * local[..., 1:2] * along_v + local[..., 2:] * normal
@@ -183,14 +171,15 @@ def write_capture(scan: Scan, imported: Imported, atlas: HeadAtlas, out: Path, s
     }
     with fresh_folder(out / scan.name) as folder:
         for domain, image in imported.maps.items():
-            _write(folder / f"{domain.value}.png", image, np.uint8 if domain is Domain.DIFFUSE else np.uint16)
+            depth = np.uint8 if domain is Domain.DIFFUSE else np.uint16
+            write_image(folder / f"{domain.value}.png", stored(image, depth))
         for name in ("known", "skin"):
-            _write(folder / f"{name}.png", getattr(imported, name)[None].float(), np.uint8)
+            write_image(folder / f"{name}.png", stored(getattr(imported, name)[None].float(), np.uint8))
         np.savez_compressed(folder / "head.npz", vertices=imported.registration.vertices.numpy())
         (folder / "views").mkdir()
         for domain, views in render_views(imported, atlas, sides).items():
             for name, view in zip(VIEW_NAMES, views, strict=True):
-                _write(folder / "views" / f"{domain.value}_{name}.png", view, np.uint8)
+                write_image(folder / "views" / f"{domain.value}_{name}.png", stored(view, np.uint8))
         (folder / DESCRIPTION).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
@@ -203,13 +192,6 @@ def render_views(imported: Imported, atlas: HeadAtlas, sides: tuple[float, float
     on_tile = ~model.faces_of(*OFF_TILE)
     shown = fragments.mask & on_tile[fragments.face.clamp(min=0)][:, None]
     return {domain: sample_texture(image[None], uv) * shown for domain, image in imported.maps.items()}
-
-
-def _write(path: Path, image: Tensor, dtype: type) -> None:
-    top = np.iinfo(dtype).max
-    pixels = (image.clamp(0, 1).permute(1, 2, 0).numpy(force=True) * top + 0.5).astype(dtype)
-    if not cv2.imwrite(str(path), pixels[..., ::-1] if pixels.shape[2] == 3 else pixels):
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
 
 
 def import_folder(folder: Path, out: Path, atlas: HeadAtlas, sides=LEVEL_SIDES) -> Imported:

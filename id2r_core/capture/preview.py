@@ -7,13 +7,13 @@ import argparse
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from ..conventions import Domain
+from ..detail import stored
 from ..device import choose_device
-from ..errors import Id2rError
+from ..files import whole_file, write_image
 from .sources import SPLITS
 from .stage import CaptureStage
 
@@ -52,20 +52,9 @@ def write_photographs(stage: CaptureStage, count: int, path: Path, progress=None
 
 
 def _write_sheet(srgb: torch.Tensor, path: Path) -> None:
-    """[3, H, W] as an image file, complete or not at all."""
-    sheet = srgb.permute(1, 2, 0).cpu().numpy()
-    pixels = (sheet.clip(0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1]
-    path = Path(path)
-    encoded = cv2.imencode(path.suffix or ".png", pixels)[1]
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encoded.tobytes())
-        partial.replace(path)
-    except OSError as error:
-        raise Id2rError(
-            f"'{path}' cannot be written: {error.strerror}.", "Choose a folder you may write to."
-        ) from error
+    """[3, H, W] as a picture file."""
+    with whole_file(Path(path)) as partial:
+        write_image(partial, stored(srgb, np.uint8))
 
 
 def main(argv: list[str]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import Id2rError
-from .folders import fresh_folder
+from ..files import fresh_folder
 from .scan import DESCRIPTION
 
 # Identities whose skins share one photograph: a group never crosses the splits. Those that the data's README names, and

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from skimage.color import rgb2lab
@@ -27,12 +26,12 @@ from torch.nn import functional
 from ..conventions import Domain, encode_normal, linear_to_srgb
 from ..device import choose_device
 from ..errors import Id2rError
+from ..files import all_or_nothing, whole_file, write_exr, write_image
 from ..geometry.camera import Camera, capture_cameras
-from ..geometry.mesh import vertex_normals
 from ..head.atlas import SKIN_PARTS, HeadAtlas, make_atlas
 from ..head.fit import FittedHead
 from ..head.irises import TYPICAL_RADIUS, Irises
-from ..maps import all_or_nothing, save_maps
+from ..maps import save_maps
 from ..photo import Photo
 from ..stitch import Maps
 from .dice import Dice
@@ -200,7 +199,7 @@ def _write_subject(stage: CaptureStage, atlas: HeadAtlas, person: Person, folder
     mask = evaluation_mask(subject, atlas)
     with all_or_nothing(folder) as partial:
         save_maps(partial, true_maps(stage, atlas, subject), head, atlas, photo, irises, keep_expression=False)
-        cv2.imwrite(str(partial / "skin.png"), mask.numpy(force=True).astype(np.uint8) * 255)
+        write_image(partial / "skin.png", mask.numpy(force=True).astype(np.uint8) * 255)
 
 
 def _true_head(stage: CaptureStage, subject: Subjects) -> FittedHead:
@@ -216,7 +215,7 @@ def true_maps(stage: CaptureStage, atlas: HeadAtlas, subject: Subjects) -> Maps:
     """The subject's maps on the head tile, as `stitch` would hand them on if it knew the truth."""
     maps = stage.skins(subject)
     fine = stage.head.subdivide(stage.head.shape(subject.identity, torch.zeros_like(subject.expression)))
-    smooth = functional.normalize(atlas.bake(vertex_normals(fine, stage.head.faces)[0]), dim=0).permute(1, 2, 0)[None]
+    smooth = atlas.normals_of(fine[0]).permute(1, 2, 0)[None]
     on_skin = stage.head.faces_of(*SKIN_PARTS)
     normal = tilt_by_height(
         smooth, maps.height_slope, atlas.fragments, fine, atlas.faces, stage.head.fine_uv, stage.head.faces_uv[on_skin]
@@ -249,7 +248,10 @@ def make_scenes(
         hdri = environments[order[number % len(environments)]]
         dice = Dice([(plan.seed, SCENE_TAKE, number)])
         light, face_light = _place_light(dice, hdri, stage)
-        _write_exr(folder / f"scene{number:03d}.exr", light)
+        scene = folder / f"scene{number:03d}.exr"
+        if not scene.is_file():
+            with whole_file(scene) as partial:
+                write_exr(partial, light)
         scenes.append(
             {
                 "name": f"scene{number:03d}",
@@ -363,18 +365,6 @@ def _stand_back(camera: Camera) -> Camera:
     shift = [middle - FRAMING * middle, middle - FRAMING * middle - RAISED * size]
     wider = [[FRAMING, 0.0, shift[0]], [0.0, FRAMING, shift[1]]]
     return camera.warped(torch.tensor(wider), size, size)
-
-
-def _write_exr(path: Path, linear: np.ndarray) -> None:
-    """[H, W, 3] as an EXR, complete or not at all."""
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.exr")
-    pixels = np.ascontiguousarray(linear[..., ::-1], dtype=np.float32)
-    if not cv2.imwrite(str(partial), pixels, [cv2.IMWRITE_EXR_TYPE, cv2.IMWRITE_EXR_TYPE_HALF]):
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
-    partial.replace(path)
 
 
 def main(argv: list[str]) -> int:

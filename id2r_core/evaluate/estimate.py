@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..conventions import Domain
+from ..detail import stored
 from ..device import choose_device
 from ..errors import Id2rError, NoFace
+from ..files import write_image
 from ..head.atlas import HeadAtlas, make_atlas
 from ..head.model import HeadModel, load_head
 from ..identity import embed_identity
@@ -154,7 +155,7 @@ class Estimator:
         for method in methods:
             diffuse = self._diffuse(method, fitted, folder)
             if method != OURS:
-                _write_srgb(folder / _diffuse_file(method), diffuse)
+                write_image(folder / _diffuse_file(method), stored(diffuse, np.uint8))
             identity[method] = self._likeness(fitted, diffuse)
         kept = ("seconds", "warnings", "landmark_error", "coverage", "tone_linear", "identity_cosine")
         return {"identity": identity} | {key: report[key] for key in kept}
@@ -216,12 +217,6 @@ def _diffuse_file(method: str) -> str:
     if method == OURS:
         return f"{OWN_FOLDER}/{Domain.DIFFUSE.value}.png"
     return f"method{METHODS.index(method)}.png"
-
-
-def _write_srgb(path: Path, image: Tensor) -> None:
-    """[3, H, W] as an 8 bit PNG."""
-    pixels = (image.clamp(0, 1).permute(1, 2, 0).numpy(force=True) * 255 + 0.5).astype(np.uint8)
-    cv2.imwrite(str(path), pixels[..., ::-1])
 
 
 def read_json(path: Path) -> dict:

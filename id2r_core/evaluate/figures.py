@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..files import write_image
+
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (222, 222, 222)
 # Colours of the series, RGB, told apart by the colour-blind too (Okabe & Ito 2008).
 SERIES = ((0, 114, 178), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0))
@@ -82,7 +84,7 @@ def cut_to(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
     """uint8 RGB [H, W, 3]; JPEG for photographs, PNG for drawings."""
-    cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_image(path, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _row(row: Sequence[tuple[str, np.ndarray]], side: int, columns: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from torch import nn
 from ..configs import Preset, StageTraining
 from ..device import device_name
 from ..errors import Id2rError
+from ..files import whole_file, write_image
 from .checkpoint import (
     halved,
     has_checkpoint,
@@ -279,10 +279,8 @@ def load_trained(task: Task, stage: str, modules: dict[str, nn.Module]) -> None:
 
 def save_sheet(path: Path, image: np.ndarray) -> None:
     """uint8 RGB [H, W, 3] -> a JPEG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.jpg")
-    cv2.imwrite(str(partial), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        write_image(partial, image, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def tile(rows: list[torch.Tensor], most: int = SHEET_SIDE) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from addon import landmarks
-from addon.core import errors, facemesh
+from addon.core import errors, facemesh, protocol
 
 MOUTH_CORNER, EYE_CORNER = 291, 33
 
@@ -78,7 +78,7 @@ def test_corrections_survive_the_setting(edit, face):
 )
 def test_foreign_corrections_are_refused(text):
     with pytest.raises(errors.Id2rError, match="landmark"):
-        landmarks.read_corrections(text)
+        protocol.read_corrections(text)
 
 
 def test_scripts_set_and_reset_them_and_the_request_has_them(addon):

@@ -1,0 +1,120 @@
+"""Files and folders that are complete or not there, and pictures that are written or an error. Needs no PyTorch."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .errors import Id2rError
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder, or raise Id2rError: before the work, not after it."""
+    with all_or_nothing(out):
+        pass
+
+
+@contextmanager
+def all_or_nothing(out: Path) -> Iterator[Path]:
+    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails.
+
+    Raises Id2rError when `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    try:
+        yield folder
+        _move_all(folder, out)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move_all(folder: Path, out: Path) -> None:
+    """Move the files of `folder` into `out`; when one cannot be moved, none is and what was there before stays."""
+    with tempfile.TemporaryDirectory(prefix=".replaced-", dir=out) as aside:
+        replaced, moved = Path(aside), []
+        try:
+            for path in sorted(folder.iterdir()):
+                if (out / path.name).is_file():
+                    os.replace(out / path.name, replaced / path.name)
+                os.replace(path, out / path.name)
+                moved.append(out / path.name)
+        except OSError:
+            for path in moved:
+                path.unlink()
+            for path in replaced.iterdir():
+                os.replace(path, out / path.name)
+            raise
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """A working folder that takes the name `path` (and the place of what was there) when the block succeeds.
+
+    Raises Id2rError when it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".partial-{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.chmod(partial, 0o755)
+        os.replace(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, with the same ending, that becomes `path` when the block succeeds."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_image(path: Path, pixels: np.ndarray, options: Sequence[int] = ()) -> None:
+    """[H, W] or [H, W, C], RGB, as the kind of file that the name says; 8 and 16 bit go into a PNG as they are.
+
+    Raises Id2rError when that fails.
+    """
+    try:
+        written = cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels, options)
+    except cv2.error:  # a kind that OpenCV does not know
+        written = False
+    if not written:
+        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
+
+
+def write_exr(path: Path, linear: np.ndarray) -> None:
+    """[H, W, 3] linear RGB as an OpenEXR picture of half floats."""
+    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # OpenCV asks when it first meets such a file
+    write_image(path, linear.astype(np.float32), [cv2.IMWRITE_EXR_TYPE, cv2.IMWRITE_EXR_TYPE_HALF])
+
+
+def _unwritable(out: Path, error: OSError) -> Id2rError:
+    return Id2rError(
+        f"'{out}' cannot be written ({error.strerror or error}).",
+        "Check the free space of the disk, or choose another place with --out.",
+    )
