@@ -18,8 +18,9 @@ ORDER = (
 HEADING = """# Results
 
 Made by `python -m id2r_core evaluate results` from the reports in `docs/results/`; a test fails when they disagree.
-Every figure stands as it was measured. What is measured and how: `python -m id2r_core evaluate --help`. DATA, OUT and
-JUDGE in a command are the validation set, an output folder and a recogniser that took no part in training.
+Every figure stands as it was measured. What is measured and how: `python -m id2r_core evaluate --help`. In a command DATA
+is the validation set (of the networks: the training data), OUT an output folder, RUN a training run, and JUDGE a
+recogniser that took no part in training.
 """
 
 
