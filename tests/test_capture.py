@@ -1,7 +1,6 @@
 """The capture stage on a tiny synthetic data directory: painted skins, flat environments, no files from elsewhere."""
 
 import zlib
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from id2r_core.capture import CaptureStage
 from id2r_core.capture import stage as stage_module
 from id2r_core.capture.dice import Dice
+from id2r_core.capture.hair import no_hair
 from id2r_core.capture.light import (
     STUDIOS,
     choose_environments,
@@ -23,14 +23,13 @@ from id2r_core.capture.light import (
 )
 from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
-from id2r_core.capture.render import Surface, camera_rays
 from id2r_core.capture.skins import skin_maps
 from id2r_core.capture.sources import SPLITS, list_sources, split_of
 from id2r_core.capture.subjects import Casting
-from id2r_core.capture.teeth import with_teeth
 from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_linear
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
+from id2r_core.relight import TOOTH_LINEAR
 from tests.capture_data import write_data
 
 SIZE = 64
@@ -237,36 +236,23 @@ def test_photographs_alone_fill_a_square(data_dir, tmp_path):
     assert all(quarter.std() > 10 for quarter in (sheet[:SIZE, :SIZE], sheet[:SIZE, SIZE:], sheet[SIZE:, :SIZE]))
 
 
-def test_teeth_stand_behind_the_lips_and_only_in_the_mouth(stage):
-    size = 128
-    camera = capture_cameras(size)[0]
-    head = stage.head
-    jaw = torch.zeros(1, len(head.expression_names))
-    jaw[0, head.expression_names.index("jawOpen")] = 1.0
-    posed = head.subdivide(head.shape(torch.zeros(1, len(head.identity_names)), jaw))
-    lips = camera.project(head.landmarks(posed)[:, [13, 14]])[0]
-    everywhere = torch.ones(1, 1, size, size, dtype=torch.bool)
-    nothing = torch.zeros(1, 1, size, size)
-    surface = Surface(
-        mask=everywhere,
-        is_skin=everywhere,
-        is_mouth=everywhere,
-        diffuse_linear=nothing.expand(-1, 3, -1, -1),
-        specular=nothing,
-        roughness=nothing,
-        normal=torch.zeros(1, size, size, 3),
-        openness=nothing,
-        hair=nothing,
-        irradiance=torch.ones(1, 3, size, size),
-        to_camera=-camera_rays(camera),
-        corners=torch.zeros(1, size, size, 3, dtype=torch.int64),
-        bary=torch.zeros(1, size, size, 3),
-    )
-    toothed = with_teeth(surface, head, camera, head.fine_neutral[None], posed)
-    x, upper = int(lips[0, 0]) + 2, int(lips[0, 1])
-    column = toothed.diffuse_linear[0, 0, :, x]
-    assert column[upper] > 0.1 and column[int(lips[1, 1])] > 0.1
-    middle = int((lips[0, 1] + lips[1, 1]) / 2)
-    assert column[middle] == 0 and lips[1, 1] - lips[0, 1] > 5
-    unchanged = with_teeth(replace(surface, is_mouth=~everywhere), head, camera, head.fine_neutral[None], posed)
-    assert torch.equal(unchanged.diffuse_linear, surface.diffuse_linear)
+def test_an_open_mouth_shows_the_head_s_own_teeth(data_dir):
+    """Enamel between the lips and nowhere else, lit though the mean head's mouth is shut; none with the mouth closed."""
+    stage = CaptureStage(data_dir, 256, seed=3)
+    head, subjects = stage.head, stage.subjects([0])
+    camera, lighting = capture_cameras(256)[0], stage._light(Dice([(1, 2)]))
+    opened = torch.zeros_like(subjects.expression)
+    opened[:, head.expression_names.index("jawOpen")] = 1.0
+    seen = []
+    for expression in (opened, torch.zeros_like(opened)):
+        fine = stage._posed(subjects.identity, expression)
+        surface = stage._see(camera, fine, subjects, lighting, no_hair(1, stage._mesh))
+        enamel = surface.diffuse_linear[0] - torch.tensor(TOOTH_LINEAR)[:, None, None]
+        seen.append((enamel.abs().amax(0) < 1e-4, surface, camera.project(head.landmarks(fine))[0]))
+    (is_tooth, surface, marks), (closed, _, _) = seen
+    rows, columns = is_tooth.nonzero().unbind(1)
+    assert len(rows) > 60 and closed.sum() < 5
+    assert rows.min() >= marks[13, 1] - 2 and rows.max() <= marks[14, 1] + 2
+    assert columns.min() >= marks[61, 0] and columns.max() <= marks[291, 0]
+    light, skin = surface.irradiance[0].mean(0), surface.is_skin[0, 0]
+    assert 0.2 < light[is_tooth].mean() / light[skin].mean() < 0.8

@@ -13,7 +13,7 @@ from id2r_core.capture.light import LUMINANCE
 from id2r_core.capture.photograph import FACE_LEVELS, SCLERA_LINEAR, expose, eye_colours
 from id2r_core.capture.render import Surface, camera_rays, shade
 from id2r_core.capture.stage import CaptureStage
-from id2r_core.capture.teeth import TOOTH_LINEAR
+from id2r_core.relight import TOOTH_LINEAR
 from tests.capture_data import write_data
 
 SIZE, COUNT = 16, 400
@@ -66,7 +66,7 @@ def test_lids_shade_the_eyes_most_under_the_upper_one(stage):
     """Against the skin of the same face the brightest parts of an eye's white lose a quarter, its upper rim more."""
     subjects = stage.subjects(range(6))
     surface = seen_from_the_front(stage, subjects)
-    eye = surface.mask & ~surface.is_skin & ~surface.is_mouth & (surface.specular == 0.45)
+    eye = surface.mask & ~surface.is_skin & (surface.specular == 0.45)
     for irradiance, is_eye, is_skin in zip(surface.irradiance.mean(1), eye[:, 0], surface.is_skin[:, 0], strict=True):
         skin = irradiance[is_skin].median()
         rows = is_eye.nonzero()[:, 0]

@@ -12,6 +12,7 @@ from ..geometry.mesh import triangulate
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
 from ..head.model import PARTS, HeadModel
+from ..relight import GUM_LINEAR, TOOTH_LINEAR
 from .gloss import GlossTable, build_gloss_table
 from .light import SKY_HEIGHT, SKY_WIDTH, Environments, Lighting, reflected_light, sky_pixels, sky_uv
 from .skins import SkinMaps
@@ -29,7 +30,8 @@ STRANDS, LOCKS, RIBS = 4.0, 0.7, 70.0  # fibre tiles round the head for strands 
 HAIR_CONTRAST, RAGGED, HAIR_EDGE = 0.8, 0.3, 0.3  # of fibres in density, in where hair begins, and its soft edge
 # How much of the irradiance of each channel has wandered through the skin to the neighbouring vertices.
 SCATTERED = (0.8, 0.4, 0.2)
-MOUTH_PARTS = ("mouth_interior", "tongue", "gums", "teeth")
+TEETH_SPECULAR, TEETH_ROUGHNESS = 1.0, 0.25  # enamel has IOR 1.62 (Meng et al. 2009); gums are as wet
+LIT_TEETH = 0.6  # of the light on the skin reaches teeth and gums that face the front; the mean head's mouth is shut
 COARSE_UP_TO = 160  # pixels of an image side
 
 
@@ -37,7 +39,7 @@ COARSE_UP_TO = 160  # pixels of an image side
 class Surface:
     """What the camera sees, per pixel of B images; zero where `mask` is.
 
-    mask: [B, 1, H, W] bool, any part of the head; is_skin, is_mouth: [B, 1, H, W] bool, its skin, inside its mouth
+    mask: [B, 1, H, W] bool, any part of the head; is_skin: [B, 1, H, W] bool, its skin
     diffuse_linear: [B, 3, H, W]; specular, roughness: [B, 1, H, W] image values
     normal: [B, H, W, 3] unit, head frame, with meso detail
     openness: [B, 1, H, W] share of the sky that is seen
@@ -48,7 +50,6 @@ class Surface:
 
     mask: Tensor
     is_skin: Tensor
-    is_mouth: Tensor
     diffuse_linear: Tensor
     specular: Tensor
     roughness: Tensor
@@ -208,36 +209,52 @@ def see_surface(
     sampled = sample_texture(stacked, uv)
     part = mesh.face_part[fragments.face.clamp(min=0)][:, None]
     is_eye = fragments.mask & (part >= PARTS.index("eyeball_left"))
+    in_mouth = fragments.mask & ((part == PARTS.index("teeth")) | (part == PARTS.index("gums")))
     smooth = functional.normalize(seen[:, :3].permute(0, 2, 3, 1), dim=-1, eps=1e-6)
-    slope = sampled[:, 5:7] * ~is_eye
+    slope = sampled[:, 5:7] * ~(is_eye | in_mouth)
     to_camera = -camera_rays(cameras)
     normal = tilt_by_height(smooth, slope, fragments, vertices, mesh.faces, mesh.uv, mesh.faces_uv)
     mask = fragments.mask
     fibres = _fibres_at(uv, mesh.fibres, hair.fibres) if hair.fibres.any() else torch.zeros_like(seen[:, :1])
     hairy = ((seen[:, 7:8] + RAGGED * fibres - 0.5) / HAIR_EDGE + 0.5).clamp(0, 1) * (mask & ~is_eye)
     density = (HAIR_CONTRAST * fibres).exp()
-    hair_albedo = hair.linear[:, :, None, None] * density
-
-    def choose(skin, eye_value, hair_value):
-        bare = torch.where(is_eye, eye_value, skin)
-        return (bare + hairy * (hair_value - bare)) * mask
-
-    number = sampled.new_tensor
+    bare = _bare(sampled, part, uv, eyes)
+    colour, rough = hair.linear[:, :, None, None] * density, torch.full_like(density, HAIR_ROUGHNESS)
+    strands = torch.cat([colour, HAIR_SPECULAR * density, rough], 1)
+    shown = (bare + hairy * (strands - bare)) * mask
+    is_skin = mask & (part == PARTS.index("skin")) & (hairy < 0.5)
+    light = seen[:, 3:6] * torch.where(is_eye, _between_lids(is_eye), 1.0)
     return Surface(
         mask=mask,
-        is_skin=mask & (part == PARTS.index("skin")) & (hairy < 0.5),
-        is_mouth=mask & torch.isin(part, part.new_tensor([PARTS.index(name) for name in MOUTH_PARTS])),
-        diffuse_linear=choose(sampled[:, :3], _eye_albedo(uv, eyes), hair_albedo),
-        specular=choose(sampled[:, 3:4], number(EYE_SPECULAR), HAIR_SPECULAR * density),
-        roughness=choose(sampled[:, 4:5], number(EYE_ROUGHNESS), HAIR_ROUGHNESS),
+        is_skin=is_skin,
+        diffuse_linear=shown[:, :3],
+        specular=shown[:, 3:4],
+        roughness=shown[:, 4:5],
         normal=normal * mask[:, 0, :, :, None],
         openness=seen[:, 6:7],
         hair=hairy,
-        irradiance=seen[:, 3:6] * torch.where(is_eye, _between_lids(is_eye), 1.0),
+        irradiance=torch.where(in_mouth, _light_on_teeth(light, is_skin, normal), light),
         to_camera=to_camera,
         corners=mesh.faces[fragments.face.clamp(min=0)],
         bary=fragments.bary,
     )
+
+
+def _bare(sampled: Tensor, part: Tensor, uv: Tensor, eyes: Eyes) -> Tensor:
+    """[B, 5, H, W] linear diffuse, specular and roughness without hair: the skin's as sampled; eyes, teeth and gums."""
+    albedo, like = _eye_albedo(uv, eyes), sampled[:, :1]
+    of_eye = torch.cat([albedo, torch.full_like(like, EYE_SPECULAR), torch.full_like(like, EYE_ROUGHNESS)], 1)
+    bare = torch.where(part >= PARTS.index("eyeball_left"), of_eye, sampled[:, :5])
+    for name, linear in (("teeth", TOOTH_LINEAR), ("gums", GUM_LINEAR)):
+        own = sampled.new_tensor([*linear, TEETH_SPECULAR, TEETH_ROUGHNESS])[:, None, None]
+        bare = torch.where(part == PARTS.index(name), own, bare)
+    return bare
+
+
+def _light_on_teeth(irradiance: Tensor, is_skin: Tensor, normal: Tensor) -> Tensor:
+    """[B, 3, H, W] a share of the mean light on the skin, less where the arch of the teeth turns to the side."""
+    mean = (irradiance * is_skin).sum((2, 3)) / is_skin.sum((2, 3)).clamp(min=1)
+    return LIT_TEETH * mean[..., None, None] * normal[..., 2].clamp(0.2, 1.0)[:, None]
 
 
 def _fibres_at(uv: Tensor, noise: Tensor, kinds: Tensor) -> Tensor:

@@ -38,7 +38,6 @@ from .render import (
 from .skins import SkinMaps, load_skins, make_tile, skin_maps
 from .sources import SPLITS
 from .subjects import Casting, Subjects, draw_expression
-from .teeth import with_teeth
 
 SMALLEST_TILE, LARGEST_TILE = 256, 1024
 VIEW_FILL = 0.2
@@ -132,13 +131,11 @@ class CaptureStage:
         cameras = draw_cameras(dice, self.head, fine, self.size)
         hair = draw_hair(dice, self._mesh, fine, subjects)
         surface = self._see(cameras, fine, subjects, lighting, hair)
-        at_rest = self._posed(subjects.identity, torch.zeros_like(subjects.expression))
-        with_smile = with_teeth(surface, self.head, cameras, at_rest, fine)
         rays = camera_rays(cameras)
         incident = self._incident(lighting, -rays[:, self.size // 2, self.size // 2])
         behind = draw_backdrop(dice, seen_behind(self._environments, lighting, rays), incident)
         behind = hang_hair(hair, self._mesh, cameras, rays, behind, incident)
-        lit = shade(with_smile, self._mesh, self._environments, lighting)
+        lit = shade(surface, self._mesh, self._environments, lighting)
         radiance = with_fuzz(surface, self._mesh, lit, behind)
         radiance, is_cloth = draw_garment(dice, cameras, radiance, incident)
         radiance, is_frame = draw_glasses(dice, self.head, cameras, fine, radiance, incident)
