@@ -27,7 +27,7 @@ from id2r_core.geometry.mesh import (
 )
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.geometry.subdivide import catmull_clark, linear_subdivision
-from id2r_core.geometry.texture import atlas_fragments, fill_holes, resample_atlas, sample_texture
+from id2r_core.geometry.texture import atlas_fragments, fill_holes, sample_texture
 
 
 def random_scene(seed: int, batch: int = 2, face_count: int = 14, size: int = 12):
@@ -310,17 +310,6 @@ def test_atlas_fragments_show_the_layout():
     assert bool(fragments.mask[0, 0, :, :4].all()) and not fragments.mask[0, 0, :, 4:].any()
     place = interpolate(uv, faces, fragments)[0, :, 0, 0]
     torch.testing.assert_close(place, torch.tensor([1 / 16, 15 / 16]))
-
-
-def test_resample_atlas_carries_a_ramp_and_back():
-    uv, faces = square_layout()
-    turned = torch.stack([1 - uv[:, 1], uv[:, 0] * 2], dim=1)
-    ramp = torch.linspace(0, 1, 64)[None, None, :, None].expand(1, 1, 64, 64).contiguous()
-    there, mask = resample_atlas(ramp, uv, faces, turned, faces, 64)
-    assert bool(mask.all())
-    assert there[0, 0, 5, 60] > 0.9 and there[0, 0, 5, 3] < 0.1
-    back, mask = resample_atlas(there, turned, faces, uv, faces, 64)
-    torch.testing.assert_close(back[mask], ramp[mask], atol=0.02, rtol=0)
 
 
 def test_fill_holes_keeps_what_is_known_and_is_smooth():

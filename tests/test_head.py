@@ -11,7 +11,7 @@ from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
 from id2r_core.geometry.mesh import triangulate
 from id2r_core.geometry.rasterize import interpolate
-from id2r_core.geometry.texture import atlas_fragments, resample_atlas
+from id2r_core.geometry.texture import atlas_fragments
 from id2r_core.head.atlas import SKIN_PARTS, look, make_atlas
 from id2r_core.head.build import _components, _cube_sphere, _eye_mover, _fit_sphere, _merge_triangles, fibonacci_sphere
 from id2r_core.head.landmark_map import _snap
@@ -156,18 +156,6 @@ def test_a_chart_of_a_ball_is_whole_upright_and_as_dense_as_asked():
     area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) / 2
     density = np.sqrt(signed_areas(uv, faces_uv).numpy() / area)
     assert 1.4 < np.median(density[in_front]) / np.median(density[~in_front]) < 2.8
-
-
-def test_a_picture_survives_the_way_to_makehumans_layout_and_back(model, atlas, fine_neutral):
-    skin = model.faces_of(*SKIN_PARTS)
-    head, makehuman = (model.fine_uv, model.faces_uv[skin]), (model.fine_uv_makehuman, model.faces_uv_makehuman[skin])
-    image = atlas.bake(0.5 + 0.5 * torch.sin(25 * fine_neutral))[None]
-    there, mask = resample_atlas(image, *head, *makehuman, 512)
-    back, _ = resample_atlas(there, *makehuman, *head, atlas.size)
-    inner = -torch.nn.functional.max_pool2d(-atlas.mask[None].float(), 7, 1, 3)[0] > 0
-    assert mask.float().mean() > 0.05
-    off = (back - image)[0][:, inner].abs()
-    assert off.mean() < 0.01 and off.quantile(0.99) < 0.08
 
 
 # ---- the linear model ----

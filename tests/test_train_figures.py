@@ -122,4 +122,3 @@ def test_sheets_show_every_row(nets, library, pool):
     weights = fused[:, MICRO.size :].reshape(5 * MICRO.size, 5, MICRO.size, 3).astype(int).sum(1)
     assert np.abs(weights - 255).max() <= 4  # the shares of five codebooks sum to one
     assert pictures.template_sheet(nets, library, CPU, columns=2).shape == (2 * MICRO.size, 2 * MICRO.size, 3)
-    assert pictures.reconstruction_sheet(nets, torch.rand(2, 3, 32, 32), CPU).shape == (96, 64, 3)

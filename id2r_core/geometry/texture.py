@@ -1,11 +1,11 @@
-"""Textures and atlases: sampling, the atlas as an image, filling holes, and exact resampling between two layouts."""
+"""Textures and atlases: sampling, the atlas as an image, filling holes, blurs and masks."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..conventions import uv_to_pixel
-from .rasterize import Fragments, interpolate, rasterize
+from .rasterize import Fragments, rasterize
 
 SIGMA_WORKED = 2.0  # texels: wider blurs work on an image shrunk until the blur is about this wide
 
@@ -38,20 +38,6 @@ def fill_holes(image: Tensor, mask: Tensor) -> Tensor:
     coarse = fill_holes(total / weight.clamp(min=1e-8), (weight * 4).clamp(max=1.0))
     known = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
     return image * mask + known[..., : image.shape[-2], : image.shape[-1]] * (1 - mask)
-
-
-def resample_atlas(
-    texture: Tensor, from_uv: Tensor, from_faces_uv: Tensor, to_uv: Tensor, to_faces_uv: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
-    """Carry `texture` [B, C, T, T] from one uv layout of a mesh to another; faces [F, 3] run alike in both.
-
-    Each texel of the new layout looks up the old one at its own point of the surface, so nothing is approximated but
-    the bilinear look-up. Returns the texture [B, C, size, size], holes filled, and its mask [1, 1, size, size] bool.
-    """
-    fragments = atlas_fragments(to_uv, to_faces_uv, size)
-    uv = interpolate(from_uv, from_faces_uv, fragments).permute(0, 2, 3, 1).expand(len(texture), -1, -1, -1)
-    sampled = sample_texture(texture, uv)
-    return fill_holes(sampled, fragments.mask.expand(len(texture), -1, -1, -1)), fragments.mask
 
 
 def blur(image: Tensor, share: float) -> Tensor:

@@ -79,16 +79,6 @@ def fusion_sheet(nets: Nets, pool: Pool, device: torch.device, subject: int = 0)
     return tile(rows)
 
 
-@torch.no_grad()
-def reconstruction_sheet(nets: Nets, images: torch.Tensor, device: torch.device) -> np.ndarray:
-    """Real photographs [B, 3, H, W] in [-1, 1] above what the RGB codebook, and all five fused, make of them."""
-    latent = nets.encoder(images.to(device))
-    rgb = torch.zeros(len(images), dtype=torch.long)  # the first of Domain
-    own = nets.decoder(nets.codebooks.quantise(latent, rgb).latent)
-    fused = nets.decoder(nets.fusion.fuse(nets.codebooks.quantise_all(latent)))
-    return tile([images, own, fused])
-
-
 def _known(nets: Nets, pool: Pool, subject: int, device: torch.device) -> Embedding:
     return nets.identity(_photograph(pool, subject).to(device))
 
