@@ -8,7 +8,7 @@ import bpy
 
 from . import job
 from .core import errors, protocol
-from .preferences import python_and_device
+from .preferences import memory_limit, python_and_device
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
@@ -91,7 +91,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         face=options.face,
         interactive_landmarks=protocol.read_text(options.interactive_landmarks),
     )
-    _report_of(job.run(job.find_python(chosen), request, lambda event: _print_event(event, blends.print_progress)))
+    _report_of(job.run(job.find_python(chosen), request, _print_event, memory_limit(bpy.context)))
     blends.build(out, blends.Options(), blends.print_progress)
 
 
@@ -104,9 +104,11 @@ def _report_of(last: protocol.Event) -> dict:
     return last.report
 
 
-def _print_event(event: protocol.Event, print_progress) -> None:
+def _print_event(event: protocol.Event) -> None:
+    from . import batch as blends
+
     if isinstance(event, protocol.Progress):
-        print_progress(event.stage, event.done, event.total)
+        blends.print_progress(event.stage, event.done, event.total)
     elif isinstance(event, protocol.Warned):
         print(f"Note: {event.text}", file=sys.stderr)
 

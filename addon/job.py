@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,10 @@ RUNTIME = "runtime"  # folder of the Python environment that the add-on can make
 
 @dataclass
 class _Kept:
-    """What outlives a job: the warm process, its Python, when it was last used, and the last words of the one before."""
+    """What outlives a job: the warm process, its command, when it was last used, and the last words of the one before."""
 
     worker: "Process | None" = None
-    python: str = ""
+    command: tuple[str, ...] = ()
     used: float = 0.0
     log: str = ""
 
@@ -67,7 +67,7 @@ class Process:
     chatty: the process also writes lines that are no events (Blender does); they are skipped.
     """
 
-    def __init__(self, command: list[str], chatty: bool = False):
+    def __init__(self, command: Sequence[str], chatty: bool = False):
         self.events: queue.Queue[protocol.Event] = queue.Queue()
         self._chatty = chatty
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115 closed by close()
@@ -165,13 +165,16 @@ class Job:
         self._process.close(patience)
 
 
-def start(python: str, request: protocol.AnyRequest) -> Job:
-    """Give a request to the warm worker, or to a new one when there is none or it runs on another Python."""
-    if not (is_warm() and _kept.python == python):
+def start(python: str, request: protocol.AnyRequest, memory_gib: float = 0.0) -> Job:
+    """Give a request to the warm worker, or to a new one when there is none or it has another Python or memory limit.
+
+    memory_gib: the most memory that the worker may use, 0 for no limit
+    """
+    command = (shutil.which(python) or python, "-m", "id2r_core", "worker", "--memory", str(memory_gib))
+    if not (is_warm() and _kept.command == command):
         retire()
         _kept.used = time.monotonic()
-        _kept.worker = Process([shutil.which(python) or python, "-m", "id2r_core", "worker"])
-        _kept.python = python
+        _kept.worker, _kept.command = Process(command), command
     _kept.worker.send(protocol.encode_job(request))
     return Job(_kept.worker, keep_warm=True)
 
@@ -192,9 +195,11 @@ def start_install(folder: Path) -> Job:
     return Job(Process([sys.executable, "-m", "id2r_core.install", str(folder)]), keep_warm=False)
 
 
-def run(python: str, request: protocol.AnyRequest, on_event: Callable[[protocol.Event], None]) -> protocol.Event:
+def run(
+    python: str, request: protocol.AnyRequest, on_event: Callable[[protocol.Event], None], memory_gib: float = 0.0
+) -> protocol.Event:
     """The whole job, waiting; on_event sees every event but the last, which is returned. Ctrl-C ends the worker."""
-    return finish(start(python, request), on_event)
+    return finish(start(python, request, memory_gib), on_event)
 
 
 def finish(job: Job, on_event: Callable[[protocol.Event], None]) -> protocol.Event:
@@ -229,7 +234,7 @@ def last_log() -> str:
     return _kept.log if _kept.worker is None else _kept.worker.log()
 
 
-def _start(command: list[str], log) -> subprocess.Popen:
+def _start(command: Sequence[str], log) -> subprocess.Popen:
     """A process that finds this very copy of the core. Nothing is written into the add-on's folder."""
     environment = os.environ | {"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONHOME", None)

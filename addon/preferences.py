@@ -17,6 +17,7 @@ DEVICE_TIPS = {
 }
 ENVIRONMENT_FILES = (".exr", ".hdr")
 IDLE_MINUTES = 10.0
+LEAST_MEMORY = 1.0  # GiB, without which the libraries of a worker cannot even be loaded
 PROPERTY_SPLIT = 0.4  # where Blender splits a column between names and values
 
 
@@ -46,6 +47,15 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
         min=0.0,
         soft_max=60.0,
         precision=0,
+    )
+    memory: FloatProperty(
+        name="Memory Limit",
+        description="The most memory in GiB that the worker may use, of the machine (Linux) and of an NVIDIA GPU each. "
+        "0: no limit. A photo takes about 1.2 at 1024 texels",
+        default=0.0,
+        min=0.0,
+        soft_max=64.0,
+        precision=1,
     )
     hdri_folders: CollectionProperty(type=ID2R_Folder, description="Folders whose environments are offered in Lookdev")
     doctor: StringProperty(description="What the last check found, one thing a line", options={"SKIP_SAVE"})
@@ -77,6 +87,7 @@ def draw_python(layout, preferences, context) -> None:
     row.label(text=words.python_in_words(preferences.python))
     column.prop(preferences, "device")
     column.prop(preferences, "idle_minutes", text="Keep Warm (Minutes)")
+    column.prop(preferences, "memory", text="Memory Limit (GiB)")
     status = context.window_manager.id2r
     if status.running:
         words.draw_progress(layout, status)
@@ -119,6 +130,12 @@ def python_and_device(context) -> tuple[str, str]:
     """The chosen Python ("" = find one) and device."""
     preferences = preferences_of(context)
     return (preferences.python, preferences.device) if preferences else ("", "auto")
+
+
+def memory_limit(context) -> float:
+    """The most GiB that the worker may use; 0 for no limit."""
+    preferences = preferences_of(context)
+    return max(preferences.memory, LEAST_MEMORY) if preferences and preferences.memory else 0.0
 
 
 def own_environments(context) -> list[Path]:

@@ -139,7 +139,11 @@ def doctor(arguments: Sequence[str]) -> int:
 def worker(arguments: Sequence[str]) -> int:
     from .worker import main as worker_main
 
-    return worker_main()
+    parser = argparse.ArgumentParser(prog="python -m id2r_core worker")
+    parser.add_argument(
+        "--memory", type=float, default=0.0, metavar="GIB", help="most memory to use (default: no limit)"
+    )
+    return worker_main(parser.parse_args(arguments).memory)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {

@@ -35,12 +35,17 @@ from .protocol import (
 )
 
 OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
+OUT_OF_MEMORY_WORDS = (
+    "DefaultCPUAllocator",
+    "Insufficient memory",
+)  # PyTorch's on the CPU and OpenCV's have no own type
 
 
 class Worker:
     """Runs one job after another. Jobs are numbered from 1; the reading thread only files and cancels them."""
 
-    def __init__(self, commands: TextIO, events: TextIO):
+    def __init__(self, commands: TextIO, events: TextIO, memory_gib: float = 0.0):
+        self._memory_gib = memory_gib
         self._commands = commands
         self._events = events
         self._writing = threading.Lock()
@@ -128,11 +133,13 @@ class Worker:
     def _templates(self, request: TemplatesRequest) -> Event:
         from .gallery import write_thumbnails
 
+        limit_gpu_memory(self._memory_gib)
         return Result(request.out, write_thumbnails(request, self._progress))
 
     def _reconstruct(self, request: Request) -> Event:
         from .pipeline import reconstruct
 
+        limit_gpu_memory(self._memory_gib)
         result = reconstruct(request, self._progress)
         for text in result.report["warnings"]:
             self._send(Warned(text))
@@ -154,18 +161,42 @@ class Worker:
 
 def unforeseen(error: Exception) -> tuple[str, str]:
     """Message and hint for a failure that nobody foresaw, or that memory was not enough."""
-    if any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__):
-        return "The memory was not enough.", "Choose a lower resolution, close other programs, or use the CPU."
+    is_memory = any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__)
+    if is_memory or any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
+        hint = "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if you have set one."
+        return "The memory was not enough.", hint
     return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."
 
 
-def main() -> int:
-    """Serve the process's own pipes."""
+def limit_memory(gib: float) -> None:
+    """The most memory that this process may ask for from now on; systems without such a limit (Windows) ignore it."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
+def limit_gpu_memory(gib: float) -> None:
+    """The most memory that PyTorch may take of each NVIDIA GPU; 0 is no limit."""
+    import torch
+
+    for index in range(torch.cuda.device_count() if gib else 0):
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total), index)
+
+
+def main(memory_gib: float = 0.0) -> int:
+    """Serve the process's own pipes; memory_gib: the most memory to use, 0 for no limit."""
+    if memory_gib:
+        limit_memory(memory_gib)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     try:
-        Worker(sys.stdin, events).run()
+        Worker(sys.stdin, events, memory_gib).run()
     except (KeyboardInterrupt, BrokenPipeError):  # the other side is gone, or the user ended both
         return 130
     return 0

@@ -9,7 +9,7 @@ from bpy.props import IntProperty, StringProperty
 
 from .. import estimate, job
 from ..core import errors, protocol
-from ..preferences import python_and_device
+from ..preferences import memory_limit, python_and_device
 
 TICK = 0.1  # seconds between looks at the worker
 REGIONS = {("VIEW_3D", "UI"), ("IMAGE_EDITOR", "UI"), ("PREFERENCES", "WINDOW")}
@@ -169,7 +169,7 @@ def redraw(context) -> None:
 
 def start_in_worker(context, request: protocol.AnyRequest) -> job.Job:
     """Give a request to the worker of the preferences' Python."""
-    return job.start(job.find_python(python_and_device(context)[0]), request)
+    return job.start(job.find_python(python_and_device(context)[0]), request, memory_limit(context))
 
 
 def run_place():

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import bpy
+import cv2
 import pytest
+import skimage.data
 
 from addon import job, preferences
 from addon.core import errors, protocol
@@ -70,6 +72,27 @@ def test_a_worker_that_is_killed_in_its_job_is_one_clear_sentence(fake_python):
     last = run()
     assert last.message == "The system ended the worker process, most likely for want of memory."
     assert "lower resolution" in last.hint and not job.is_warm()
+
+
+def test_a_memory_limit_that_is_too_low_is_said_and_the_scene_stays(addon, tmp_path, monkeypatch):
+    """With the real worker: at the least memory that can be set, 4096 texels are too many."""
+    photo = tmp_path / "astronaut.png"
+    cv2.imwrite(str(photo), skimage.data.astronaut()[..., ::-1])
+    settings = bpy.context.scene.id2r
+    settings.photo, settings.resolution, settings.out = str(photo), 4096, str(tmp_path / "out")
+    monkeypatch.setattr("addon.operators.modal.memory_limit", lambda context: preferences.LEAST_MEMORY)
+    before = len(bpy.data.objects), len(bpy.data.images), len(bpy.data.meshes)
+    with pytest.raises(RuntimeError, match=r"memory was not enough. .* raise the memory limit"):
+        bpy.ops.id2r.reconstruct()
+    assert before == (len(bpy.data.objects), len(bpy.data.images), len(bpy.data.meshes))
+    assert not (tmp_path / "out" / "head.npz").exists() and job.is_warm()
+    job.retire()
+
+
+def test_another_memory_limit_ends_the_warm_worker(fake_python):
+    fake_python(SERVER)
+    pids = [job.run(job.find_python(), request(), lambda event: None, gib).report["pid"] for gib in (0.0, 2.0, 2.0)]
+    assert pids[0] != pids[1] == pids[2]
 
 
 def test_another_python_ends_the_warm_worker(fake_python, monkeypatch, tmp_path):
