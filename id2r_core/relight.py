@@ -12,11 +12,10 @@ from .geometry.mesh import vertex_normals
 from .geometry.rasterize import interpolate, rasterize
 from .geometry.texture import sample_texture
 from .head.irises import Irises
-from .head.model import HeadModel
+from .head.model import GUM_LINEAR, TOOTH_LINEAR, HeadModel
 
 GROUND_LINEAR = 0.18
 SCLERA_LINEAR, PUPIL_RADIUS = 0.55, 0.0021
-TOOTH_LINEAR, GUM_LINEAR = (0.58, 0.53, 0.43), (0.38, 0.13, 0.12)
 
 
 @dataclass(frozen=True)

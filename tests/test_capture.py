@@ -29,7 +29,7 @@ from id2r_core.capture.subjects import Casting
 from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_linear
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
-from id2r_core.relight import TOOTH_LINEAR
+from id2r_core.head.model import TOOTH_LINEAR
 from tests.capture_data import write_data
 
 SIZE = 64

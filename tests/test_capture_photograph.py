@@ -13,7 +13,7 @@ from id2r_core.capture.light import LUMINANCE
 from id2r_core.capture.photograph import FACE_LEVELS, SCLERA_LINEAR, expose, eye_colours
 from id2r_core.capture.render import Surface, camera_rays, shade
 from id2r_core.capture.stage import CaptureStage
-from id2r_core.relight import TOOTH_LINEAR
+from id2r_core.head.model import TOOTH_LINEAR
 from tests.capture_data import write_data
 
 SIZE, COUNT = 16, 400

@@ -11,8 +11,7 @@ from ..geometry.camera import Camera
 from ..geometry.mesh import triangulate
 from ..geometry.rasterize import Fragments, interpolate, rasterize
 from ..geometry.texture import sample_texture
-from ..head.model import PARTS, HeadModel
-from ..relight import GUM_LINEAR, TOOTH_LINEAR
+from ..head.model import GUM_LINEAR, PARTS, TOOTH_LINEAR, HeadModel
 from .gloss import GlossTable, build_gloss_table
 from .light import SKY_HEIGHT, SKY_WIDTH, Environments, Lighting, reflected_light, sky_pixels, sky_uv
 from .skins import SkinMaps

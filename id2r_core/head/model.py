@@ -17,6 +17,7 @@ from .lips import seal_lips
 
 HEAD_FILE = Path(__file__).parent / "data" / "head.npz"
 PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "gums", "teeth", "eyeball_left", "eyeball_right")
+TOOTH_LINEAR, GUM_LINEAR = (0.58, 0.53, 0.43), (0.38, 0.13, 0.12)  # albedo; enamel has CIELAB lightness 78
 OFF_TILE = PARTS[4:]  # these have uv of their own over the whole square, the same in both layouts
 REGIONS = (
     "face", "forehead", "nose", "cheek", "lip", "eyelid", "brow", "chin", "beard", "ear", "neck", "scalp", "skin",
