@@ -16,6 +16,7 @@ import torch
 from fake_capture import MICRO, FakeStage, fake_run
 from safetensors.torch import save_file
 
+from id2r_core import files
 from id2r_core.configs import PRESETS, TRAIN_STAGES
 from id2r_core.conventions import Domain
 from id2r_core.errors import Id2rError
@@ -267,7 +268,7 @@ def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         save_checkpoint(path, {"a": torch.zeros(2)}, {"step": object()})
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save_checkpoint(path, {"a": torch.zeros(2)}, {"step": 2})
     tensors, state = load_checkpoint(path)

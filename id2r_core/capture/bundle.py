@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from .. import __version__
 from ..errors import Id2rError
+from ..files import whole_file
 from ..head.model import HEAD_FILE
 from .skins import list_captures
 from .sources import PATTERNS, PLAIN, SPLITS, read_environment, read_srgb, source_files
@@ -48,7 +49,8 @@ def write_bundle(
         pictures = {name: _jpeg(image, quality) for name, image in (crops | skins).items()}
         packed = _zip(entries | pictures | {DESCRIPTION: _description(data, len(crops), len(skins), quality)})
         if len(packed) <= MOST_BYTES:
-            _write(path, packed)
+            with whole_file(path) as partial:
+                partial.write_bytes(packed)
             report(f"{path.name}: {len(packed) / 2**20:.1f} MiB, {len(skins)} captures, JPEG quality {quality}")
             return len(packed)
     raise Id2rError(
@@ -163,16 +165,6 @@ def _zip(entries: dict[str, bytes]) -> bytes:
             method = zipfile.ZIP_LZMA if name.endswith(PLAIN) else zipfile.ZIP_DEFLATED
             packed.writestr(zipfile.ZipInfo(name), content, method)
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise Id2rError(f"'{path}' cannot be written: {error.strerror}.", "Choose another --out.") from error
 
 
 def main(arguments: list[str]) -> int:

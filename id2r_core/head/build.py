@@ -5,7 +5,6 @@ minutes to load, the file it leaves loads in a fraction of a second.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from ..capture.pigment import build_pigment_table
 from ..capture.subjects import Casting
 from ..conventions import zup_to_yup
+from ..files import whole_file
 from ..geometry.mesh import triangulate
 from ..geometry.rasterize import rasterize
 from ..geometry.subdivide import catmull_clark, linear_subdivision
@@ -58,11 +58,9 @@ def build_head(path: Path) -> None:
     arrays |= find_landmarks(_without_teeth(arrays))
     arrays |= _bake_visibility(arrays)
     arrays["region_masks"] = make_regions(arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays, identity_mean=np.zeros(0), identity_precision=np.zeros((0, 0)))
-    np.savez(partial, **arrays, **_how_people_vary(load_head(partial)))
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        np.savez(partial, **arrays, identity_mean=np.zeros(0), identity_precision=np.zeros((0, 0)))
+        np.savez(partial, **arrays, **_how_people_vary(load_head(partial)))
 
 
 def _how_people_vary(model: HeadModel) -> dict:

@@ -6,8 +6,6 @@ memory and made when they are first asked for: a job never makes the encoder, wh
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from torch import nn
 
 from ..configs import PRESETS, Preset
 from ..errors import Id2rError
+from ..files import fresh_folder
 from ..nets import Nets, build_nets
 from ..nets.onnx_identity import ForeignIdentity, file_hash, load_onnx_identity
 from ..templates import TemplateLibrary
@@ -170,9 +169,6 @@ def save_pack(
 
     identity: `file` and `sha256` of the identity model that the pack was trained for, where that is not its own.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     contents = {f"{part}.safetensors": save_tensors(_halved(net.state_dict())) for part, net in nets.named()}
     library = packed_codes(templates.codes.cpu()) | {
         "vectors": templates.vectors.half(),
@@ -180,16 +176,15 @@ def save_pack(
     }
     contents[TEMPLATES] = save_tensors({key: tensor.cpu().contiguous() for key, tensor in library.items()})
     contents[CARD] = card.encode()
-    for file, data in contents.items():
-        (partial / file).write_bytes(data)
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
     manifest = {"format": FORMAT, "name": name, "preset": preset.name, "files": hashes}
     if identity is not None:
         manifest |= {"format": FORMAT_FOREIGN, "identity": identity}
     manifest["templates"] = list(templates.names)
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with fresh_folder(folder) as partial:
+        for file, data in contents.items():
+            (partial / file).write_bytes(data)
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def packed_codes(codes: torch.Tensor) -> dict[str, torch.Tensor]:

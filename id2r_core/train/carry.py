@@ -7,13 +7,12 @@ it a stage goes on from its averages with a new warm-up.
 
 import io
 import json
-import os
-import shutil
 import zipfile
 from pathlib import Path
 
 from ..configs import EXTRA_STAGES, TRAIN_STAGES
 from ..errors import Id2rError
+from ..files import fresh_folder, whole_file
 from .checkpoint import halved, has_checkpoint, load_checkpoint, save_checkpoint, with_prefix, without_prefix
 from .loop import CHECKPOINT
 
@@ -37,10 +36,8 @@ def collect_run(run: Path, folder: Path | None) -> list[Path]:
         if NEEDS_NO_MORE.get(stage) not in stages:
             tensors |= with_prefix(stage, kept if stage == "templates" else halved(kept))
     save_checkpoint(folder / WEIGHTS, tensors, states)
-    papers = _papers(run, stages)
-    partial = folder / (PAPERS + ".partial")
-    partial.write_bytes(papers)
-    os.replace(partial, folder / PAPERS)
+    with whole_file(folder / PAPERS) as partial:
+        partial.write_bytes(_papers(run, stages))
     return sorted(folder.iterdir())
 
 
@@ -51,14 +48,12 @@ def restore_run(folder: Path | None, run: Path) -> int:
     tensors, states = load_checkpoint(folder / WEIGHTS)
     if run.exists():
         raise Id2rError(f"{run} is there already.", "Name another --out.")
-    partial = run.with_name(run.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for stage, state in states.items():
-        state = state if stage == "templates" else state | {"carried": True}
-        save_checkpoint(partial / stage / CHECKPOINT, without_prefix(stage, tensors), state)
-    with zipfile.ZipFile(folder / PAPERS) as papers:
-        papers.extractall(partial)
-    os.replace(partial, run)
+    with fresh_folder(run) as partial:
+        for stage, state in states.items():
+            state = state if stage == "templates" else state | {"carried": True}
+            save_checkpoint(partial / stage / CHECKPOINT, without_prefix(stage, tensors), state)
+        with zipfile.ZipFile(folder / PAPERS) as papers:
+            papers.extractall(partial)
     return 0
 
 

@@ -5,7 +5,6 @@ The index is written last and atomically, so that a stop at any moment leaves th
 """
 
 import json
-import os
 import secrets
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import Id2rError
+from ..files import whole_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -32,9 +32,8 @@ def save_checkpoint(path: Path, tensors: Tensors, state: dict) -> None:
         shards.append(f"{path.stem}-{token}-{number:02d}{path.suffix}")
         save_file(shard, path.parent / shards[-1])
     text = json.dumps({"state": state, "shapes": shapes, "shards": shards})
-    partial = index_of(path).with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, index_of(path))
+    with whole_file(index_of(path)) as partial:
+        partial.write_text(text, encoding="utf-8")
     for old in path.parent.glob(f"{path.stem}-*{path.suffix}"):
         if old.name not in shards:
             old.unlink()
