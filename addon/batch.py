@@ -37,7 +37,7 @@ def build(folder: Path, options: Options, progress: Progress) -> None:
     """Write head.blend and contact_sheet.png into a result folder. Starts from an empty scene."""
     folder = folder.absolute()  # Blender reads relative paths in its own way
     made = open_result(folder, progress)
-    lookdev.show_through_camera()
+    lookdev.show_through_camera(bpy.data.screens["Layout"])
     save_blend(folder / "head.blend")
     progress("scene", 1, 1)
     write_sheet(made, folder, options, progress)

@@ -19,7 +19,10 @@ PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
+GREY = "ID2R Grey"  # the node that says whether the camera sees grey
 ROOM = 1.25  # of the width of two heads: what stands nearer than their middles looks larger
+STARTUP_LAMP = 1000.0  # watts
+GREY_BACKDROP = 0.10  # linear, behind the head
 FRAMING = 1.08  # height of the portrait's frame, of the height of the head
 VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
 
@@ -57,45 +60,68 @@ def hdri_path(name: str) -> Path:
     return path
 
 
-def set_hdri(scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength: float = 1.0) -> bpy.types.World:
-    """Light the scene with an environment. rotation: radians about the vertical, on top of the environment's own."""
+def set_hdri(
+    scene: bpy.types.Scene, name: str, rotation: float = 0.0, strength: float = 1.0, background: str = "LIGHT"
+) -> bpy.types.World:
+    """Light the scene with an environment. rotation: radians about the vertical, on top of the environment's own.
+
+    background: what the camera sees behind the head, "LIGHT" (the environment) or "GREY"
+    """
     path = hdri_path(name)
     light = HDRIS.get(name, Light(0.0, 1.0))
+    if not is_lit(scene):  # the artist's own world stays as it is
+        scene.world = bpy.data.worlds.new("ID2R World")
+        scene.world[OWN_WORLD] = True
     world = scene.world
-    if world is None or not world.get(OWN_WORLD):  # the artist's own world stays as it is
-        world = scene.world = bpy.data.worlds.new("ID2R World")
-        world[OWN_WORLD] = True
     tree = tree_of(world)
     links = tree.links
     tree.nodes.clear()
     coordinates = add_node(tree, "ShaderNodeTexCoord", (0, 0))
     mapping = add_node(tree, "ShaderNodeMapping", (250, 0))
     texture = add_node(tree, "ShaderNodeTexEnvironment", (500, 0), image=_environment(path))
-    background = add_node(tree, "ShaderNodeBackground", (750, 0))
-    output = add_node(tree, "ShaderNodeOutputWorld", (1000, 0))
+    lit = add_node(tree, "ShaderNodeBackground", (750, 0), name="Background")
+    seen = add_node(tree, "ShaderNodeLightPath", (250, 500))
+    is_grey = add_node(tree, "ShaderNodeMath", (500, 400), operation="MULTIPLY", name=GREY, label="Grey for the Camera")
+    grey = add_node(tree, "ShaderNodeBackground", (750, -150), label="Grey Backdrop")
+    mix = add_node(tree, "ShaderNodeMixShader", (1000, 0))
+    output = add_node(tree, "ShaderNodeOutputWorld", (1250, 0))
+    set_inputs(grey, {"Color": (GREY_BACKDROP, GREY_BACKDROP, GREY_BACKDROP, 1.0), "Strength": 1.0})
+    is_grey.inputs[1].default_value = float(background == "GREY")
     set_inputs(mapping, {"Rotation": (0.0, 0.0, light.rotation + rotation)})
-    set_inputs(background, {"Strength": light.strength * strength})
+    set_inputs(lit, {"Strength": light.strength * strength})
     links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
     links.new(mapping.outputs["Vector"], texture.inputs["Vector"])
-    links.new(texture.outputs["Color"], background.inputs["Color"])
-    links.new(background.outputs["Background"], output.inputs["Surface"])
+    links.new(texture.outputs["Color"], lit.inputs["Color"])
+    links.new(seen.outputs["Is Camera Ray"], is_grey.inputs[0])
+    links.new(is_grey.outputs["Value"], mix.inputs[0])
+    links.new(lit.outputs["Background"], mix.inputs[1])
+    links.new(grey.outputs["Background"], mix.inputs[2])
+    links.new(mix.outputs["Shader"], output.inputs["Surface"])
     return world
 
 
 def turn_hdri(scene: bpy.types.Scene, name: str, rotation: float, strength: float) -> None:
     """Turn and dim the environment `name` that already lights the scene; another light stays as it is."""
-    world = scene.world
-    if world is None or not world.get(OWN_WORLD):
+    if not is_lit(scene):
         return
     light = HDRIS.get(name, Light(0.0, 1.0))
-    nodes: Any = world.node_tree.nodes
+    nodes: Any = scene.world.node_tree.nodes
     nodes["Mapping"].inputs["Rotation"].default_value[2] = light.rotation + rotation
     nodes["Background"].inputs["Strength"].default_value = light.strength * strength
 
 
-def hide_background(scene: bpy.types.Scene, hidden: bool) -> None:
-    """The environment lights, but the camera does not see it."""
-    scene.render.film_transparent = hidden
+def set_background(scene: bpy.types.Scene, background: str) -> None:
+    """What the camera sees behind the head: "GREY", the environment ("LIGHT") or nothing ("NONE")."""
+    scene.render.film_transparent = background == "NONE"
+    if is_lit(scene):
+        is_grey: Any = scene.world.node_tree.nodes.get(GREY)
+        if is_grey:  # worlds of older files have none
+            is_grey.inputs[1].default_value = float(background == "GREY")
+
+
+def is_lit(scene: bpy.types.Scene) -> bool:
+    """Does an environment of ours light the scene?"""
+    return bool(scene.world and scene.world.get(OWN_WORLD))
 
 
 def _environment(path: Path) -> bpy.types.Image:
@@ -271,13 +297,24 @@ def _curves(keys: Any):
     return action.fcurves
 
 
-def show_through_camera() -> None:
-    """In a file of our own: the Layout workspace opens on the head, textured and lit, as the camera sees it."""
-    for area in bpy.data.screens["Layout"].areas:
+def clear_stage(scene: bpy.types.Scene) -> None:
+    """Hide the cube and the lamp with which Blender starts, as long as they are as it made them: the head stands inside."""
+    cube: Any = scene.objects.get("Cube")
+    lamp: Any = scene.objects.get("Light")
+    if cube and cube.type == "MESH" and len(cube.data.vertices) == 8 and not any(cube.location):
+        cube.hide_viewport = cube.hide_render = True
+    if lamp and lamp.type == "LIGHT" and lamp.data.energy == STARTUP_LAMP:
+        lamp.hide_viewport = lamp.hide_render = True
+
+
+def show_through_camera(screen: bpy.types.Screen) -> None:
+    """The 3D viewports of a screen show the head as the camera sees it, textured and lit."""
+    for area in screen.areas:
         if area.type == "VIEW_3D":
             view: Any = area.spaces.active
             view.region_3d.view_perspective = "CAMERA"
-            view.shading.type = "MATERIAL"
+            if view.shading.type in {"WIREFRAME", "SOLID"}:
+                view.shading.type = "MATERIAL"
             view.shading.use_scene_world = True
 
 

@@ -191,7 +191,7 @@ class ID2R_PT_lookdev(InViewport, bpy.types.Panel):
         column = split_column(self.layout)
         for name in ("hdri_rotation", "hdri_strength"):
             column.prop(settings, name)
-        self.layout.prop(settings, "hide_background")
+        self.layout.row(align=True).prop(settings, "background", expand=True)
         row = self.layout.row(align=True)
         for label, view in (("Portrait", "PORTRAIT"), ("Over the Photo", "PHOTO")):
             frame = {"PORTRAIT": lookdev.PORTRAIT_FRAME, "PHOTO": lookdev.PHOTO_FRAME}[view]

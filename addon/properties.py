@@ -42,15 +42,16 @@ def _another_face(settings, _context) -> None:
 
 
 def _relight(settings, context) -> None:
-    lookdev.set_hdri(context.scene, settings.hdri, settings.hdri_rotation, settings.hdri_strength)
+    light = settings.hdri, settings.hdri_rotation, settings.hdri_strength
+    lookdev.set_hdri(context.scene, *light, settings.background)
 
 
 def _turn(settings, context) -> None:
     lookdev.turn_hdri(context.scene, settings.hdri, settings.hdri_rotation, settings.hdri_strength)
 
 
-def _hide_background(settings, context) -> None:
-    lookdev.hide_background(context.scene, settings.hide_background)
+def _set_background(settings, context) -> None:
+    lookdev.set_background(context.scene, settings.background)
 
 
 def _chosen_template(settings) -> int:
@@ -160,10 +161,15 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     hdri_strength: FloatProperty(
         name="Strength", description="Brightness of the light", default=1.0, min=0.0, soft_max=4.0, update=_turn
     )
-    hide_background: BoolProperty(
-        name="Hide Background",
-        description="Render the head alone over transparency; the environment only lights",
-        update=_hide_background,
+    background: EnumProperty(
+        name="Background",
+        description="What the camera sees behind the head; the environment lights it in any case",
+        items=[
+            ("GREY", "Grey", "A neutral grey, as in a studio"),
+            ("LIGHT", "Environment", "The environment itself"),
+            ("NONE", "None", "Nothing: the picture is transparent there"),
+        ],
+        update=_set_background,
     )
     export_folder: StringProperty(
         name="Folder",

@@ -26,7 +26,8 @@ class Result:
 def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool = True) -> Result:
     """Bring the head of a result folder into `scene`, in a collection called `name`.
 
-    set_up_scene: also bind frames 1 and 2 to the two cameras, set the world's light and the render settings.
+    set_up_scene: also bind frames 1 and 2 to the two cameras, set the world's light and the render settings,
+    and hide the cube and the lamp of a new file.
     Raises Id2rError when a file of the result is missing or foreign; the scene is then unchanged.
     """
     data = mesh_io.read_head(folder / "head.npz")
@@ -41,7 +42,9 @@ def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: b
     scene.collection.children.link(collection)
     if set_up_scene:
         lookdev.bind_views(scene, objects, portrait, photo)
-        lookdev.set_hdri(scene, DEFAULT_HDRI)
+        lookdev.clear_stage(scene)
+        if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
+            lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
     return Result(collection, objects, portrait, photo)
 

@@ -26,7 +26,8 @@ class ID2R_OT_set_hdri(bpy.types.Operator):
     strength: FloatProperty(name="Strength", description="Brightness", default=1.0, min=0.0, soft_max=4.0)
 
     def execute(self, context):
-        return tell(self, lookdev.set_hdri, context.scene, self.name, self.rotation, self.strength)
+        light = self.name, self.rotation, self.strength
+        return tell(self, lookdev.set_hdri, context.scene, *light, context.scene.id2r.background)
 
 
 class ID2R_OT_set_lens(bpy.types.Operator):
@@ -66,6 +67,8 @@ class ID2R_OT_show_view(bpy.types.Operator):
     def execute(self, context):
         frames = {"PORTRAIT": lookdev.PORTRAIT_FRAME, "PHOTO": lookdev.PHOTO_FRAME}
         context.scene.frame_set(frames[self.view])
+        over_photo = self.view == "PHOTO"  # which a background would hide
+        lookdev.set_background(context.scene, "NONE" if over_photo else context.scene.id2r.background)
         space = context.space_data
         if space and space.type == "VIEW_3D":
             space.region_3d.view_perspective = "CAMERA"

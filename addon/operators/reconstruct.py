@@ -4,7 +4,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import history, job, result, target
+from .. import history, job, lookdev, result, target
 from ..core import protocol
 from ..preferences import python_and_device
 from ..properties import apply_request, request_of
@@ -30,6 +30,8 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         scene = self.scene()
         made = result.load_result(Path(event.out), scene, head_name(self._request.photo), self._set_up_scene)
         history.add_run(scene, self._request, event, made.collection)
+        if self._set_up_scene and context.screen and scene == context.scene:
+            lookdev.show_through_camera(context.screen)
         if self._mesh:
             mesh = target.named_mesh(self._mesh)
             begin_another("apply_to_mesh", folder=event.out, mesh=mesh.name)

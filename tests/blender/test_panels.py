@@ -156,7 +156,7 @@ def test_the_skin_has_its_controls(draw, result_folder):
 
 def test_lookdev_shows_where_we_look(draw, result_folder):
     bpy.ops.id2r.open_result(directory=str(result_folder))
-    assert {"hdri", "hdri_rotation", "hdri_strength", "hide_background"} <= set(draw(panels.ID2R_PT_lookdev))
+    assert {"hdri", "hdri_rotation", "hdri_strength", "background"} <= set(draw(panels.ID2R_PT_lookdev))
     assert "Show Balls and Chart" not in draw(panels.ID2R_PT_camera)
 
 
@@ -181,7 +181,7 @@ def test_every_control_has_a_tooltip(addon):
 def test_the_preferences_draw(addon, context):
     layout = Layout()
     stored = SimpleNamespace(
-        layout=layout, python="", device="auto", idle_minutes=10.0, hdri_folders=[SimpleNamespace(path="/x")],
+        layout=layout, python="", device="auto", memory=0.0, idle_minutes=10.0, hdri_folders=[SimpleNamespace(path="/x")],
         doctor="torch: 2\nPROBLEM: cv2 cannot be imported. Install it.",
     )  # fmt: skip
     preferences.ID2R_Preferences.draw(stored, context)
@@ -206,5 +206,5 @@ def test_the_gallery_offers_blender_s_environments(addon):
     settings.hdri = "city"  # keeps the turn and the strength that were set
     nodes = bpy.context.scene.world.node_tree.nodes
     assert nodes["Mapping"].inputs["Rotation"].default_value[2] == pytest.approx(lookdev.HDRIS["city"].rotation + 0.5)
-    settings.hide_background = True
+    settings.background = "NONE"
     assert bpy.context.scene.render.film_transparent

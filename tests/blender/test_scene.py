@@ -305,6 +305,43 @@ def test_the_artist_s_world_stays(result_folder):
     )
 
 
+def test_grey_stands_behind_the_head_and_the_environment_lights_it(made):
+    """The camera's own rays see the grey; those that light the head do not."""
+    scene = bpy.context.scene
+    lookdev.set_render(scene, (24, 24), 16)
+    scene.cycles.use_denoising = False
+    pictures = {}
+    for background in ("GREY", "LIGHT", "NONE"):
+        lookdev.set_hdri(scene, "city", background=background)
+        lookdev.set_background(scene, background)
+        pictures[background] = contact_sheet.render(scene, "OPEN_EXR")
+    assert pictures["GREY"][0, :, :3] == pytest.approx(lookdev.GREY_BACKDROP, abs=0.001)
+    assert np.ptp(pictures["LIGHT"][0, :, :3]) > 0.01 and pictures["NONE"][0, :, 3].max() == 0.0
+    head = [picture[10:14, 10:14, :3].mean() for picture in pictures.values()]
+    assert np.ptp(head) < 0.1 * np.mean(head)
+
+
+def test_a_second_head_keeps_the_light_that_was_chosen(made, result_folder):
+    scene = bpy.context.scene
+    lookdev.set_hdri(scene, "forest", rotation=0.7)
+    load_result(result_folder, scene, "Second")
+    nodes = scene.world.node_tree.nodes
+    assert nodes["Environment Texture"].image.name == "forest.exr"
+    assert nodes["Mapping"].inputs["Rotation"].default_value[2] == pytest.approx(lookdev.HDRIS["forest"].rotation + 0.7)
+
+
+def test_the_cube_of_a_new_file_steps_aside_and_the_artist_s_own_does_not(result_folder):
+    bpy.ops.wm.read_factory_settings()
+    load_result(result_folder, bpy.context.scene, "Head")
+    assert all(
+        bpy.data.objects[name].hide_render and bpy.data.objects[name].hide_viewport for name in ("Cube", "Light")
+    )
+    bpy.ops.wm.read_factory_settings()
+    bpy.data.objects["Cube"].location.x, bpy.data.objects["Light"].data.energy = 3.0, 50.0
+    load_result(result_folder, bpy.context.scene, "Head")
+    assert not any(bpy.data.objects[name].hide_render for name in ("Cube", "Light"))
+
+
 def test_an_unknown_environment_is_named():
     with pytest.raises(errors.Id2rError, match="moon"):
         lookdev.set_hdri(bpy.context.scene, "moon")
@@ -335,7 +372,7 @@ def test_the_head_file_has_no_unread_names():
 
 def test_head_blend_opens_anywhere(result_folder, tmp_path):
     batch.open_result(result_folder, batch.silent)
-    lookdev.show_through_camera()
+    lookdev.show_through_camera(bpy.data.screens["Layout"])
     moved = tmp_path / "elsewhere" / "head.blend"
     moved.parent.mkdir()
     batch.save_blend(result_folder / "head.blend")
