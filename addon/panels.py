@@ -122,7 +122,8 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
         self.layout.label(text=head.name, icon="USER")
         column = split_column(self.layout)
         for name in material.CONTROLS:
-            column.prop(skin.inputs[name], "default_value", text=name.replace("Pore Strength", "Pores"))
+            text = name.replace("Pore Strength", "Pores")
+            column.prop(skin.inputs[name], "default_value", text=text, slider=True)
 
 
 class ID2R_PT_expressions(InViewport, bpy.types.Panel):
@@ -269,6 +270,8 @@ def draw_reference(layout, context) -> None:
         layout.template_icon(icon_value=gallery.icon_of(status.preview), scale=THUMBNAIL)
     elif settings.photo and Path(bpy.path.abspath(settings.photo)).is_file():
         layout.template_icon(icon_value=gallery.icon_of(settings.photo), scale=THUMBNAIL)
+    elif settings.photo:
+        draw_text(layout, context, f"{Path(settings.photo).name} is not there any more. Open it again.", "ERROR")
     else:
         draw_text(layout, context, "Open a photo with one well-lit face, or drop one on the viewport.", "INFO")
     layout.prop(settings, "photo", text="")
@@ -382,7 +385,9 @@ def draw_device(layout, context, chosen: str) -> None:
 def draw_run(layout, index: int, run, is_shown: bool) -> None:
     """One line of the history: thumbnail, what it was, and what can be done with it."""
     row = layout.row()
-    row.template_icon(icon_value=gallery.icon_of(run.photo), scale=2.5)
+    icon = gallery.icon_of(run.photo) or gallery.icon_of(Path(run.folder) / "photo.png")  # the photo may have moved
+    if icon:
+        row.template_icon(icon_value=icon, scale=2.5)
     column = row.column(align=True)
     column.label(text=Path(run.photo).stem)
     request = json.loads(run.request)

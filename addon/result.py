@@ -11,6 +11,7 @@ from .core import protocol
 
 DEFAULT_HDRI = "studio"
 DEFAULT_SAMPLES = 128
+LONG_SIDE = 1280  # pixels of a render, whatever size the photo has
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: b
         if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
             lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
+        scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
     return Result(collection, objects, portrait, photo)
 
 
