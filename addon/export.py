@@ -66,7 +66,7 @@ def _sized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
-    """Write head, eyes, teeth and gums with shape keys and with materials that other programs understand. kind: of MODELS.
+    """Write head, eyes, teeth, gums and lashes with shape keys and with materials that other programs understand. kind: of MODELS.
 
     The textures are written beside the file, or into it where the format holds them.
     """
@@ -162,6 +162,8 @@ def _plain(made: bpy.types.Object, own: bpy.types.Material, textures: Path) -> b
         return material.principled("ID2R Tooth plain", enamel)[0]
     if made.get(HEAD_MARK) == "gums":
         return material.principled("ID2R Gum plain", material.GUM_INPUTS)[0]
+    if made.get(HEAD_MARK) == "lashes":
+        return material.principled("ID2R Lash plain", material.LASH_INPUTS)[0]
     return material.principled("ID2R Mouth plain", material.MOUTH_INPUTS)[0]
 
 

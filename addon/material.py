@@ -13,7 +13,7 @@ import bpy
 
 from .core import conventions
 from .image_io import median_linear
-from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, MOUTH, SKIN, TOOTH, UV_LAYER
+from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, LASH, MOUTH, SKIN, TOOTH, UV_LAYER
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
 SUBSURFACE_SCALE = 0.004  # metres on a life-size head
@@ -28,6 +28,7 @@ LOOK = (0.0, -1.0, 0.0)  # the axis of an eye that looks straight ahead
 SCLERA = (0.48, 0.43, 0.395, 1.0)
 MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
+LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
 # Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
 ENAMEL_STOPS = (
@@ -82,7 +83,7 @@ SKIN_SOCKETS = (
 
 
 def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) -> dict[str, bpy.types.Material]:
-    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH and GUM. data: the HeadFile."""
+    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM and LASH. data: the HeadFile."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     return {
         SKIN: skin_material(images, pore_strength=pore_strength),
@@ -90,6 +91,7 @@ def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) 
         EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
         TOOTH: tooth_material(),
         GUM: principled("ID2R Gum", {**wet_inputs(), **GUM_INPUTS})[0],
+        LASH: principled("ID2R Lash", LASH_INPUTS)[0],
     }
 
 

@@ -1,10 +1,11 @@
-"""head.npz to mesh objects: the head (skin, mouth, sockets), eyes, teeth and gums, with UV layers, parts and shape keys.
+"""head.npz to mesh objects: the head (skin, mouth, sockets), eyes, teeth, gums and lashes, with UV layers, parts and shape keys.
 
-Eyes, teeth and gums (with the tongue) are objects of their own: subsurface light in Cycles walks through the whole object
-that it enters, and it must not leave the lids through an eyeball. Shape keys that move them exist on them too and are
-driven by the head's.
+Eyes, teeth, gums (with the tongue) and eyelashes are objects of their own: subsurface light in Cycles walks through the
+whole object that it enters, and it must not leave the lids through an eyeball. Shape keys that move them exist on them too
+and are driven by the head's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,13 +14,14 @@ import bpy
 import numpy as np
 
 from .core import conventions, errors
+from .lashes import grow_lashes
 
 UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
 EYE_ATTRIBUTE = "eye_direction"
 HEAD_MARK = "id2r_part"  # on our objects: "head" or one of FOLLOWERS
-SKIN, MOUTH, EYE, TOOTH, GUM = "skin", "mouth", "eye", "tooth", "gum"
+SKIN, MOUTH, EYE, TOOTH, GUM, LASH = "skin", "mouth", "eye", "tooth", "gum", "lash"
 MATERIAL_OF_PART = {
     "skin": SKIN,
     "mouth_interior": MOUTH,
@@ -30,7 +32,12 @@ MATERIAL_OF_PART = {
     "eyeball_left": EYE,
     "eyeball_right": EYE,
 }
-FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM}  # the objects that follow the head, each of one material
+FOLLOWERS = {
+    "eyes": EYE,
+    "teeth": TOOTH,
+    "gums": GUM,
+    "lashes": LASH,
+}  # the objects that follow the head, each of one material
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
@@ -99,16 +106,17 @@ def _check_format(path: Path, found: int) -> None:
 class HeadObjects:
     """The objects of a reconstruction; all but the head are its children and follow its shape keys.
 
-    teeth: the objects of teeth and of gums and tongue, as far as the head has them.
+    teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids
     """
 
     head: bpy.types.Object
     eyes: bpy.types.Object
     teeth: tuple[bpy.types.Object, ...]
+    lashes: bpy.types.Object | None
 
 
 def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str):
-    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH and GUM."""
+    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM and LASH."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     head = _add_object(data, ~np.isin(kind, list(FOLLOWERS.values())), name, "head", materials, collection)
     followers = {
@@ -116,14 +124,17 @@ def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collect
         for part, of_kind in FOLLOWERS.items()
         if (kind == of_kind).any()
     }
+    lashes = _add_lashes(data, f"{name} lashes", materials[LASH], collection)
+    if lashes:
+        followers["lashes"] = lashes
     for follower in followers.values():
         follower.parent = head
         _drive_shape_keys(follower, head)
-    eyes = followers.pop("eyes")
+    eyes, lashes = followers.pop("eyes"), followers.pop("lashes", None)
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
     _store_eye_directions(mesh_of(eyes), data)
-    return HeadObjects(head, eyes, tuple(followers.values()))
+    return HeadObjects(head, eyes, tuple(followers.values()), lashes)
 
 
 def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materials, collection) -> bpy.types.Object:
@@ -131,8 +142,26 @@ def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materi
     made = _object_of_quads(data, chosen, name, materials)
     made[HEAD_MARK] = part
     collection.objects.link(made)
-    _add_shape_keys(made, data, chosen, keep_still=part == "head")
+    used, _ = _compact(data.quads[chosen])
+    _add_shape_keys(made, data, lambda vertices: vertices[used], keep_still=part == "head")
     _smooth(made)
+    return made
+
+
+def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collection) -> bpy.types.Object | None:
+    """A marked object with the eyelashes and its shape keys; None when the head has no lids."""
+    part = np.array(data.part_names)[data.part]  # [Q]
+    lashes = grow_lashes(data.vertices, data.quads, part == "eye_socket", part == "skin")
+    if lashes is None:
+        return None
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(lashes.place(data.vertices).tolist(), [], lashes.quads.tolist())
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
+    mesh.materials.append(material)
+    made = bpy.data.objects.new(name, mesh)
+    made[HEAD_MARK] = "lashes"
+    collection.objects.link(made)
+    _add_shape_keys(made, data, lashes.place, keep_still=False)
     return made
 
 
@@ -182,17 +211,20 @@ def _assign_parts(made, quads, part, part_names, materials) -> None:
     mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
 
 
-def _add_shape_keys(made, data: HeadFile, chosen: np.ndarray, keep_still: bool) -> None:
-    """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here."""
-    used, _ = _compact(data.quads[chosen])
-    base = data.vertices[used]
-    offsets = {PHOTO_KEY: data.photo_vertices[used] - base}
-    offsets.update({name: data.expressions[i][used] for i, name in enumerate(data.expression_names)})
+def _add_shape_keys(made, data: HeadFile, pick: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
+    """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here.
+
+    pick: the object's own vertices, from those of the head in any shape [N, 3]
+    """
+    base = pick(data.vertices)
+    shapes = {PHOTO_KEY: data.photo_vertices}
+    shapes.update(zip(data.expression_names, data.vertices + data.expressions, strict=True))
     made.shape_key_add(name="Basis", from_mix=False)
-    for name, offset in offsets.items():
-        if keep_still or np.abs(offset).max() > STILL:
+    for name, vertices in shapes.items():
+        shape = pick(vertices)
+        if keep_still or np.abs(shape - base).max() > STILL:
             key = made.shape_key_add(name=name, from_mix=False)
-            key.data.foreach_set("co", (base + offset).astype(np.float32).ravel())
+            key.data.foreach_set("co", shape.astype(np.float32).ravel())
             key.value = 0.0
 
 

@@ -72,7 +72,7 @@ def _older_names(addon) -> None:
 
 def _plain_materials(addon) -> None:
     """The same node group with the same inputs, over the Principled BSDF of 3.4; eyes as they are exported."""
-    from addon import export, material, mesh_io, result
+    from addon import checks, export, material, mesh_io, result
 
     def group():
         known = bpy.data.node_groups.get(material.GROUP)
@@ -106,7 +106,7 @@ def _plain_materials(addon) -> None:
                 shader.inputs[socket].default_value = value
         return made, shader
 
-    material.skin_group, material.principled = group, principled
+    material.skin_group, material.principled, checks.principled = group, principled, principled
     material.eye_material = lambda iris, colour: principled("ID2R Eye", {})[0]
     build = mesh_io.build_head
 
