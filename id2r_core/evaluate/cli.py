@@ -202,7 +202,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a validation set (or FAIR, NoW, REALY as published)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where estimates, tables and figures go")
     parser.add_argument("--pack", default="tiny", metavar="NAME|PATH", help="weight pack (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="few photographs, small maps: five minutes on two cores")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few photographs, small maps: about five minutes on two idle cores (450 seconds of work)",
+    )
     parser.add_argument(
         "--per-type", type=int, metavar="N", help="photographs of each skin type (default: all; quick: 2)"
     )

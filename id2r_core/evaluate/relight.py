@@ -19,7 +19,7 @@ from .validation_set import Shot
 BLENDER_HDRIS = ("studio", "courtyard", "interior", "sunrise", "city", "forest", "sunset", "night")
 HDRI_COUNT = 10
 SIZE, SAMPLES = 256, 24
-QUICK_HDRIS, QUICK_SIZE, QUICK_SAMPLES = 4, 192, 16
+QUICK_HDRIS, QUICK_SIZE, QUICK_SAMPLES = 2, 192, 16
 # Rivals keep ID2R's own other maps: only their diffuse differs. The last one is left out of a quick run.
 COMPARED = (OURS, "projection", "nearest template")
 SHOWN = 3  # environments on the sheet
@@ -55,9 +55,9 @@ def evaluate_relight(context: Context) -> Report:
     ]
     wins = rivals_that_win(table, 1, "PSNR", OURS, compared[1:], low_is_good=False)
     note = (
-        f"{wins} Against the same head with the true maps, mean over the head's pixels (skin, eyes and all) and environments: "
-        f"{', '.join(labels.values())}. The mesh is the true one for all. Rivals have "
-        "ID2R's other maps. The sheet shows the truth and beside it ID2R."
+        f"{wins} Against the same head with the true maps, mean over the head's pixels (skin, eyes and all) and "
+        f"environments: {', '.join(labels.values())}. The mesh is the true one for all. Rivals have ID2R's "
+        "other maps. The sheet shows the truth and beside it ID2R."
     )
     data = f"{len(chosen)} virtual people, one photograph each, Cycles under {len(hdris)} HDRIs."
     return Report(
