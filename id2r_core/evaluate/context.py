@@ -64,6 +64,6 @@ class Context:
         types = [name for name in SKIN_TYPES if any(shot.subject.skin_type == name for shot in shots)]
         of_types = "all six skin types" if types == list(SKIN_TYPES) else f"skin type {', '.join(types)}"
         return (
-            f"{len(shots)} photographs by Cycles of {len(people)} unseen virtual people of {of_types} under {len(hdris)} "
-            f"unseen HDRIs (validation set of {self.validation.date}, seed {self.validation.seed})."
+            f"{len(shots)} photographs by Cycles of {len(people)} unseen virtual people of {of_types} under "
+            f"{len(hdris)} unseen HDRIs (validation set of {self.validation.date}, seed {self.validation.seed})."
         )

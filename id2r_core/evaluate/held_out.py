@@ -98,7 +98,7 @@ class HeldOut:
     def draw_tsne(
         self, name: str, points: np.ndarray, group: np.ndarray, names: Sequence[str]
     ) -> tuple[list[str], list[str]]:
-        """A scatter plot of points [N, D] (van der Maaten & Hinton 2008): its file, and what the report must say of it."""
+        """A scatter plot of points [N, D] (van der Maaten & Hinton 2008): its file, and what the report says of it."""
         try:
             from sklearn.manifold import TSNE
         except ImportError:

@@ -96,7 +96,10 @@ class Score:
 
 
 def score(results: Path, portraits: Sequence[Path], judge: Judge) -> dict[tuple[str, str], Score]:
-    """Every (variant, HDRI) of `results/NAME/VARIANT/HDRI.png` against the photographs NAME.*, which are the gallery."""
+    """Every (variant, HDRI) of `results/NAME/VARIANT/HDRI.png` against the photographs NAME.*, which are the gallery.
+
+    A render without a face has no cosine and is not the right person.
+    """
     gallery = np.stack([judge.embed(load_photo(portrait)) for portrait in portraits])
     table = {}
     for variant, hdri in product(VARIANTS, HDRIS):

@@ -138,7 +138,7 @@ def evaluate_robustness(context: Context) -> Report:
 
 
 def _subjects(context: Context) -> list[Subject]:
-    """One subject of a light, a middle and a dark type; only the middle one in a quick run. Any one from a set without these."""
+    """One subject of a light, a middle and a dark type; the middle one in a quick run. Any one where there is none."""
     wanted = ("III",) if context.quick else ("I", "III", "V")
     subjects = context.validation.subjects
     first = {subject.skin_type: subject for subject in reversed(subjects)}
