@@ -83,6 +83,8 @@ def pose(made: Result, data: mesh_io.HeadFile, photo: dict, size: int) -> None:
     for key in mesh_io.keys_of(made.objects.head).key_blocks[1:]:
         if key.name != mesh_io.PHOTO_KEY:
             key.value = photo["expression"].get(key.name, 0.0)
+    if made.objects.lashes:
+        made.objects.lashes.hide_render = True  # the capture stage, whose photographs these are, knows none
     scene.timeline_markers.clear()  # they would bring their own cameras back
     at = replace(
         data,

@@ -166,7 +166,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         description="What the camera sees behind the head; the environment lights it in any case",
         items=[
             ("GREY", "Grey", "A neutral grey, as in a studio"),
-            ("LIGHT", "Environment", "The environment itself"),
+            ("LIGHT", "World", "The environment itself"),
             ("NONE", "None", "Nothing: the picture is transparent there"),
         ],
         update=_set_background,

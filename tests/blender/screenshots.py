@@ -15,7 +15,7 @@ import legacy
 
 SETTLE = 2.0  # seconds until Blender's window has its size
 DRAW = 4.0  # seconds for shaders, thumbnails and the panel
-COMPILE = 40.0  # seconds for the shaders of a lit head
+COMPILE = 90.0  # seconds for the shaders of a lit head
 PATIENCE = 300.0  # seconds for a job of the worker
 TABS = (24, 67, 113, 158, 205, 250)  # pixels from the top of the sidebar to where a tab may be
 MOUTH_CORNER = 291  # landmark
