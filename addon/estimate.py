@@ -15,6 +15,7 @@ USUAL_SECONDS = {
     "identity": 0.3,
     "template": 0.1,
     "swap": 1.5,
+    "translate": 0.2,
     "head": 3.0,
     "stitch": 2.0,
     "refine": 3.0,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from .conventions import LEVEL_SIDES, LOW_SIDES
 from .errors import Id2rError
 
-TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "templates")
-EXTRA_STAGES = ("tone", "translate")  # not part of `train all`: a pack works without them
+TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "translate", "templates")
+EXTRA_STAGES = ("tone",)  # not part of `train all`: a pack works without it
 
 # The part of an aligned crop of 512 px that the identity encoder sees: rows and columns, first and last + 1.
 FACE_WINDOW_ROWS = (0, 448)
@@ -40,6 +40,15 @@ class FusionNet:
     depth: int  # Swin blocks in a group
     heads: int
     window: int  # latent pixels
+
+
+@dataclass(frozen=True)
+class TranslatorNet:
+    """Sizes of the network from a photograph to its reflectance: a U-Net with one width a level."""
+
+    size: int  # side of the image it sees and makes, pixels
+    widths: tuple[int, ...]
+    patch: int = 2  # pixels a side that the first and last layer fold into channels
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class PoolSizes:
     validation_subjects: int
     chunk: int  # subjects rendered at once
     start: int  # subjects that must be there before a stage begins
-    photographed: int = 10_000  # subjects of whom there are photographs alone, on disk
+    photographed: int = 10_000  # subjects of whom there are photographs without views, on disk
     fill_seconds: float = 0.0  # a pool in memory is filled so long before the first stage begins
 
 
@@ -109,6 +118,7 @@ class Preset:
     fusion: FusionNet
     swap_levels: tuple[int, ...]  # decoder levels (their side in pixels) that the identity is injected into
     identity: IdentityNet
+    translator: TranslatorNet
     templates: int
     pool: PoolSizes
     training: dict[str, StageTraining]
@@ -150,7 +160,7 @@ def _paper_training(batch: int, batch_accelerator: int) -> dict[str, StageTraini
             batch_accelerator,
             7e-5,
             1e-5,
-            0.3,
+            0.24,
             ema=0.997,
             steps=500_000,
             discriminator_rate=2e-5,
@@ -158,7 +168,7 @@ def _paper_training(batch: int, batch_accelerator: int) -> dict[str, StageTraini
         ),
         "templates": StageTraining(batch, batch_accelerator, 0.0, 0.0, 0.02),
         "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=20_000),
-        "translate": StageTraining(batch, batch_accelerator, 3e-4, 1e-5, 0.0, steps=100_000),
+        "translate": StageTraining(2 * batch, 4 * batch_accelerator, 5e-4, 1e-5, 0.06, ema=0.999, steps=100_000),
     }
 
 
@@ -176,6 +186,7 @@ PRESETS = {
         fusion=FusionNet(width=256, groups=4, depth=6, heads=8, window=8),
         swap_levels=(16, 32, 64, 128),
         identity=IdentityNet(widths=(48, 96, 192, 384, 512), blocks=2, tone_size=32, tone_width=64),
+        translator=TranslatorNet(size=256, widths=(48, 96, 160, 224, 256)),
         templates=200,
         pool=_LARGE_POOL,
         training=_paper_training(batch=2, batch_accelerator=12),
@@ -193,6 +204,7 @@ PRESETS = {
         fusion=FusionNet(width=128, groups=2, depth=2, heads=4, window=8),
         swap_levels=(16, 32, 64, 128),
         identity=IdentityNet(widths=(32, 64, 128, 256, 256), blocks=1, tone_size=32, tone_width=32),
+        translator=TranslatorNet(size=256, widths=(24, 40, 64, 96)),
         templates=200,
         pool=_LARGE_POOL,
         training={
@@ -204,11 +216,11 @@ PRESETS = {
             ),
             "fusion": StageTraining(2, 32, 3e-4, 3e-5, 0.03, ema=0.99, steps=3000),
             "swapper": StageTraining(
-                2, 32, 3e-4, 2e-5, 0.33, ema=0.99, steps=30_000, discriminator_rate=1e-4, adversarial_from=0.6
+                2, 32, 3e-4, 2e-5, 0.27, ema=0.99, steps=30_000, discriminator_rate=1e-4, adversarial_from=0.6
             ),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
             "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=4000),
-            "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
+            "translate": StageTraining(8, 128, 1e-3, 2e-5, 0.06, ema=0.998, steps=6000),
         },
         losses=LossWeights(adversarial_share=0.3, identity=5.0, supervised_perceptual=10.0),
         discriminator_width=32,
@@ -229,6 +241,7 @@ PRESETS = {
         swap_levels=(16, 32, 64),
         field_rank=12,
         identity=IdentityNet(widths=(24, 48, 96, 192), blocks=1, tone_size=32, tone_width=24),
+        translator=TranslatorNet(size=128, widths=(16, 40, 80, 112)),
         templates=96,
         pool=PoolSizes(subjects=800, photographs=3, validation_subjects=48, chunk=4, start=48),
         training={
@@ -237,10 +250,10 @@ PRESETS = {
             "codebook": StageTraining(4, 64, 1e-3, 6e-4, 0.15, ema=0.99, steps=6000),
             "domains": StageTraining(4, 64, 1e-3, 3e-5, 0.25, ema=0.99, steps=12000),
             "fusion": StageTraining(4, 64, 5e-4, 5e-5, 0.03, ema=0.99, steps=1000),
-            "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.35, ema=0.99, steps=12000),
+            "swapper": StageTraining(6, 64, 5e-4, 3e-5, 0.25, ema=0.99, steps=12000),
             "templates": StageTraining(12, 96, 0.0, 0.0, 0.02),
             "tone": StageTraining(48, 256, 1e-3, 1e-5, 0.0, ema=0.995, steps=4000),
-            "translate": StageTraining(4, 32, 1e-3, 2e-5, 0.0, ema=0.99, steps=6000),
+            "translate": StageTraining(12, 64, 2e-3, 2e-5, 0.1, ema=0.998, steps=6000),
         },
         losses=LossWeights(perceptual_taps=3, identity=2.0, supervised_perceptual=10.0),
         discriminator_width=16,

@@ -18,7 +18,10 @@ class Domain(str, Enum):
 
 
 REFLECTANCE = (Domain.DIFFUSE, Domain.SPECULAR, Domain.ROUGHNESS, Domain.NORMAL)
-STAGES = ("photo", "landmarks", "crop", "identity", "template", "swap", "head", "stitch", "refine", "detail", "maps")
+GREY = (Domain.SPECULAR, Domain.ROUGHNESS)  # their three channels are one
+STAGES = (
+    "photo", "landmarks", "crop", "identity", "template", "swap", "translate", "head", "stitch", "refine", "detail", "maps",
+)  # fmt: skip
 
 VIEWS = 3  # of a capture: from the front, from the subject's left, from the right
 SKIN_IOR = 1.4

@@ -28,6 +28,7 @@ from .refine import refine_from_photo
 from .stitch import stitch_views
 from .swap import swap_identity
 from .templates import choose_template
+from .translate import translate_crop
 from .verify import likeness
 
 Progress = Callable[[str, int, int], None]
@@ -60,12 +61,12 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     identity = watch("identity", embed_identity, crop, pack)
     template = watch("template", choose_template, pack, identity, request.template)
     views = watch("swap", swap_identity, template, identity, pack)
+    translation = watch("translate", translate_crop, crop, pack)
     head = watch("head", fit_head, photo, face, model)
     atlas = make_atlas(model, working_size(request.resolution))
     swapped = watch("stitch", stitch_views, views, head, atlas, pack.preset.sides)
-    refined = watch(
-        "refine", refine_from_photo, swapped, photo, face, head, atlas, identity, request.refine, request.hair
-    )
+    evidence = (photo, face, head, atlas, identity, translation)
+    refined = watch("refine", refine_from_photo, swapped, *evidence, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
     cosine = likeness(refined, head, crop, irises, pack)

@@ -1,7 +1,7 @@
 """The photo's last word: solve the photo's light on the fitted head, divide it out, keep the person's own skin.
 
-The photo decides where it sees the skin well; the swapped maps are the prior for the light, the absolute tone and
-everything that the photo does not show.
+The photo decides where it sees the skin well. What changes slowly over the face is as the translation of the photo says,
+which knows light from skin; the swapped maps are the prior for the light and for everything that the photo does not show.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +27,7 @@ from .landmarks import Face
 from .photo import Photo
 from .relight import Light, diffuse_transfer
 from .stitch import Maps
+from .translate import Translation
 
 NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
@@ -36,11 +37,11 @@ FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts
 LEARNT_TONE = 0.9  # share of the encoder in the tone, the rest is the exposure's
 FAIREST = 0.67  # linear red of the fairest skin; burnt out photos look fairer
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
+DARKEST_TRANSLATED = 5e-3  # linear
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
-# Shares of the atlas: over which tone is carried on, slower than which the photo is not believed, faster is detail.
-TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.05, 0.004
-TONE_KEPT = 0.15  # share of the slow difference to the prior (beard, blush) that is believed
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.4
+# Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
+TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -76,6 +77,7 @@ def refine_from_photo(
     head: FittedHead,
     atlas: HeadAtlas,
     identity: Identity,
+    translation: Translation,
     strength: float = 1.0,
     hair: float = 1.0,
 ) -> Refined:
@@ -99,7 +101,8 @@ def refine_from_photo(
     log_albedo = unfold(log_albedo, observed.trust, beard, head, atlas)
     seen = observed.trust * _lit(shading, observed.trust) * strength
     trust = seen * cover.skin
-    albedo = _calm(log_albedo, prior, trust, beard, atlas)
+    translated = translated_albedo(translation, observed, prior, atlas)
+    albedo = _calm(log_albedo, translated, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
     diffuse = linear_to_srgb(_merge(albedo, prior, trust))
     images = wear_hair(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
@@ -129,6 +132,19 @@ def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
     plain = atlas.region("face") * (1 - atlas.features) * atlas.mask
     mean = (prior * plain).sum((1, 2)) / plain.sum()
     return (prior * (tone / mean)[:, None, None]).clamp(2e-3, 0.95)
+
+
+def translated_albedo(translation: Translation, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Tensor:
+    """The linear albedo [3, T, T] that the translation of the photo shows at every texel, plain skin as dark as the
+    prior's: by the median, because a fringe lies over some of it."""
+    image = translation.images[Domain.DIFFUSE].to(observed.pixel.device)
+    matrix = torch.from_numpy(translation.from_photo).to(observed.pixel)
+    place = observed.pixel @ matrix[:, :2].T + matrix[:, 2]  # continuous pixels of the image
+    grid = place / image.shape[-1] * 2 - 1
+    shown = functional.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
+    linear = srgb_to_linear(shown).clamp(min=DARKEST_TRANSLATED)
+    plain = observed.trust * atlas.region("face") * (1 - atlas.features)
+    return linear * _median_under(prior / linear, plain)[:, None, None]
 
 
 def _median_under(image: Tensor, mask: Tensor) -> Tensor:
@@ -210,12 +226,12 @@ def _lit(shading: Tensor, trust: Tensor) -> Tensor:
     return ramp(level / level[trust > 0.5].mean(), LEAST_SHADE, 3 * LEAST_SHADE)
 
 
-def _calm(log_albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Albedo [3, T, T] that the photo shows, without gloss; what is slow in it is more light than skin, but for beards."""
-    plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # the dark of brows and lips is not light
-    slow = blur_inside(log_albedo - prior.log(), plain, SLOW_BAND)
-    kept = TONE_KEPT + (1 - TONE_KEPT) * beard
-    return _soften_highlights(log_albedo - (1 - kept) * slow, trust, atlas).exp().clamp(2e-3, 0.95)
+def _calm(log_albedo: Tensor, translated: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
+    """Albedo [3, T, T] that the photo shows, without gloss: slow changes as in its translation, fast ones, and beards, as
+    they are."""
+    plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # of brows and lips the translation knows less
+    light = blur_inside(log_albedo - translated.log(), plain, SLOW_BAND)
+    return _soften_highlights(log_albedo - (1 - beard) * light, trust, atlas).exp().clamp(2e-3, 0.95)
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

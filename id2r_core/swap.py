@@ -2,12 +2,10 @@
 
 import torch
 
-from .conventions import REFLECTANCE, Domain
+from .conventions import GREY, REFLECTANCE, Domain
 from .identity import Identity
 from .packs import Pack
 from .templates import Template
-
-GREY = (Domain.SPECULAR, Domain.ROUGHNESS)
 
 
 def swap_identity(template: Template, identity: Identity, pack: Pack) -> dict[Domain, torch.Tensor]:

@@ -1,29 +1,33 @@
 """The reflectance that a photo itself shows, in the photo's own view: spatially faithful evidence without its light."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .conventions import REFLECTANCE, Domain
 from .crop import FaceCrop
-from .errors import Id2rError
+from .nets.translator import mirror_reflectance
 from .packs import Pack
-from .swap import GREY
 
 
-def translate_crop(crop: FaceCrop, pack: Pack) -> dict[Domain, torch.Tensor]:
-    """For each reflectance domain the image [3, S, S] in [0, 1] of what the aligned crop shows, S the pack's size.
+@dataclass(frozen=True)
+class Translation:
+    """images: domain -> [3, S, S] in [0, 1] as stored (diffuse sRGB); from_photo: [2, 3] continuous pixels of the photo ->
+    continuous pixels of the images."""
 
-    Pixel (x, y) of crop and result are the same place (scaled to S). Raises Id2rError when the pack has no translator.
-    """
-    nets = pack.nets
-    if nets.translator is None:
-        raise Id2rError(f"The pack '{pack.name}' has no translator.", "Train it: train translate, then pack export.")
-    image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float()
-    side = (pack.preset.size,) * 2
-    image = F.interpolate(image, size=side, mode="bilinear", antialias=True, align_corners=False).clamp(0.0, 1.0)
+    images: dict[Domain, torch.Tensor]
+    from_photo: np.ndarray
+
+
+def translate_crop(crop: FaceCrop, pack: Pack) -> Translation:
+    """What the aligned crop shows, in its own view, as the mean of what it and its mirror image say."""
+    size = pack.nets.translator.size
+    image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float() * 2.0 - 1.0
+    image = F.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     with torch.inference_mode():
-        rgb = nets.codebooks[Domain.RGB](nets.encoder(image * 2.0 - 1.0)).latent
-        made = nets.decoder(nets.translator.translate(rgb, nets.codebooks)[0])  # [4, 3, S, S]
-    made = made.float().mul(0.5).add(0.5).clamp(0.0, 1.0).clone()
-    found = dict(zip(REFLECTANCE, made, strict=True))
-    return found | {domain: found[domain].mean(0, keepdim=True).expand(3, -1, -1) for domain in GREY}
+        made, mirrored = pack.nets.translator(torch.cat((image, image.flip(3))))
+        made = ((made + mirror_reflectance(mirrored)).float() / 4.0 + 0.5).clamp(0.0, 1.0)
+    found = dict(zip(REFLECTANCE, made.clone(), strict=True))
+    return Translation(found, crop.crop_from_photo * (size / crop.srgb.shape[0]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from id2r_core.configs import PRESETS, FusionNet, IdentityNet, PoolSizes, StageTraining
+from id2r_core.configs import PRESETS, FusionNet, IdentityNet, PoolSizes, StageTraining, TranslatorNet
 from id2r_core.conventions import REFLECTANCE, Domain, linear_to_srgb
 from id2r_core.train.checkpoint import save_checkpoint
 from id2r_core.train.losses import VGG_FILE, VGG_OFFSETS, Perceptual
@@ -29,6 +29,7 @@ MICRO = replace(
     swap_levels=(16,),
     swap_blocks=1,
     identity=IdentityNet(widths=(8, 16, 16, 16), blocks=1, tone_size=16, tone_width=4),
+    translator=TranslatorNet(size=16, widths=(8, 16)),
     templates=3,
     pool=PoolSizes(subjects=8, photographs=2, validation_subjects=4, chunk=4, start=8, photographed=12),
     training={
@@ -101,6 +102,7 @@ def fake_run(data, out):
     stage = FakeStage(MICRO.size)
     for split, count in (("train", MICRO.pool.subjects), ("validation", MICRO.pool.validation_subjects)):
         fill_pool(pool_folder(out, split), MICRO, stage, count)
+    fill_pool(pool_folder(out, "photographs"), MICRO, stage, MICRO.pool.photographed, with_views=False)
     images = (stage.views(stage.subjects(range(20, 24)))[Domain.RGB][:, 0] * 255).to(torch.uint8)
     save_checkpoint(out / PORTRAITS_FILE, {"images": images}, {"ids": ["a", "b", "c", "d"]})
     (data / VGG_FILE).parent.mkdir(parents=True)

@@ -82,7 +82,6 @@ def test_all_stages_run_in_order_and_leave_loadable_state(run):
 def test_the_tone_learns_on_and_the_identity_stays(run):
     assert train("identity", run) == 0
     photographs = pool_folder(run[1], "photographs")
-    fill_pool(photographs, MICRO, FakeStage(MICRO.size), MICRO.pool.photographed, with_views=False)
     assert open_pool(photographs).views is None and not (photographs / "views.u8").exists()
     assert train("tone", run) == 0
     task = Task(MICRO, *run)
@@ -376,7 +375,7 @@ def test_a_run_travels_in_small_files_and_goes_on(run, tmp_path):
     assert train("collect", run, "--to", str(home)) == 0
     there = (data, tmp_path / "there")
     assert train("restore", there, "--to", str(home)) == 0
-    for folder in ("pool_train", "pool_validation"):
+    for folder in ("pool_train", "pool_validation", "pool_photographs"):
         (out / folder).rename(there[1] / folder)
     for path in out.glob("portraits*"):
         path.rename(there[1] / path.name)

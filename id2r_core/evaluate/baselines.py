@@ -24,7 +24,7 @@ LEAST_SHADING = 0.25  # of the mean: darker shading is not divided by
 
 def projection(fitted: Fitted) -> Tensor:
     """The photo's own pixels on the head, light and all; what it does not show is mirrored and filled smoothly."""
-    return _srgb(_fill(fitted.observed.linear, fitted.observed.trust))
+    return completed(fitted.observed.linear, fitted.observed.trust)
 
 
 def sh_divided(fitted: Fitted) -> Tensor:
@@ -44,7 +44,7 @@ def sh_divided(fitted: Fitted) -> Tensor:
     shading = (basis @ coefficients).T.unflatten(1, (atlas.size, atlas.size))
     least = LEAST_SHADING * shading.flatten(1)[:, use].mean(1)
     albedo = observed.linear / torch.maximum(shading, least[:, None, None])
-    return _srgb(_fill(albedo, observed.trust))
+    return completed(albedo, observed.trust)
 
 
 def mean_albedo(fitted: Fitted) -> Tensor:
@@ -111,12 +111,12 @@ def _tone(fitted: Fitted) -> Tensor:
     return estimate_tone(fitted.observed, fitted.identity, fitted.atlas)
 
 
-def _fill(linear: Tensor, trust: Tensor) -> Tensor:
-    """Complete an image [3, T, T] where the photo does not show the skin: half mirrored, half smooth."""
+def completed(linear: Tensor, trust: Tensor) -> Tensor:
+    """A linear image [3, T, T] as sRGB; where the photo does not show the skin it is half mirrored, half smooth."""
     seen = (trust > LEAST_TRUST) * trust
     other = (1 - seen) * seen.flip(-1) * MIRRORED
     both = (linear * seen + linear.flip(-1) * other) / (seen + other).clamp(min=1e-4)
-    return fill_holes(both[None], (seen + other).clamp(max=1)[None, None])[0]
+    return _srgb(fill_holes(both[None], (seen + other).clamp(max=1)[None, None])[0])
 
 
 def _srgb(linear: Tensor) -> Tensor:

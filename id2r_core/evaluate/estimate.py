@@ -35,12 +35,13 @@ from ..swap import swap_identity
 from ..templates import choose_template
 from .baselines import BASELINES, mean_template
 from .fitted import Fitted, fit_photo
+from .halves import HALVES
 from .judge import Judge
 from .metrics import cosine
 from .validation_set import read_map
 
 OURS, SWAP_ALONE = "ID2R", "ID2R, swapped maps alone"
-METHODS = (OURS, SWAP_ALONE, *BASELINES)
+METHODS = (OURS, SWAP_ALONE, *HALVES, *BASELINES)
 OWN_FOLDER, RECORD = "id2r", "record.json"
 JUDGED_SIZE = 384  # pixels of the face crop that a recogniser sees
 CORE = Path(__file__).parents[1]
@@ -167,7 +168,7 @@ class Estimator:
             return torch.from_numpy(own).permute(2, 0, 1).to(self.pack.device)
         if method == SWAP_ALONE:
             return swapped_alone(fitted)
-        return BASELINES[method](fitted)
+        return (HALVES | BASELINES)[method](fitted)
 
     def _likeness(self, fitted: Fitted, diffuse_srgb: Tensor) -> float | None:
         """ID: cosine of photo and re-rendered head under the fitted camera and light; None when no face is found."""
@@ -206,9 +207,8 @@ def swapped_alone(fitted: Fitted) -> Tensor:
     stitched = stitch_views(
         swap_identity(template, fitted.identity, fitted.pack), fitted.head, fitted.atlas, fitted.pack.preset.sides
     )
-    refined = refine_from_photo(
-        stitched, fitted.photo, fitted.face, fitted.head, fitted.atlas, fitted.identity, strength=0.0
-    )
+    evidence = (fitted.photo, fitted.face, fitted.head, fitted.atlas, fitted.identity, fitted.translation)
+    refined = refine_from_photo(stitched, *evidence, strength=0.0)
     return refined.maps.images[Domain.DIFFUSE]
 
 

@@ -10,7 +10,9 @@ from ..files import write_image
 
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (222, 222, 222)
 # Colours of the series, RGB, told apart by the colour-blind too (Okabe & Ito 2008).
-SERIES = ((0, 114, 178), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0))
+SERIES = (
+    (0, 114, 178), (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (240, 228, 66), (0, 0, 0),
+)  # fmt: skip
 FONT, LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 CAPTION, MARGIN = 22, 56
 JPEG_QUALITY = 88

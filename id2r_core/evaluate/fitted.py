@@ -17,6 +17,7 @@ from ..packs import Pack
 from ..photo import Photo
 from ..refine import Observation, observe, solve_light
 from ..relight import Light, diffuse_transfer, render_head
+from ..translate import Translation, translate_crop
 
 NEUTRAL_WHITE = 1.0  # linear; only the colour of the irises hangs on it
 
@@ -29,6 +30,7 @@ class Fitted:
     face: Face
     crop: FaceCrop
     identity: Identity
+    translation: Translation
     head: FittedHead
     atlas: HeadAtlas
     observed: Observation
@@ -61,4 +63,7 @@ def fit_photo(photo: Photo, pack: Pack, model: HeadModel, atlas: HeadAtlas, mean
     transfer = diffuse_transfer(model, head.fine_vertices())
     irises = measure_irises(photo, face, head, torch.full((3,), NEUTRAL_WHITE))
     identity = embed_identity(crop, pack)
-    return Fitted(photo, face, crop, identity, head, atlas, observed, transfer, irises, pack, mean_diffuse_srgb)
+    translation = translate_crop(crop, pack)
+    return Fitted(
+        photo, face, crop, identity, translation, head, atlas, observed, transfer, irises, pack, mean_diffuse_srgb
+    )

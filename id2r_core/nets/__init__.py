@@ -1,4 +1,4 @@
-"""The networks: layers -> vqgan -> codebook -> swapper, and the identity encoder and discriminator beside them."""
+"""The networks: layers -> vqgan -> codebook -> swapper; the identity encoder, translator and discriminator beside them."""
 
 from dataclasses import dataclass, fields
 
@@ -22,15 +22,14 @@ class Nets:
     codebooks: DomainCodebooks
     fusion: Fusion
     swapper: Swapper
-    translator: Translator | None = None  # not every pack has one
+    translator: Translator
 
     def named(self) -> list[tuple[str, nn.Module]]:
-        """Those that are there."""
-        every = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        return [(name, net) for name, net in every if net is not None]
+        """All of them."""
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
-def build_nets(preset: Preset, with_translator: bool = False) -> Nets:
+def build_nets(preset: Preset) -> Nets:
     """All networks of a preset, freshly initialised."""
     return Nets(
         identity=IdentityEncoder(preset),
@@ -39,5 +38,5 @@ def build_nets(preset: Preset, with_translator: bool = False) -> Nets:
         codebooks=DomainCodebooks(preset),
         fusion=Fusion(preset),
         swapper=Swapper(preset),
-        translator=Translator(preset) if with_translator else None,
+        translator=Translator(preset),
     )

@@ -1,53 +1,58 @@
-"""From the codes of a photograph to the codes of its reflectance in the same view.
+"""From a photograph to the reflectance that it shows, in its own view.
 
-The identity vector cannot know a mole; the photograph's own RGB codes say where it is. The codebooks share an encoder, so
-this is a small network between latent images: for each place and domain it points at a code.
+The identity vector cannot know a mole, nor where a shadow lies; the photograph can. A U-Net (Ronneberger et al. 2015) sees
+both whole face and pixel, and is not bound by what the codebooks can say (28.4 dB of diffuse albedo at 128 px).
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..configs import Preset
-from ..conventions import REFLECTANCE
-from .codebook import DomainCodebooks
-from .layers import ResidualSwinGroup
+from ..conventions import GREY, REFLECTANCE, Domain
+from .layers import Attention, ResidualBlock, group_norm
+
+GROUPS = 8  # of group norm
+CHANNELS = [1 if domain in GREY else 3 for domain in REFLECTANCE]
 
 
 class Translator(nn.Module):
-    """RGB-quantised latent -> for each reflectance domain and place the point in the code space it means.
-
-    The mean of the latent goes with every place: the light of a photo is known only from the whole of it.
-    """
+    """photo [B, 3, S, S] in [-1, 1], an aligned crop of the preset's translator size -> [B, 4, 3, S, S] in about [-1, 1],
+    the domains in the order of REFLECTANCE; grey ones repeat."""
 
     def __init__(self, preset: Preset):
         super().__init__()
-        sizes, depth = preset.fusion, preset.fusion.depth
-        self.first = nn.Conv2d(2 * preset.code_width, sizes.width, 1)
-        self.group = ResidualSwinGroup(sizes.width, depth, sizes.heads, sizes.window)
-        self.last = nn.Conv2d(sizes.width, len(REFLECTANCE) * preset.code_width, 1)
-        self.sharpness = nn.Parameter(torch.zeros(()))  # logarithm of what squared distances are multiplied by
+        sizes = preset.translator
+        widths, folded = sizes.widths, sizes.patch**2
+        self.size, self.patch = sizes.size, sizes.patch
+        self.first = nn.Conv2d(3 * folded, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(ResidualBlock(width, width, GROUPS) for width in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 3, 2, 1) for fine, coarse in pairwise(widths))
+        self.middle = Attention(widths[-1], GROUPS)
+        self.grow = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(ResidualBlock(2 * width, width, GROUPS) for width in widths[:-1])
+        self.norm = group_norm(widths[0], GROUPS)
+        self.last = nn.Conv2d(widths[0], sum(CHANNELS) * folded, 3, padding=1)
 
-    def forward(self, rgb_latent: torch.Tensor) -> torch.Tensor:
-        """rgb_latent [B, D, h, w] -> points [B, 4, D, h, w], domains in the order of REFLECTANCE."""
-        whole = rgb_latent.mean((2, 3), keepdim=True).expand_as(rgb_latent)
-        hidden = self.group(self.first(torch.cat((rgb_latent, whole), 1)))
-        return self.last(hidden).unflatten(1, (len(REFLECTANCE), -1))
+    def forward(self, photo: torch.Tensor) -> torch.Tensor:
+        hidden, kept = self.first(F.pixel_unshuffle(photo, self.patch)), []
+        for block, shrink in zip(self.down, self.shrink, strict=False):
+            kept.append(block(hidden))
+            hidden = shrink(kept[-1])
+        hidden = self.middle(self.down[-1](hidden))
+        for block, grow, beside in reversed(list(zip(self.up, self.grow, kept, strict=True))):
+            hidden = F.interpolate(grow(hidden), scale_factor=2.0, mode="nearest")
+            hidden = block(torch.cat((hidden, beside), 1))
+        made = F.pixel_shuffle(self.last(F.silu(self.norm(hidden))), self.patch)  # [B, 8, S, S]
+        each = [image.expand(-1, 3, -1, -1) for image in made.split(CHANNELS, 1)]
+        return torch.stack(each, 1)
 
-    def scores(self, points: torch.Tensor, books: DomainCodebooks) -> torch.Tensor:
-        """points [B, 4, D, h, w] -> how well each code of the domain's codebook fits, [B, 4, K, h, w] (logits)."""
-        flat = points.float().permute(0, 1, 3, 4, 2).flatten(2, 3)  # [B, 4, h * w, D]
-        code = torch.stack([books[domain].code for domain in REFLECTANCE]).float()  # [4, K, D]
-        away = flat.square().sum(-1, keepdim=True) - 2.0 * flat @ code.transpose(1, 2) + code.square().sum(-1)[:, None]
-        logits = -away * self.sharpness.exp()  # [B, 4, h * w, K]
-        return logits.transpose(2, 3).unflatten(3, points.shape[-2:])
 
-    def loss(self, points: torch.Tensor, books: DomainCodebooks, codes: torch.Tensor) -> torch.Tensor:
-        """codes [B, 4, h, w], the true ones -> cross-entropy, a scalar."""
-        return F.cross_entropy(self.scores(points, books).flatten(0, 1), codes.flatten(0, 1))
-
-    def translate(self, rgb_latent: torch.Tensor, books: DomainCodebooks) -> torch.Tensor:
-        """rgb_latent [B, D, h, w] -> latent images of the domains made of their nearest codes, [B, 4, D, h, w]."""
-        points = self(rgb_latent)
-        found = [books[domain](points[:, place].float()).latent for place, domain in enumerate(REFLECTANCE)]
-        return torch.stack(found, 1)
+def mirror_reflectance(images: torch.Tensor) -> torch.Tensor:
+    """Reflectance [..., 4, 3, H, W] in [-1, 1] as the mirrored photograph shows it: normals point the other way."""
+    mirrored = images.flip(-1)
+    sign = torch.ones(len(REFLECTANCE), 3, 1, 1, device=images.device)
+    sign[REFLECTANCE.index(Domain.NORMAL), 0] = -1.0
+    return mirrored * sign

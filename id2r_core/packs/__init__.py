@@ -26,7 +26,6 @@ FOLDER = Path(__file__).parent
 MANIFEST = "manifest.json"
 TEMPLATES = "templates.safetensors"
 CARD = "README.md"
-TRANSLATOR = "translator"  # the network that a pack may lack
 FORMAT, FORMAT_FOREIGN = 1, 2  # the second: the identity vector is that of a model which is not in the pack
 INSIGHTFACE = Path("~/.insightface/models")
 HINT_DAMAGED = "Install it again, or choose another pack."
@@ -50,15 +49,12 @@ class LazyNets:
     def __init__(self, folder: Path, manifest: dict, device: torch.device):
         self._folder, self._device = folder, device
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the caller's randomness stays
-            has_translator = f"{TRANSLATOR}.safetensors" in manifest["files"]
-            self._plans = dict(build_nets(PRESETS[manifest["preset"]], has_translator).named())
+            self._plans = dict(build_nets(PRESETS[manifest["preset"]]).named())
         for name, plan in self._plans.items():
             _check_sizes(plan, folder / f"{name}.safetensors")
         self._foreign = find_identity(folder, manifest)
 
     def __getattr__(self, name: str) -> nn.Module:
-        if name == TRANSLATOR and name not in self._plans:
-            return None
         if name.startswith("_") or name not in self._plans:
             raise AttributeError(name)
         tensors = load_file(self._folder / f"{name}.safetensors")  # mapped, not read
@@ -134,8 +130,7 @@ def load_pack(name_or_path: str | Path, device: torch.device | str = "cpu") -> P
     folder, device = pack_folder(name_or_path), torch.device(device)
     manifest, sha256 = read_manifest(folder)
     nets = {f"{field.name}.safetensors" for field in fields(Nets)}
-    optional = {f"{TRANSLATOR}.safetensors"} - manifest["files"].keys()
-    for file in sorted(nets - optional) + [TEMPLATES]:
+    for file in sorted(nets) + [TEMPLATES]:
         _check_hash(folder, file, manifest)
     stored = load_file(folder / TEMPLATES)
     templates = TemplateLibrary(

@@ -35,9 +35,10 @@ STAGES: dict[str, Callable[[Task], Loop | None]] = {
     "domains": train_domains,
     "fusion": train_fusion,
     "swapper": train_swapper,
+    "translate": train_translate,
     "templates": make_templates,
 }
-EXTRA: dict[str, Callable[[Task], Loop]] = {"tone": train_tone, "translate": train_translate}
+EXTRA: dict[str, Callable[[Task], Loop]] = {"tone": train_tone}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from ..nets import Nets, build_nets
 from ..packs import save_pack
 from .checkpoint import has_checkpoint, load_state
 from .codebook import code_usage
-from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures
+from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures, translation_figures
 from .identity import identity_name, load_tone, trained_encoder
 from .loop import CHECKPOINT, CPU, Task, load_trained
 from .pool import open_pool, pool_folder, validation_pool
@@ -62,6 +62,7 @@ def export_pack(
         "identity": identity_figures(shown, pool, device) | portrait_figures(shown, portraits.split("test"), device),
         "reconstruction": reconstruction_figures(nets, pool, device),
         "swap": swap_figures(shown, templates, pool, device),
+        "translation": translation_figures(nets, pool, device),
     }
     text = _card(task, len(templates.names), pool.count(), len(portraits.split("train")), figures)
     save_pack(folder, folder.name, task.preset, nets, templates, text, named)
@@ -81,7 +82,7 @@ def _trained_for(task: Task) -> dict[str, str] | None:
 
 def load_nets(task: Task) -> Nets:
     """All networks as their stages left them, with averaged weights."""
-    nets = build_nets(task.preset, with_translator=has_checkpoint(task.out / "translate" / CHECKPOINT))
+    nets = build_nets(task.preset)
     for name, net in nets.named():
         load_trained(task, STAGE_OF[name], {name: net})
     load_tone(task, nets.identity)
@@ -102,6 +103,7 @@ def _card(task: Task, templates: int, held_out: int, portraits: int, figures: di
         stages="\n".join(_stage_row(task, stage) for stage in _stages(task)),
         identity="\n".join(f"| {name} | {value:.3f} |" for name, value in figures["identity"].items()),
         reconstruction="\n".join(_reconstruction_row(task, domain, figures) for domain in Domain),
+        translation="\n".join(_translation_row(domain, row) for domain, row in figures["translation"].items()),
         swap="\n".join(_swap_row(domain, figures["swap"][domain]) for domain in REFLECTANCE),
         adversary=WITH_ADVERSARY if is_sharpened else WITHOUT_ADVERSARY,
     )
@@ -132,6 +134,10 @@ def _reconstruction_row(task: Task, domain: Domain, figures: dict) -> str:
     usage = next(v for k, v in code_usage(task, "domains").items() if f".{domain.value}." in k)
     figures = f"{row['psnr']:.2f} | {row['psnr_fused']:.2f} | {row['colour_error']:.1f} | {row['detail']:.2f}"
     return f"| {domain.value} | {figures} | {usage:.0%} |"
+
+
+def _translation_row(domain: Domain, row: dict[str, float]) -> str:
+    return f"| {domain.value} | {row['psnr']:.2f} | {row['colour_error']:.1f} | {row['detail']:.2f} |"
 
 
 def _swap_row(domain: Domain, row: dict[str, float]) -> str:

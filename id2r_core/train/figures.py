@@ -17,6 +17,7 @@ from .identity import tone_error
 from .loop import Task, load_trained
 from .pool import Pool
 from .portraits import Portraits
+from .translate import DIFFUSE, resized
 
 FALSE_ACCEPTS = 1e-3
 FIELD = "field"
@@ -124,6 +125,24 @@ def codec_figures(
         figures[domain] = {"psnr": scores.psnr(), "colour_error": scores.colour_error(), "detail": scores.detail()}
         figures[domain]["codes_used"] = len(used)
     return figures
+
+
+@torch.no_grad()
+def translation_figures(nets: Nets, pool: Pool, device: torch.device) -> dict[Domain, dict[str, float]]:
+    """Held-out photographs, one a subject, against the reflectance that they show: psnr, colour_error, detail."""
+    scores = {domain: Scores() for domain in REFLECTANCE}
+    size = nets.translator.size
+    for subject in torch.arange(pool.count()).split(8):
+        photos = pool.photograph_images(subject, torch.zeros_like(subject)).to(device)
+        made = nets.translator(resized(photos, size)).cpu()
+        truth = resized(pool.paired_images(subject).cpu().flatten(0, 1), size).unflatten(0, (len(subject), -1))
+        mask = (truth[:, DIFFUSE] > -1.0).any(1, keepdim=True)
+        for place, domain in enumerate(REFLECTANCE):
+            scores[domain].add(made[:, place], truth[:, place], mask)
+    return {
+        domain: {"psnr": found.psnr(), "colour_error": found.colour_error(), "detail": found.detail()}
+        for domain, found in scores.items()
+    }
 
 
 @torch.no_grad()

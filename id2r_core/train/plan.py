@@ -15,6 +15,7 @@ from ..nets import Nets, build_nets
 from ..nets.discriminator import PatchDiscriminator
 from .loop import Task, to_device
 from .losses import Perceptual
+from .translate import resized
 
 ADAM_BYTES = 4 + 4 + 4 + 4 + 4  # weight, gradient, both moments, moving average; float32
 PROBE_BATCH = {"cpu": 1}
@@ -28,6 +29,7 @@ TRAINED = {
     "domains": ("encoder", "decoder", "codebooks"),
     "fusion": ("fusion",),
     "swapper": ("swapper",),
+    "translate": ("translator",),
     "templates": (),
 }
 WITH_ADVERSARY = ("codebook", "domains", "swapper")
@@ -113,6 +115,9 @@ def _forward(
     """What a step of the stage computes on one image."""
     if stage == "identity":
         nets.identity.float()(images.float())
+        return
+    if stage == "translate":
+        nets.translator(resized(images, nets.translator.size))
         return
     latent = nets.encoder(images)
     if stage == "fusion":

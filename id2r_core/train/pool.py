@@ -2,7 +2,7 @@
 
 Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. On a CPU the
 pool lies on disk and a process beside the training goes on rendering; its folder holds `views.u8`, `photographs.u8`,
-`tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in GPU memory
+`pairs.u8`, `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in GPU memory
 (18 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
 """
 
@@ -39,7 +39,8 @@ class Pool:
     views [N, 5, 3, 3, H, W] uint8: `views[i, d, v]` is the skin of subject i on the mean head, in domain d (order of
     Domain) from fixed view v.
     photographs [N, P, 3, H, W] uint8: aligned as photos are, each under its own light and pose.
-    tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled. A pool of photographs
+    tone_linear [N, 3], parameters [N, K] float32. Only the first `count()` entries are filled.
+    pairs [N, 4, 3, H, W] uint8: the reflectance that each first photograph shows, in its own view. A pool of photographs
     alone has no views.
     """
 
@@ -48,8 +49,7 @@ class Pool:
     photographs: np.memmap
     tone_linear: np.memmap
     parameters: np.memmap
-
-    has_pairs = False  # whether photographs come with their own reflectance
+    pairs: np.memmap
 
     @property
     def shots(self) -> int:
@@ -70,6 +70,10 @@ class Pool:
     def photograph_images(self, subject: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
         return _to_image(self.photographs[subject.numpy(), which.numpy()])
+
+    def paired_images(self, subject: torch.Tensor) -> torch.Tensor:
+        """[B] -> the reflectance that the first photograph shows, [B, 4, 3, H, W] float32 in [-1, 1]."""
+        return _to_image(self.pairs[subject.numpy()])
 
     def tones(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> mean linear diffuse albedo of the facial skin [B, 3]."""
@@ -124,8 +128,6 @@ class MemoryPool:
         device = self._views.device
         return self._photographs[subject.to(device), which.to(device)].float() / 127.5 - 1.0
 
-    has_pairs = True
-
     def paired_images(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> the reflectance that the first photograph shows, [B, 4, 3, H, W] float32 in [-1, 1]."""
         return self._pairs[subject.to(self._pairs.device)].float() / 127.5 - 1.0
@@ -151,8 +153,7 @@ class MemoryPool:
             taken = self._stage.photographs(subjects, take=shot + 1)
             self._photographs[rows, shot] = _to_uint8(taken.srgb)
             if shot == 0:
-                for place, domain in enumerate(REFLECTANCE):
-                    self._pairs[rows, place] = _to_uint8(taken.reflectance[domain])
+                self._pairs[rows] = _to_uint8(_stacked(taken.reflectance))
         self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
         self._count = rows.stop
         self._rendering += time.monotonic() - began
@@ -195,6 +196,7 @@ def open_pool(folder: Path) -> Pool:
         array("photographs.u8", np.uint8, shape["photographs"], 3, size, size),
         array("tone_linear.f32", np.float32, 3),
         array("parameters.f32", np.float32, shape["parameters"]),
+        array("pairs.u8", np.uint8, len(REFLECTANCE), 3, size, size),
     )
 
 
@@ -225,8 +227,10 @@ def fill_pool(
                 views = stage.views(subjects, on_mean_head=True)
                 pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
             for shot in range(preset.pool.photographs):
-                photographs = stage.photographs(subjects, take=shot + 1)
-                pool.photographs[count : count + rows, shot] = _to_bytes(photographs.srgb)
+                taken = stage.photographs(subjects, take=shot + 1)
+                pool.photographs[count : count + rows, shot] = _to_bytes(taken.srgb)
+                if shot == 0:
+                    pool.pairs[count : count + rows] = _to_bytes(_stacked(taken.reflectance))
             pool.tone_linear[count : count + rows] = subjects.tone_linear.cpu().numpy()
             pool.parameters[count : count + rows] = _parameters(subjects).cpu().numpy()
             _write_shape(folder, _shape(folder) | {"count": count + rows})
@@ -308,6 +312,7 @@ def _create(folder: Path, preset: Preset, capacity: int, parameters: int, with_v
         "photographs.u8": preset.pool.photographs * pixels,
         "tone_linear.f32": 3 * 4,
         "parameters.f32": parameters * 4,
+        "pairs.u8": len(REFLECTANCE) * pixels,
     }
     if not with_views:
         del sizes["views.u8"]
@@ -339,6 +344,11 @@ def _only_filler(folder: Path) -> Iterator[None]:
     with open(folder / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _stacked(reflectance: dict[Domain, torch.Tensor]) -> torch.Tensor:
+    """[S, 4, 3, H, W], the domains in the order of REFLECTANCE."""
+    return torch.stack([reflectance[domain] for domain in REFLECTANCE], 1)
 
 
 def _parameters(subjects) -> torch.Tensor:
