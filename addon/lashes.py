@@ -11,7 +11,7 @@ import numpy as np
 
 STEPS_TO_MARGIN = 2  # from the rim to the inner edge of the lid's margin; one more to its outer edge, one to the lid
 SEGMENTS, SIDES = 6, 3  # of a hair
-RADIUS = 0.000035  # metres, at the root
+RADIUS = 0.00003  # metres, at the root
 TIP = 0.15  # of that
 SEED = 1
 
@@ -32,8 +32,8 @@ class Lid:
     fan: float
 
 
-UPPER = Lid(count=95, length=0.0062, first=0.16, forward=0.8, curl=0.4, fan=0.4)
-LOWER = Lid(count=36, length=0.0032, first=0.30, forward=0.7, curl=0.35, fan=0.4)
+UPPER = Lid(count=80, length=0.0062, first=0.16, forward=0.8, curl=0.4, fan=0.4)
+LOWER = Lid(count=30, length=0.0032, first=0.30, forward=0.7, curl=0.35, fan=0.4)
 
 
 @dataclass(frozen=True)
