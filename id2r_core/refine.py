@@ -43,6 +43,7 @@ LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
+LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
@@ -104,7 +105,7 @@ def refine_from_photo(
     translated = translated_albedo(translation, observed, prior, atlas)
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
-    diffuse = linear_to_srgb(_merge(albedo, prior, trust))
+    diffuse = linear_to_srgb(_merge(albedo, prior, trust, atlas))
     images = wear_hair(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
     trust = trust * (1 - cover.rims)  # what was painted under them is no evidence
@@ -243,7 +244,7 @@ def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> T
     return log_albedo - (1 - HIGHLIGHT_KEPT) * above
 
 
-def _merge(albedo: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
+def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     """Photo where it is trusted, elsewhere what it shows on the other side of the face, elsewhere the prior.
 
     Each layer is brought to the tone of the one above it by a membrane: the smooth continuation of their ratio from the
@@ -254,7 +255,16 @@ def _merge(albedo: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
     mirrored, trust_mirrored = blur_inside(log_albedo, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
     lent = _continued(mirrored, log_albedo, trust * trust_mirrored)
     carried = torch.lerp(carried, lent, fade(trust_mirrored))
-    return torch.lerp(carried, log_albedo, fade(trust)).exp()
+    return torch.lerp(
+        carried, log_albedo, torch.maximum(fade(trust), _lash_line(log_albedo - prior.log(), trust, atlas))
+    ).exp()
+
+
+def _lash_line(above_prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] how far the photo is believed on the edges of the lids, of which little is seen: what is darker there than
+    the prior is lashes and their shadow, what is brighter the white of the eye."""
+    darker = ramp(-above_prior.mean(0), *LASHES_DARKER)
+    return atlas.region("eyelid") * darker * ramp(trust, 0.0, LASH_TRUST)
 
 
 def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
     _carve_normals,
+    _lash_line,
     _soften_highlights,
     estimate_tone,
     observe,
@@ -478,3 +479,12 @@ def test_a_crease_tilts_the_normals_alike_at_every_resolution(model):
         on_cheek = slice(round(0.52 * size), round(0.56 * size)), slice(round(0.42 * size), round(0.48 * size))
         tilts.append(float((carved - flat)[:, *on_cheek].abs().amax()))
     assert tilts[0] > 0.0005 and tilts[1] == pytest.approx(tilts[0], rel=0.25), tilts
+
+
+def test_of_the_edge_of_a_lid_what_is_dark_is_believed_and_what_is_bright_is_not(atlas):
+    lid, trust = atlas.region("eyelid") > 0.9, torch.full((TEXELS, TEXELS), 0.15)
+    darker, brighter = torch.full((3, TEXELS, TEXELS), -1.0), torch.full((3, TEXELS, TEXELS), 1.0)
+    assert _lash_line(darker, trust, atlas)[lid].min() > 0.5
+    assert _lash_line(brighter, trust, atlas).max() == 0
+    assert _lash_line(darker, torch.zeros_like(trust), atlas).max() == 0  # what the photo does not show at all
+    assert _lash_line(darker, trust, atlas)[atlas.region("cheek") > 0.9].max() == 0
