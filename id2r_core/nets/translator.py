@@ -1,7 +1,7 @@
 """From a photograph to the reflectance that it shows, in its own view.
 
 The identity vector cannot know a mole, nor where a shadow lies; the photograph can. A U-Net (Ronneberger et al. 2015) sees
-both whole face and pixel, and is not bound by what the codebooks can say (28.4 dB of diffuse albedo at 128 px).
+both whole face and pixel, and is not bound by what codes can say (docs/training.md).
 """
 
 from itertools import pairwise
