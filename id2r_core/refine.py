@@ -229,9 +229,11 @@ def _lit(shading: Tensor, trust: Tensor) -> Tensor:
 
 def _calm(log_albedo: Tensor, translated: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
     """Albedo [3, T, T] that the photo shows, without gloss: slow changes as in its translation, fast ones, and beards, as
-    they are."""
+    they are. Beyond the skin, in the hair, the light goes on as at its border."""
     plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # of brows and lips the translation knows less
     light = blur_inside(log_albedo - translated.log(), plain, SLOW_BAND)
+    sure = (soften(trust, SLOW_BAND) > 0.25).float()
+    light = torch.lerp(blur(fill_holes(light[None], sure[None, None])[0], SLOW_BAND), light, fade(sure, SLOW_BAND))
     return _soften_highlights(log_albedo - (1 - beard) * light, trust, atlas).exp().clamp(2e-3, 0.95)
 
 
