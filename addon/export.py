@@ -66,9 +66,9 @@ def _sized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
-    """Write head, eyes, teeth, gums and lashes with shape keys and with materials that other programs understand. kind: of MODELS.
+    """Write head, eyes, teeth, gums and lashes with shape keys and with materials that other programs understand.
 
-    The textures are written beside the file, or into it where the format holds them.
+    kind: of MODELS. The textures are written beside the file, or into it where the format holds them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in FOLLOWERS)]

@@ -1,4 +1,4 @@
-"""head.npz to mesh objects: the head (skin, mouth, sockets), eyes, teeth, gums and lashes, with UV layers, parts and shape keys.
+"""head.npz to mesh objects: head (skin, mouth, sockets), eyes, teeth, gums and lashes, with UV layers, parts, shape keys.
 
 Eyes, teeth, gums (with the tongue) and eyelashes are objects of their own: subsurface light in Cycles walks through the
 whole object that it enters, and it must not leave the lids through an eyeball. Shape keys that move them exist on them too
@@ -32,12 +32,8 @@ MATERIAL_OF_PART = {
     "eyeball_left": EYE,
     "eyeball_right": EYE,
 }
-FOLLOWERS = {
-    "eyes": EYE,
-    "teeth": TOOTH,
-    "gums": GUM,
-    "lashes": LASH,
-}  # the objects that follow the head, each of one material
+# The objects that follow the head, each of one material.
+FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from . import checks, faces, gallery, history, job, lookdev, material, mesh_io, target
+from .core import protocol
 from .preferences import DEVICE_NAMES, preferences_of
 from .words import draw_progress, draw_text
 
@@ -385,7 +386,7 @@ def draw_device(layout, context, chosen: str) -> None:
 def draw_run(layout, index: int, run, is_shown: bool) -> None:
     """One line of the history: thumbnail, what it was, and what can be done with it."""
     row = layout.row()
-    icon = gallery.icon_of(run.photo) or gallery.icon_of(Path(run.folder) / "photo.png")  # the photo may have moved
+    icon = gallery.icon_of(run.photo) or gallery.icon_of(Path(run.folder) / protocol.PHOTO)  # the photo may have moved
     if icon:
         row.template_icon(icon_value=icon, scale=2.5)
     column = row.column(align=True)

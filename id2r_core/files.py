@@ -61,7 +61,7 @@ def _move_all(folder: Path, out: Path) -> None:
 def fresh_folder(path: Path) -> Iterator[Path]:
     """A working folder that takes the name `path` (and the place of what was there) when the block succeeds.
 
-    Raises Id2rError when it cannot be written.
+    Raises Id2rError when it cannot be written; what was there is there still.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,14 +70,25 @@ def fresh_folder(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     try:
         yield partial
-        if path.is_dir():
-            shutil.rmtree(path)
         os.chmod(partial, 0o755)
-        os.replace(partial, path)
+        with tempfile.TemporaryDirectory(prefix=f".replaced-{path.name}-", dir=path.parent) as aside:
+            _exchange(partial, path, Path(aside) / path.name)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path, aside: Path) -> None:
+    """Give `new` the name `path`, and `aside` to what was there; where that fails, it comes back."""
+    if path.is_dir():
+        os.replace(path, aside)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if aside.is_dir():
+            os.replace(aside, path)
+        raise
 
 
 @contextmanager
@@ -97,12 +108,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_image(path: Path, pixels: np.ndarray, options: Sequence[int] = ()) -> None:
     """[H, W] or [H, W, C], RGB, as the kind of file that the name says; 8 and 16 bit go into a PNG as they are.
 
-    Raises Id2rError when that fails.
+    Raises Id2rError when that fails, or OpenCV knows no such kind.
     """
     try:
         written = cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels, options)
-    except cv2.error:  # a kind that OpenCV does not know
-        written = False
+    except cv2.error as error:
+        raise Id2rError(f"'{path.name}' is no kind of picture that can be written.", "Name a .png or .jpg.") from error
     if not written:
         raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from .crop import FaceCrop
+from .nets.layers import resized
 from .packs import Pack
 
 
@@ -19,10 +20,12 @@ class Identity:
 
 def embed_identity(crop: FaceCrop, pack: Pack) -> Identity:
     """Name the person of an aligned crop of any size; the mean over the crop and its mirror image, which errs less."""
-    image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float()  # [1, 3, S, S]
-    side = (pack.preset.size,) * 2
-    image = F.interpolate(image, size=side, mode="bilinear", antialias=True, align_corners=False)
-    both = torch.cat((image, image.flip(3))).clamp(0.0, 1.0) * 2.0 - 1.0
     with torch.no_grad():
-        found = pack.nets.identity(both)
+        found = pack.nets.identity(with_mirror_image(crop, pack.preset.size, pack.device))
     return Identity(F.normalize(found.vector.mean(0), dim=0), found.tone_linear.mean(0))
+
+
+def with_mirror_image(crop: FaceCrop, size: int, device: torch.device) -> torch.Tensor:
+    """An aligned crop and its mirror image as networks see them, [2, 3, size, size] in [-1, 1]."""
+    image = resized(torch.from_numpy(crop.srgb).to(device).permute(2, 0, 1)[None].float(), size)
+    return torch.cat((image, image.flip(3))).clamp(0.0, 1.0) * 2.0 - 1.0

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .conventions import REFLECTANCE, Domain
 from .crop import FaceCrop
+from .identity import with_mirror_image
 from .nets.translator import mirror_reflectance
 from .packs import Pack
 
@@ -24,10 +24,8 @@ class Translation:
 def translate_crop(crop: FaceCrop, pack: Pack) -> Translation:
     """What the aligned crop shows, in its own view, as the mean of what it and its mirror image say."""
     size = pack.nets.translator.size
-    image = torch.from_numpy(crop.srgb).to(pack.device).permute(2, 0, 1)[None].float() * 2.0 - 1.0
-    image = F.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     with torch.inference_mode():
-        made, mirrored = pack.nets.translator(torch.cat((image, image.flip(3))))
+        made, mirrored = pack.nets.translator(with_mirror_image(crop, size, pack.device))
         made = ((made + mirror_reflectance(mirrored)).float() / 4.0 + 0.5).clamp(0.0, 1.0)
     found = dict(zip(REFLECTANCE, made.clone(), strict=True))
     return Translation(found, crop.crop_from_photo * (size / crop.srgb.shape[0]))

@@ -35,10 +35,8 @@ from .protocol import (
 )
 
 OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
-OUT_OF_MEMORY_WORDS = (
-    "DefaultCPUAllocator",
-    "Insufficient memory",
-)  # PyTorch's on the CPU and OpenCV's have no own type
+# PyTorch's on the CPU and OpenCV's have no type of their own.
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "Insufficient memory")
 
 
 class Worker:
@@ -163,7 +161,9 @@ def unforeseen(error: Exception) -> tuple[str, str]:
     """Message and hint for a failure that nobody foresaw, or that memory was not enough."""
     is_memory = any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__)
     if is_memory or any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
-        hint = "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if you have set one."
+        hint = (
+            "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if there is one."
+        )
         return "The memory was not enough.", hint
     return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."
 

@@ -83,6 +83,12 @@ def test_only_the_job_file_starts_processes(path):
     assert not forbidden_imports(path.read_text(), {"subprocess", "multiprocessing"})
 
 
+def _third_of_load(call: ast.Call) -> bool:
+    """`allow_pickle` by its place: numpy.load(file, mmap_mode, allow_pickle), or whatever a star stands for."""
+    is_numpys = ast.unparse(call.func) in ("np.load", "numpy.load", "load")
+    return is_numpys and (len(call.args) > 2 or any(isinstance(each, ast.Starred) for each in call.args))
+
+
 def unpickles(source: str) -> bool:
     """Whether the source can open a pickle: by a module made for them, by `torch.load`, which is built on one, under
     whatever name, or by an `allow_pickle` that is not plainly False."""
@@ -90,6 +96,7 @@ def unpickles(source: str) -> bool:
     by_torch = any(
         ast.unparse(node) in ("torch.load", "torch.jit.load") for node in nodes if isinstance(node, ast.Attribute)
     )
+    by_torch |= any(isinstance(node, ast.Call) and _third_of_load(node) for node in nodes)
     keywords = (node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "allow_pickle")
     by_numpy = any(ast.unparse(value) != "False" for value in keywords)
     by_numpy |= any(isinstance(node, ast.Constant) and node.value == "allow_pickle" for node in nodes)
@@ -118,6 +125,9 @@ def test_no_pickle_is_ever_loaded(path):
         "import numpy as np\nnp.load('a.npz', allow_pickle=True)",
         "from numpy import load\nload('a.npz', None, allow_pickle=yes)",
         "import numpy as np\nnp.load('a.npz', **{'allow_pickle': True})",
+        "import numpy as np\nnp.load('a.npz', None, True)",
+        "from numpy import load\nload('a.npz', None, True)",
+        "import numpy as np\nnp.load(*arguments)",
     ],
 )
 def test_the_pickle_test_can_fail(source):

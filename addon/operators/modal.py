@@ -150,7 +150,7 @@ _usual = dict(estimate.USUAL_SECONDS)  # what the stages took the last time in t
 
 
 def begin_another(name: str, **arguments) -> None:
-    """Start the job of another operator of ours by its name: the interface stays free, and what it cannot do stands in the panel."""
+    """Start the job of another operator of ours by its name; what it cannot do stands in the panel."""
     operator = getattr(bpy.ops.id2r, name)  # type: ignore[attr-defined]
     if bpy.app.background:
         operator("EXEC_DEFAULT", **arguments)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..conventions import REFLECTANCE, Domain
+from ..protocol import PHOTO
 from . import figures
 from .blender import render_portraits
 from .context import Context
@@ -110,7 +111,7 @@ def _render(
 
 def _dress(shot: Shot, estimate: Estimate | None, method: str | None, folder: Path) -> None:
     """The true head of the person in `folder`, with true or estimated maps."""
-    for name in ("head.npz", "photo.png", "coverage.png"):
+    for name in ("head.npz", PHOTO, "coverage.png"):
         if (shot.subject.folder / name).is_file():
             shutil.copy2(shot.subject.folder / name, folder / name)
     for domain in REFLECTANCE:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..configs import FACE_WINDOW_COLUMNS, FACE_WINDOW_OF, FACE_WINDOW_ROWS, FACE_WINDOW_SIZE, IDENTITY_WIDTH, Preset
 from ..conventions import srgb_to_linear
-from .layers import group_norm
+from .layers import group_norm, resized
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class IdentityEncoder(nn.Module):
         crop = crop.float()  # bfloat16 images cannot be resized with antialiasing on a CPU
         gathered = self.gather(self.face(face_window(crop))).flatten(1)  # [B, C]
         vector = F.normalize(self.vector(gathered).float(), dim=1)
-        small = F.interpolate(crop, size=(self.tone_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
-        whole = self.whole(small).flatten(2)  # [B, C, h * w]
+        whole = self.whole(resized(crop, self.tone_size)).flatten(2)  # [B, C, h * w]
         evidence = torch.cat((whole.mean(2), whole.amax(2), gathered), 1)
         return Embedding(vector, srgb_to_linear(self.tone(evidence).float().sigmoid()))
 
@@ -59,10 +58,7 @@ def face_window(crop: torch.Tensor) -> torch.Tensor:
     scale = crop.shape[-1] / FACE_WINDOW_OF
     top, bottom = (round(row * scale) for row in FACE_WINDOW_ROWS)
     left, right = (round(column * scale) for column in FACE_WINDOW_COLUMNS)
-    window = crop[:, :, top:bottom, left:right]
-    if window.shape[-1] == FACE_WINDOW_SIZE:
-        return window
-    return F.interpolate(window, size=(FACE_WINDOW_SIZE,) * 2, mode="bilinear", antialias=True, align_corners=False)
+    return resized(crop[:, :, top:bottom, left:right], FACE_WINDOW_SIZE)
 
 
 class AngularMargin(nn.Module):

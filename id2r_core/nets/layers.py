@@ -5,6 +5,13 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    """[B, C, H, W] -> [B, C, size, size], averaged where that is smaller."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     """GroupNorm with at most `groups` groups, never fewer than two channels in one where that can be had.
 

@@ -10,6 +10,7 @@ from ..conventions import REFLECTANCE, VIEWS, Domain, linear_to_srgb
 from ..nets import Nets, Swapper
 from ..nets.codebook import Codebook
 from ..nets.identity_encoder import Embedding
+from ..nets.layers import resized
 from ..nets.vqgan import Decoder, Encoder
 from ..templates import TemplateLibrary
 from .codebook import Quantise
@@ -17,7 +18,7 @@ from .identity import tone_error
 from .loop import Task, load_trained
 from .pool import Pool
 from .portraits import Portraits
-from .translate import DIFFUSE, resized
+from .translate import DIFFUSE
 
 FALSE_ACCEPTS = 1e-3
 FIELD = "field"

@@ -13,9 +13,9 @@ from ..conventions import REFLECTANCE, VIEWS, Domain
 from ..device import device_name
 from ..nets import Nets, build_nets
 from ..nets.discriminator import PatchDiscriminator
+from ..nets.layers import resized
 from .loop import Task, to_device
 from .losses import Perceptual
-from .translate import resized
 
 ADAM_BYTES = 4 + 4 + 4 + 4 + 4  # weight, gradient, both moments, moving average; float32
 PROBE_BATCH = {"cpu": 1}

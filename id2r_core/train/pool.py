@@ -2,8 +2,8 @@
 
 Rendering a subject costs as much as several training steps, so each is kept and replayed in every stage. On a CPU the
 pool lies on disk and a process beside the training goes on rendering; its folder holds `views.u8`, `photographs.u8`,
-`pairs.u8`, `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in GPU memory
-(18 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
+`pairs.u8`, `tone_linear.f32`, `parameters.f32` (flat arrays, entry i is subject i) and `pool.json`. On a GPU it lies in
+its memory (18 MB a subject at 512 px) and is rendered there, between the training steps, within a share of their time.
 """
 
 import json
@@ -56,6 +56,10 @@ class Pool:
         """Photographs a subject."""
         return self.photographs.shape[1]
 
+    def kept(self, values: torch.Tensor) -> np.ndarray:
+        """Rendered values as the arrays take them."""
+        return values.numpy(force=True)
+
     def count(self) -> int:
         """How many subjects are there by now."""
         return json.loads((self.folder / "pool.json").read_text())["count"]
@@ -95,12 +99,16 @@ class MemoryPool:
         self._stage, self._chunk, self.capacity = stage, preset.pool.chunk, capacity
         self.shots = preset.pool.photographs
         size, device = preset.size, stage.device
-        self._views = torch.empty(capacity, len(Domain), VIEWS, 3, size, size, dtype=torch.uint8, device=device)
-        self._photographs = torch.empty(capacity, self.shots, 3, size, size, dtype=torch.uint8, device=device)
+        self.views = torch.empty(capacity, len(Domain), VIEWS, 3, size, size, dtype=torch.uint8, device=device)
+        self.photographs = torch.empty(capacity, self.shots, 3, size, size, dtype=torch.uint8, device=device)
         # Of the first photograph of each subject: its reflectance in the photograph's own view.
-        self._pairs = torch.empty(capacity, len(REFLECTANCE), 3, size, size, dtype=torch.uint8, device=device)
-        self._tones, self._parameters = torch.empty(capacity, 3, device=device), None
+        self.pairs = torch.empty(capacity, len(REFLECTANCE), 3, size, size, dtype=torch.uint8, device=device)
+        self.tone_linear, self.parameters = torch.empty(capacity, 3, device=device), None
         self._count, self._rendering, self._began = 0, 0.0, time.monotonic()
+
+    def kept(self, values: torch.Tensor) -> torch.Tensor:
+        """Rendered values as the arrays take them: as they are."""
+        return values
 
     def count(self) -> int:
         """How many subjects are there by now."""
@@ -120,41 +128,33 @@ class MemoryPool:
 
     def view_images(self, subject: torch.Tensor, domain: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
-        device = self._views.device
-        return self._views[subject.to(device), domain.to(device), view.to(device)].float() / 127.5 - 1.0
+        device = self.views.device
+        return self.views[subject.to(device), domain.to(device), view.to(device)].float() / 127.5 - 1.0
 
     def photograph_images(self, subject: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """Index tensors [B] each -> [B, 3, H, W] float32 in [-1, 1]."""
-        device = self._views.device
-        return self._photographs[subject.to(device), which.to(device)].float() / 127.5 - 1.0
+        device = self.views.device
+        return self.photographs[subject.to(device), which.to(device)].float() / 127.5 - 1.0
 
     def paired_images(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> the reflectance that the first photograph shows, [B, 4, 3, H, W] float32 in [-1, 1]."""
-        return self._pairs[subject.to(self._pairs.device)].float() / 127.5 - 1.0
+        return self.pairs[subject.to(self.pairs.device)].float() / 127.5 - 1.0
 
     def tones(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> mean linear diffuse albedo of the facial skin [B, 3]."""
-        return self._tones[subject.to(self._tones.device)]
+        return self.tone_linear[subject.to(self.tone_linear.device)]
 
     def parameter_rows(self, subject: torch.Tensor) -> torch.Tensor:
         """[B] -> the numbers that the subjects were generated from [B, K]."""
-        return self._parameters[subject.to(self._tones.device)]
+        return self.parameters[subject.to(self.tone_linear.device)]
 
     def _render_chunk(self) -> None:
         began = time.monotonic()
         subjects = self._stage.subjects(range(self._count, min(self.capacity, self._count + self._chunk)))
         rows = slice(self._count, self._count + len(subjects.tone_linear))
-        if self._parameters is None:
-            self._parameters = self._tones.new_empty(self.capacity, _parameters(subjects).shape[1])
-        views = self._stage.views(subjects, on_mean_head=True)
-        for index, domain in enumerate(Domain):
-            self._views[rows, index] = _to_uint8(views[domain])
-        for shot in range(self.shots):
-            taken = self._stage.photographs(subjects, take=shot + 1)
-            self._photographs[rows, shot] = _to_uint8(taken.srgb)
-            if shot == 0:
-                self._pairs[rows] = _to_uint8(_stacked(taken.reflectance))
-        self._tones[rows], self._parameters[rows] = subjects.tone_linear, _parameters(subjects)
+        if self.parameters is None:
+            self.parameters = self.tone_linear.new_empty(self.capacity, _parameters(subjects).shape[1])
+        _render_into(self, rows, self._stage, subjects)
         self._count = rows.stop
         self._rendering += time.monotonic() - began
 
@@ -222,18 +222,24 @@ def fill_pool(
             rows = len(subjects.tone_linear)
             if count == 0:
                 _create(folder, preset, capacity, _parameters(subjects).shape[1], with_views)
-            pool = open_pool(folder)
-            if pool.views is not None:
-                views = stage.views(subjects, on_mean_head=True)
-                pool.views[count : count + rows] = np.stack([_to_bytes(views[domain]) for domain in Domain], 1)
-            for shot in range(preset.pool.photographs):
-                taken = stage.photographs(subjects, take=shot + 1)
-                pool.photographs[count : count + rows, shot] = _to_bytes(taken.srgb)
-                if shot == 0:
-                    pool.pairs[count : count + rows] = _to_bytes(_stacked(taken.reflectance))
-            pool.tone_linear[count : count + rows] = subjects.tone_linear.cpu().numpy()
-            pool.parameters[count : count + rows] = _parameters(subjects).cpu().numpy()
+            _render_into(open_pool(folder), slice(count, count + rows), stage, subjects)
             _write_shape(folder, _shape(folder) | {"count": count + rows})
+
+
+def _render_into(pool: Pool | MemoryPool, rows: slice, stage, subjects) -> None:
+    """Render subjects and keep them as the entries `rows`."""
+    if pool.views is not None:
+        views = stage.views(subjects, on_mean_head=True)
+        for index, domain in enumerate(Domain):
+            pool.views[rows, index] = pool.kept(_to_uint8(views[domain]))
+    for shot in range(pool.shots):
+        taken = stage.photographs(subjects, take=shot + 1)
+        pool.photographs[rows, shot] = pool.kept(_to_uint8(taken.srgb))
+        if shot == 0:
+            reflectance = torch.stack([taken.reflectance[domain] for domain in REFLECTANCE], 1)
+            pool.pairs[rows] = pool.kept(_to_uint8(reflectance))
+    pool.tone_linear[rows] = pool.kept(subjects.tone_linear)
+    pool.parameters[rows] = pool.kept(_parameters(subjects))
 
 
 @contextmanager
@@ -346,18 +352,9 @@ def _only_filler(folder: Path) -> Iterator[None]:
         yield
 
 
-def _stacked(reflectance: dict[Domain, torch.Tensor]) -> torch.Tensor:
-    """[S, 4, 3, H, W], the domains in the order of REFLECTANCE."""
-    return torch.stack([reflectance[domain] for domain in REFLECTANCE], 1)
-
-
 def _parameters(subjects) -> torch.Tensor:
     """[S, K] all numbers that subjects were generated from: shape coefficients, then those of skin and colours."""
     return torch.cat((subjects.identity, subjects.params), 1)
-
-
-def _to_bytes(image: torch.Tensor) -> np.ndarray:
-    return _to_uint8(image).cpu().numpy()
 
 
 def _to_uint8(image: torch.Tensor) -> torch.Tensor:

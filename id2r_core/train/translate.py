@@ -6,6 +6,7 @@ Pairs are the capture stage's photographs with their own reflectance. Glasses ar
 import torch
 
 from ..conventions import REFLECTANCE, Domain, srgb_to_linear
+from ..nets.layers import resized
 from ..nets.translator import Translator, mirror_reflectance
 from . import augment
 from .loop import Loop, Task, to_device
@@ -67,12 +68,3 @@ def translation_losses(made: torch.Tensor, truth: torch.Tensor) -> dict[str, tor
         "structure": structure,
         "edges": sum(steps).mean(),
     }
-
-
-def resized(images: torch.Tensor, size: int) -> torch.Tensor:
-    """[B, C, H, W] -> [B, C, size, size], averaged where that is smaller."""
-    if images.shape[-1] == size:
-        return images
-    return torch.nn.functional.interpolate(
-        images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
-    )
