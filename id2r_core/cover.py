@@ -23,7 +23,9 @@ NOSE_BASE, BORDER_OF_FACE = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the
 SCALP_ABOVE = 0.066  # metres above the eyes
 SIDEBURN = (0.0, 0.02)  # metres above the eyes at which sideburns end
 HAIR_EDGE = 0.009  # of the atlas
-BLUEST_HAIR = 0.1  # log-ratio of blue to red: grey hair is at 0, a blue sky behind it above
+# Log-ratio of blue to red: grey hair is at 0, a blue sky behind it above; and the log-luminance from which on blue is a
+# sky and not black hair that mirrors one.
+BLUEST_HAIR, DARKEST_SKY = 0.1, -3.2
 LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this unlike skin the head is bald
 HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach beyond the mean head's scalp
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
@@ -65,7 +67,8 @@ def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Cover:
     of_skin = middle * (1 - atlas.features) * trust
     unlike_skin = _unlikeness(looks, of_skin)
     own = torch.maximum(middle * (1 - atlas.region("forehead")), atlas.region("face") * atlas.features)
-    may_be_hair = (log_albedo[2] - log_albedo[0] < BLUEST_HAIR).float()
+    is_sky = (log_albedo[2] - log_albedo[0] > BLUEST_HAIR) & (log_albedo.mean(0) > DARKEST_SKY)
+    may_be_hair = 1 - is_sky.float()
     hair = _hair(looks, unlike_skin, trust * may_be_hair, atlas) * may_be_hair * (1 - own)
     near_hair = dilate(hair, HAIR_EDGE) * (1 - own)  # the soft edge of hair is hair too
     skin = _like_skin(looks, of_skin, trust, atlas)

@@ -4,16 +4,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .conventions import Domain, linear_to_srgb, srgb_to_linear
 from .cover import Cover, at_home
-from .geometry.texture import blur, blur_inside, fade, fill_holes, ramp, soften
+from .geometry.texture import blur_inside, erode, fade, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 
 SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
 GLIDE = 0.04  # of the atlas: over which the hair that is seen glides into that behind
-STRAND_BANDS = (0.001, 0.0025)  # shares of the atlas
-SHINE, SHINE_BAND = 0.6, 0.03  # share of the slow changes of brightness in hair that is light; of the atlas
+STRAND_WIDTHS, STRAND_LENGTH = (0.0008, 0.002), 0.012  # shares of the atlas
+SHINE, SHINE_BAND = 0.85, 0.03  # share of the slow changes of brightness in hair that is light; of the atlas
+BRIGHTEST_STRAND = 0.35  # log-brightness over the usual one that strands come near: what is brighter shines
+OWN_COLOURS = 0.35  # share of the differences of colour in hair that are its own and not the light's or the file's
+HAIR_RADIUS = 0.4  # of the atlas: how far from its middle strands have the width that was asked for
+DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of the scalp shine through
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.2, Domain.ROUGHNESS: 0.7}  # in the units of the maps
 
@@ -33,7 +38,8 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
 
     Hair that hangs over the face or the ears is left out: it is not at home there.
     """
-    home, known = at_home(atlas), (seen > 0.1).float()
+    # What is neither hair nor skin, the background between strands, does not make a head bald.
+    home, known = at_home(atlas), (seen * torch.maximum(cover.hair, cover.skin) > 0.1).float()
     sure = (cover.hair * known * home > 0.9).float()
     if sure.mean() < LEAST_HAIR:
         return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
@@ -42,26 +48,52 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
         atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
     )
     presence = soften(home * torch.lerp(ramp(hairy, *SPREAD), cover.hair, known), SOFTNESS)
-    shown = albedo.log()
+    shown = _lifted(albedo.log(), sure)
     usual = shown[:, sure > 0].median(1).values[:, None, None]
-    slow = blur_inside(shown, sure, SHINE_BAND) - usual  # hair shines: its bands of light are not albedo
-    shown = shown - SHINE * slow
-    behind = usual + _strands(shown, sure)
+    inside = soften(erode(cover.hair, SOFTNESS), SOFTNESS)  # its edge shows skin between the strands
+    shown = torch.lerp(shown, _without_shine(shown, usual, sure), inside)
+    behind = usual + _strands(shown, sure, atlas)
     near = ramp(soften(sure, GLIDE), 0.02, 0.4)
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
-    colour = torch.lerp(colour, shown, fade(seen) * cover.near_hair)
+    colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
     return CroppedHair(colour.clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
 
 
-def _strands(shown: Tensor, sure: Tensor) -> Tensor:
-    """[1, T, T] the unrest of cropped hair, as strong as in the hair that is seen: fine grain and tufts."""
-    generator = torch.Generator().manual_seed(0)
-    grain = torch.randn(2, *sure.shape, generator=generator).to(shown)
-    grain = torch.cat([blur(layer[None], share) for layer, share in zip(grain, STRAND_BANDS, strict=True)])
-    grain = (grain / grain.std((1, 2), keepdim=True)).sum(0, keepdim=True) / len(STRAND_BANDS) ** 0.5
+def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
+    """Log-albedo [3, T, T], where it is hair blacker than hair can be, as bright as it can; its colour is but noise."""
+    usual = shown[:, sure > 0].median(1).values[:, None, None]
+    lift = (DARKEST_HAIR - usual.mean()).clamp(min=0)
+    return shown + sure * (lift - (1 - torch.exp(-lift)) * (usual - usual.mean()))
+
+
+def _without_shine(shown: Tensor, usual: Tensor, sure: Tensor) -> Tensor:
+    """Log-albedo [3, T, T] of hair of the usual colour [3, 1, 1]. Hair shines in bands and along strands, in the colours
+    of the light, and none of that is albedo."""
+    own = shown - usual - SHINE * (blur_inside(shown, sure, SHINE_BAND) - usual)
+    brightness = own.mean(0, keepdim=True)
+    pressed = brightness.clamp(max=0) + BRIGHTEST_STRAND * torch.tanh(brightness.clamp(min=0) / BRIGHTEST_STRAND)
+    return usual + pressed + OWN_COLOURS * (own - brightness)
+
+
+def _strands(shown: Tensor, sure: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[1, T, T] the unrest of cropped hair, as strong as in the hair that is seen: strands that lie away from the face."""
     luminance = shown.mean(0, keepdim=True)
-    unrest = (luminance - blur_inside(luminance, sure, STRAND_BANDS[-1])).abs()[0][sure > 0].median()
-    return grain * unrest
+    unrest = (luminance - blur_inside(luminance, sure, STRAND_WIDTHS[-1])).abs()[0][sure > 0].median()
+    combed = sum(_combed(width, seed, atlas) for seed, width in enumerate(STRAND_WIDTHS)) / len(STRAND_WIDTHS) ** 0.5
+    return combed * unrest
+
+
+def _combed(width: float, seed: int, atlas: HeadAtlas) -> Tensor:
+    """[1, T, T] noise of unit variance, `width` (a share of the side) across and STRAND_LENGTH along the rays from the
+    middle of the tile, which is the face."""
+    place = (torch.arange(atlas.size, device=atlas.mask.device) + 0.5) / atlas.size - 0.5
+    radius = (place[:, None].square() + place[None].square()).sqrt()
+    angle = torch.atan2(place[:, None], place[None]) / torch.pi  # [-1, 1]
+    cells = round(torch.pi * HAIR_RADIUS * 2 / width), round(0.75 / STRAND_LENGTH)
+    noise = torch.randn(1, 1, cells[1], cells[0], generator=torch.Generator().manual_seed(seed)).to(radius)
+    grid = torch.stack([angle, radius / 0.75 * 2 - 1], -1)[None]
+    combed = functional.grid_sample(noise, grid, padding_mode="border", align_corners=False)[0]
+    return combed / combed.std()
 
 
 def wear_hair(images: dict[Domain, Tensor], crop: CroppedHair, density: float) -> dict[Domain, Tensor]:

@@ -18,6 +18,7 @@ from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, unfold
 from .geometry.texture import blur, blur_inside, erode, fade, fill_holes, ramp, soften
+from .gloss import remove_gloss
 from .hair import grow_hair, wear_hair
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
@@ -99,10 +100,11 @@ def refine_from_photo(
     cover = find_cover(log_albedo, observed.trust, atlas)
     log_albedo = remove_rims(log_albedo, cover, observed.trust, atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
+    translated = translated_albedo(translation, observed, prior, atlas)
+    log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin, atlas)
     log_albedo = unfold(log_albedo, observed.trust, beard, head, atlas)
     seen = observed.trust * _lit(shading, observed.trust) * strength
     trust = seen * cover.skin
-    translated = translated_albedo(translation, observed, prior, atlas)
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
     diffuse = linear_to_srgb(_merge(albedo, prior, trust, atlas))
