@@ -15,6 +15,7 @@ from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_t
 from id2r_core.cover import at_home, find_cover, person_in_photo
 from id2r_core.errors import Id2rError
 from id2r_core.folds import unfold
+from id2r_core.gloss import remove_gloss
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
@@ -427,6 +428,57 @@ def test_gloss_is_pressed_and_darkness_left(atlas, places):
         found = _soften_highlights(spotted, atlas.mask.float(), atlas)
         moved = (found - spotted)[:, spot]
         assert torch.allclose(moved, torch.zeros(()), atol=0.05) if kept else (moved < -0.1).all()
+
+
+DARK_TONE = torch.tensor([0.10, 0.05, 0.03])[:, None, None]
+
+
+@pytest.mark.parametrize("width", [0.006, 0.02], ids=["spot", "forehead"])
+def test_gloss_goes_and_the_colour_under_it_comes_back(atlas, places, width):
+    skin, gloss = DARK_TONE.expand(3, TEXELS, TEXELS), 0.06
+    spot = torch.exp(-((distance_to(atlas, places[151]) / width) ** 2)) * gloss
+    found = remove_gloss((skin + spot).log(), skin, atlas.mask.float(), atlas).exp()
+    middle = distance_to(atlas, places[151]) < 0.003
+    before, after = (((image - skin) / skin)[:, middle].abs().mean() for image in (skin + spot, found))
+    assert before > 0.9 and after < 0.1
+    far = (distance_to(atlas, places[151]) > 3 * width) & atlas.mask
+    assert torch.allclose(found[:, far], skin[:, far], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [DARK_TONE * 1.6, torch.full((3, 1, 1), 0.04), torch.tensor([0.16, 0.05, 0.04])[:, None, None]],
+    ids=["fairer skin", "dark grey hair", "red lips"],
+)
+def test_what_is_not_brighter_and_greyer_is_no_gloss(atlas, places, patch):
+    skin = DARK_TONE.expand(3, TEXELS, TEXELS)
+    spot = distance_to(atlas, places[50]) < 0.006
+    shown = torch.where(spot, patch, skin)
+    found = remove_gloss(shown.log(), skin, atlas.mask.float(), atlas).exp()
+    assert torch.allclose(found[:, atlas.mask], shown[:, atlas.mask], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("colour", "is_hair"), [((0.005, 0.004, 0.0065), True), ((0.15, 0.25, 0.6), False)], ids=["black hair", "sky"]
+)
+def test_black_hair_may_be_bluish_and_a_sky_is_no_hair(atlas, colour, is_hair):
+    skin = TONE[:, None, None].expand(3, TEXELS, TEXELS)
+    above = (atlas.region("scalp") > 0.5) & (atlas.surface[1] > 0.05)
+    shown = torch.where(above, torch.tensor(colour)[:, None, None], skin)
+    hair = find_cover(shown.log(), atlas.mask.float(), atlas).hair[above & atlas.mask]
+    assert hair.mean() > 0.9 if is_hair else hair.mean() < 0.1
+
+
+def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):
+    haired = with_hair(albedo, atlas, 0.055)
+    on_top = (atlas.surface[1] > 0.066) & (atlas.region("scalp") > 0.6) & atlas.mask
+    band = on_top & (observed.trust > 0.15) & ((atlas.surface[0] * 500).sin() > 0.6)
+    found = refine(prior, head, atlas, torch.where(band, haired * 4, haired), light)
+    seen = on_top & (observed.trust > 0.3)
+    bright, dark = (luminance(diffuse_of(found))[seen & where].median() for where in (band, ~band))
+    assert bright - dark < 0.6 * math.log(4)
+    behind = on_top & (observed.trust == 0) & (atlas.surface[2] < -0.1)
+    assert luminance(diffuse_of(found))[behind].std() > 0.02
 
 
 def test_tile_frames_point_left_and_up_on_the_face(atlas):
