@@ -18,7 +18,6 @@ from .result import Result
 
 COLUMNS = 5
 ORBITS = (0.0, 35.0, 0.0, -35.0)  # degrees: front, three-quarter, front, the other three-quarter
-PHOTO_LIGHT = "forest"  # soft and white, as in most portraits
 MAPS = ("diffuse", "specular", "roughness", "normal")
 BACKDROP = 0.32  # grey behind the renders, sRGB
 PAPER = 0.12  # grey between the pictures, sRGB
@@ -66,15 +65,16 @@ def portrait(made: Result, scene, environment: str, size: int, orbit: float = 0.
 
 
 def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The photo cut out around the head, and the same with the photographed head rendered over it."""
+    """The photo cut out around the head, and the same with the photographed head over it, in the photo's own light."""
     photo = image_io.read_pixels(folder / protocol.PHOTO)[..., :3]
     height, width, _ = photo.shape
     scene.frame_set(lookdev.PHOTO_FRAME)
-    lookdev.set_hdri(scene, PHOTO_LIGHT)
+    lookdev.set_hdri(scene, str(folder / protocol.LIGHT))
     left, top, side = _cut_out(made, scene, width, height)
     scene.render.resolution_x, scene.render.resolution_y = width, height
     scene.render.resolution_percentage = min(100, max(1, round(100 * size / side)))
-    rendered = image_io.resized(render(scene), width, height)
+    with lookdev.developed_plainly(scene):
+        rendered = image_io.resized(render(scene), width, height)
     over = over_backdrop(rendered, photo)
     scene.render.resolution_percentage = 100
     cut = slice(top, top + side), slice(left, left + side)

@@ -14,7 +14,6 @@ from .mesh_io import HEAD_MARK
 if TYPE_CHECKING:
     from .properties import Scene
 
-PHOTO_LIGHT = "light.exr"  # in a result folder
 ALONE = "id2r_alone"  # on a camera that stepped back: where it was before
 SIDE_BY_SIDE = 0.28  # metres between the middles of two heads
 
@@ -102,7 +101,7 @@ def photo_light(scene: "Scene") -> Path | None:
     runs = scene.id2r_runs
     if not 0 <= scene.id2r_run_index < len(runs):
         return None
-    path = Path(bpy.path.abspath(runs[scene.id2r_run_index].folder)) / PHOTO_LIGHT
+    path = Path(bpy.path.abspath(runs[scene.id2r_run_index].folder)) / protocol.LIGHT
     return path if path.is_file() else None
 
 

@@ -1,5 +1,7 @@
 """Light and cameras: the HDRI world, the 85 mm portrait camera and the camera that took the photo."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import pi, radians
 from pathlib import Path
@@ -353,3 +355,15 @@ def set_view(scene: bpy.types.Scene) -> None:
     view: Any = scene.view_settings
     view.view_transform = "AgX"
     view.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo
+
+
+@contextmanager
+def developed_plainly(scene: bpy.types.Scene) -> Iterator[None]:
+    """Inside, what is rendered comes out as bright as it is: under the light of its photo a head looks as in the photo."""
+    view: Any = scene.view_settings
+    kept = view.view_transform, view.look
+    view.look, view.view_transform = "None", "Standard"
+    try:
+        yield
+    finally:
+        view.view_transform, view.look = kept

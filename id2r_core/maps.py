@@ -17,7 +17,7 @@ from .head.fit import FittedHead
 from .head.irises import Irises
 from .head.model import PARTS
 from .photo import Photo
-from .protocol import PHOTO
+from .protocol import LIGHT, PHOTO
 from .relight import Light
 from .stitch import Maps
 
@@ -40,7 +40,7 @@ def save_result(
 ) -> None:
     """Write the finished maps (<stem>.png each), the photo's light (light.exr) and all that `save_maps` writes too."""
     _save_images(folder, detailed.images)
-    write_exr(folder / "light.exr", panorama(light))
+    write_exr(folder / LIGHT, panorama(light))
     _save_head(folder, head, photo, irises, keep_expression)
 
 

@@ -12,6 +12,7 @@ bpy = pytest.importorskip("bpy")
 import cv2
 
 from id2r_core.conventions import HEAD_FORMAT
+from id2r_core.files import write_exr
 
 PARTS = ("skin", "mouth_interior", "eye_socket", "tongue", "eyeball_left", "eyeball_right")
 EXPRESSIONS = ("jawOpen", "eyeLookUpLeft", "eyeLookUpRight")
@@ -115,6 +116,7 @@ def write_result(folder: Path) -> Path:
     width, height = PHOTO_SIZE
     cv2.imwrite(str(folder / "coverage.png"), np.full((MAP_SIZE, MAP_SIZE), 255, np.uint8))
     cv2.imwrite(str(folder / "photo.png"), np.full((height, width, 3), 90, np.uint8))
+    write_exr(folder / "light.exr", np.full((8, 16, 3), 0.5))
     report = {"warnings": [], "photo": "Ada.png", "morphs": {"nose-width3-incr": 0.2}, "expressions": {}, "seconds": {}}
     (folder / "report.json").write_text(json.dumps(report))
     return folder

@@ -142,3 +142,12 @@ def test_ctrl_c_ends_a_render_at_once(result_folder):
             process.kill()
         assert "Cancelled" in process.stderr.read()
     assert not (result_folder / "contact_sheet.png").exists() and not list(result_folder.glob(".*"))
+
+
+def test_the_head_over_its_photo_has_the_photo_s_light(result_folder):
+    made, scene = batch.open_result(result_folder, batch.silent), bpy.context.scene
+    lookdev.set_render(scene, (SIZE, SIZE), 1)
+    kept = scene.view_settings.view_transform
+    contact_sheet.photo_pair(made, result_folder, scene, SIZE)
+    assert scene.world.node_tree.nodes["Environment Texture"].image.name.startswith("light")
+    assert scene.view_settings.view_transform == kept
