@@ -32,7 +32,9 @@ LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two lo
 UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
 ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which ears and neck are something else
 UNDERSIDE, SHADOW = (0.45, 0.7), (0.15, 0.45)  # how far the jaw faces down there; log-luminance that its shadow takes
-COLLAR_EDGE = 0.006  # of the atlas: how far cloth and background bleed into the skin beside them
+COLLAR_EDGE = 0.01  # of the atlas: how far cloth and background bleed into the skin beside them
+BLUE_SPILL = (0.12, 0.3)  # log-ratio of red to blue below the face's: what mirrors a blue ground at the edge of a head
+FAIRER = (0.25, 0.5)  # log-luminance over the face's that skin of ears and neck has not: a collar lights it, or bleeds
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_WIDTH, RIM_LENGTH = 0.018, 0.05  # of the atlas
@@ -159,9 +161,11 @@ def _like_skin(looks: Tensor, of_skin: Tensor, trust: Tensor, atlas: HeadAtlas) 
     odd = torch.maximum(off[0].abs() / ODD_LUMINANCE, off[1:].norm(dim=0) / ODD_CHROMA)
     underside = ramp(-atlas.normal[1], *UNDERSIDE) * (atlas.surface[1] < _centre(atlas, "lip")[1])
     own = (1 - ramp(odd, 0.8, 1.2)) * (1 - underside * ramp(-off[0], *SHADOW))
+    own = own * (1 - ramp(-off[2], *BLUE_SPILL)) * (1 - ramp(off[0], *FAIRER))
     chin = atlas.region("beard") * (1 - atlas.region("lip")) * trust
     if (chin > 0.5).sum() > LEAST_SHARE * chin.numel():
         near = (atlas.surface - _centre(atlas, "chin")[:, None, None]).norm(dim=0) < BEARD_REACH
+        near = near * (1 - atlas.region("neck"))  # a beard that hangs before it is not on it
         own = torch.maximum(own, near * (1 - ramp(_unlikeness(looks, chin), BEARD_LIKE, 1.5 * BEARD_LIKE)))
     believed = atlas.region("face") * (1 - underside)
     return believed + (1 - believed) * erode(own, COLLAR_EDGE)

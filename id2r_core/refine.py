@@ -107,7 +107,7 @@ def refine_from_photo(
     trust = seen * cover.skin
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
     crop = grow_hair(albedo, cover, seen, atlas)
-    diffuse = linear_to_srgb(_merge(albedo, prior, trust, atlas))
+    diffuse = linear_to_srgb(_merge(albedo, prior, trust, beard, atlas))
     images = wear_hair(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
     trust = trust * (1 - cover.rims)  # what was painted under them is no evidence
@@ -248,16 +248,17 @@ def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> T
     return log_albedo - (1 - HIGHLIGHT_KEPT) * above
 
 
-def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: HeadAtlas) -> Tensor:
     """Photo where it is trusted, elsewhere what it shows on the other side of the face, elsewhere the prior.
 
     Each layer is brought to the tone of the one above it by a membrane: the smooth continuation of their ratio from the
-    trusted border. The mirrored side lends its features but none of its fine marks.
+    trusted border, where that is skin: a beard does not darken the neck. The mirrored side lends its features but none
+    of its fine marks.
     """
-    log_albedo = albedo.log()
-    carried = _continued(prior.log(), log_albedo, trust)
+    log_albedo, skin = albedo.log(), trust * (1 - beard)
+    carried = _continued(prior.log(), log_albedo, skin)
     mirrored, trust_mirrored = blur_inside(log_albedo, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
-    lent = _continued(mirrored, log_albedo, trust * trust_mirrored)
+    lent = _continued(mirrored, log_albedo, skin * trust_mirrored)
     carried = torch.lerp(carried, lent, fade(trust_mirrored))
     return torch.lerp(
         carried, log_albedo, torch.maximum(fade(trust), _lash_line(log_albedo - prior.log(), trust, atlas))
