@@ -139,7 +139,7 @@ def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materi
     made[HEAD_MARK] = part
     collection.objects.link(made)
     used, _ = _compact(data.quads[chosen])
-    _add_shape_keys(made, data, lambda vertices: vertices[used], keep_still=part == "head")
+    _add_shape_keys(made, data, used, lambda vertices: vertices[used], keep_still=part == "head")
     _smooth(made)
     return made
 
@@ -156,7 +156,7 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
     made = bpy.data.objects.new(name, mesh)
     made[HEAD_MARK] = "lashes"
     collection.objects.link(made)
-    _add_shape_keys(made, data, lashes.place, keep_still=False)
+    _add_shape_keys(made, data, lashes.used, lashes.place, keep_still=False)
     return made
 
 
@@ -218,20 +218,18 @@ def _assign_parts(made, quads, part, part_names, materials) -> None:
     mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
 
 
-def _add_shape_keys(made, data: HeadFile, pick: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
+def _add_shape_keys(made, data: HeadFile, used, place: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
     """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here.
 
-    pick: the object's own vertices, from those of the head in any shape [N, 3]
+    used: the vertices of the head on which the object's own depend; place: the object's own, from the head in any shape
     """
-    base = pick(data.vertices)
     shapes = {PHOTO_KEY: data.photo_vertices}
     shapes.update(zip(data.expression_names, data.vertices + data.expressions, strict=True))
     made.shape_key_add(name="Basis", from_mix=False)
     for name, vertices in shapes.items():
-        shape = pick(vertices)
-        if keep_still or np.abs(shape - base).max() > STILL:
+        if keep_still or np.abs(vertices[used] - data.vertices[used]).max() > STILL:
             key = made.shape_key_add(name=name, from_mix=False)
-            key.points.foreach_set("co", shape.astype(np.float32).ravel())
+            key.points.foreach_set("co", place(vertices).astype(np.float32).ravel())
             key.value = 0.0
 
 
