@@ -7,13 +7,14 @@ its job ends with one of LAST_EVENTS.
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def python_of(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+@contextmanager
+def writing_to_a_pipe() -> Iterator[None]:
+    """Writing to a process that is gone raises BrokenPipeError in here, and nothing else.
+
+    Python usually ignores the signal that comes with it, but the Python in Blender does not: it would end Blender.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has no such signal
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE in signal.sigpending():
+            signal.sigwait({signal.SIGPIPE})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Process:
     """A child process that writes events; `events` receives them, and a Failed when it ends without a last word.
 
@@ -83,7 +102,7 @@ class Process:
         return self._process.poll() is None
 
     def send(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the process is gone; the reading thread says so
+        with writing_to_a_pipe(), suppress(BrokenPipeError):  # the process is gone; the reading thread says so
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
@@ -98,7 +117,7 @@ class Process:
         self._reader.join()
         _kept.log = self.log()
         for stream in (self._process.stdin, self._process.stdout, self._log):
-            with suppress(BrokenPipeError):  # the last words to a process that is gone
+            with writing_to_a_pipe(), suppress(BrokenPipeError):  # the last words to a process that is gone
                 stream.close()
 
     def log(self) -> str:

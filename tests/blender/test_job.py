@@ -244,6 +244,28 @@ def test_a_blender_that_dies_leaves_no_worker_behind(tmp_path):
     raise AssertionError("the worker lives on")
 
 
+WORKER_DIES = """
+import signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from addon import job
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+worker = job.Process([sys.executable, "-c", ""])
+while worker.is_alive():
+    time.sleep(0.01)
+worker.send("Are you there?")
+worker.close()
+print("Blender lives", signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.sigpending())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="Windows has no such signal")
+def test_a_worker_that_dies_takes_no_blender_with_it():
+    """In Blender itself, unlike in any other Python, the signal of a broken pipe ends the process."""
+    command = [sys.executable, "-c", WORKER_DIES, str(job.PACKAGE_ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "Blender lives set() set()"), done.stderr
+
+
 def test_write_result_is_what_the_core_writes(tmp_path):
     """The made-up result has the files that the add-on reads of a real one."""
     names = {path.name for path in write_result(tmp_path / "r").iterdir()}
