@@ -25,7 +25,8 @@ from window import (
 )
 
 DRAW = 3.0  # seconds for thumbnails, and for panels to slide to their places
-COMPILE = 90.0  # seconds for the shaders of a lit head
+COMPILE = 90.0  # seconds for the shaders of a lit head, and its samples
+SAMPLES = 8  # in the viewport: software OpenGL takes a second or more for each
 SCREEN = "Xvfb_screen0"  # where Xvfb keeps it, beside the picture
 MOUTH_CORNER = 291  # landmark
 
@@ -242,7 +243,7 @@ def open_sidebar(area, lit: bool):
     if area.type == "VIEW_3D":
         space.shading.type = "MATERIAL" if lit else "SOLID"
         space.shading.color_type = "TEXTURE"
-        bpy.context.scene.eevee.taa_samples = 1  # software OpenGL takes seconds for each
+        bpy.context.scene.eevee.taa_samples = SAMPLES
         space.shading.use_scene_world = space.shading.use_scene_lights = True
         space.overlay.show_extras = space.overlay.show_floor = False
         if bpy.context.scene.camera:
