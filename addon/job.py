@@ -28,6 +28,7 @@ STOP_PATIENCE = 3.0  # seconds between asking a worker to stop and going on with
 LOG_TAIL = 300  # characters of a crashed worker's log that go into the message
 REPORT_TAIL = 8000  # characters of the last log that go into a problem report
 KILLED = (-9, 137)  # exit codes of a process that the system ended for its memory
+BEHIND = 10  # how much nicer our processes are than Blender: its window comes first
 RUNTIME = "runtime"  # folder of the Python environment that the add-on can make for itself
 
 
@@ -257,12 +258,15 @@ def _start(command: Sequence[str], log) -> subprocess.Popen:
     """A process that finds this very copy of the core. Nothing is written into the add-on's folder."""
     environment = os.environ | {"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONHOME", None)
-    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
     pipe = subprocess.PIPE
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=log, env=environment, encoding="utf-8", creationflags=flags
         )
     except OSError as error:
         message = f"{command[0]} could not be started: {error.strerror}."
         raise errors.Id2rError(message, "Choose another Python in the add-on's preferences.") from error
+    if hasattr(os, "setpriority"):  # not on Windows, where the flag says the same
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + BEHIND)
+    return process

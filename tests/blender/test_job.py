@@ -161,6 +161,15 @@ def test_a_worker_that_does_not_listen_is_ended(fake_python, monkeypatch):
     assert time.monotonic() - started < 5 and not job.is_warm()
 
 
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="Windows has classes of priority")
+def test_the_window_comes_before_the_worker(fake_python):
+    fake_python(
+        "import os; time.sleep(0.5); say('result', out='', report={'nice': os.getpriority(os.PRIO_PROCESS, 0)})"
+    )
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert run().report["nice"] == min(own + job.BEHIND, 19)
+
+
 def test_the_log_outlives_the_worker(fake_python):
     fake_python("print('CUDA is sulking', file=sys.stderr, flush=True); say('result', out='', report={})")
     run()
