@@ -7,7 +7,10 @@
     python build.py package                   dist/id2r-VERSION.zip, the extension as Blender installs it
     python build.py validate                  Blender's own checks on that file
     python build.py bench [PHOTO] [--runs N]  seconds and memory of every stage
-    python build.py screenshots [SHOT ...]    docs/screens/*.png, with a Blender 3.4 or newer under Xvfb (Debian has both)
+    python build.py screenshots [SHOT ...]    docs/screens/*.png: the zip in the window of a Blender 4.2 or newer
+    python build.py responsiveness            how long Blender's window stands still while a photo is worked on
+
+The last two need Blender and Xvfb (Debian 13 has both); --blender PATH names another Blender than that of PATH.
 
 Each makes what it needs first: a private environment in .venv/ with the pinned packages of pyproject.toml, and the head
 file. On Linux the package index serves PyTorch with CUDA; for the much smaller CPU build set, before the first run,
@@ -18,6 +21,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -26,7 +30,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +60,7 @@ SCREENSHOTS = (
     "start", "photo", "faces", "landmarks", "running", "refused", "result", "compare", "mesh", "lookdev", "export",
     "image_editor", "preferences",
 )  # fmt: skip
+WINDOW = (1200, 1150)  # pixels
 # A picture keeps its colours as long as it is small; 256 of them are enough for panels over a lit head.
 SHRINK = """
 import os, sys, PIL.Image
@@ -64,7 +69,7 @@ picture.save(sys.argv[1], optimize=True)
 if os.path.getsize(sys.argv[1]) > 400_000:
     picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
 """
-OWN_OPTIONS = ("--out", "--runs", "--help", "-h")
+OWN_OPTIONS = ("--out", "--runs", "--blender", "--help", "-h")
 # NASA, public domain; carried by scikit-image.
 SAMPLE_NAME = "astronaut"
 SAVE_SAMPLE = "import sys, PIL.Image, skimage.data; PIL.Image.fromarray(skimage.data.astronaut()).save(sys.argv[1])"
@@ -124,40 +129,87 @@ def bench(options: argparse.Namespace) -> None:
 
 def screenshots(options: argparse.Namespace) -> None:
     """Every state of the panels, in a real window; see tests/blender/screenshots.py."""
-    missing = [name for name in ("blender", "xvfb-run") if shutil.which(name) is None]
-    if missing:
-        raise BuildError(f"{' and '.join(missing)} not found; on Debian: apt install blender xvfb python3-numpy")
-    prepare(*RUN_GROUPS)
+    with blender_window(options) as in_window:
+        SCREENS.mkdir(parents=True, exist_ok=True)
+        for name in options.more or SCREENSHOTS:
+            with step(name):
+                picture = in_window("screenshots.py", f"{name}.png")
+                call_python("-c", SHRINK, picture)
+                shutil.move(picture, SCREENS / picture.name)
+
+
+def responsiveness(options: argparse.Namespace) -> None:
+    """A table of the longest pauses of a real window; see tests/blender/responsiveness.py."""
+    with blender_window(options) as in_window:
+        print(in_window("responsiveness.py", "table.md").read_text())
+
+
+# ---- a real window ----
+
+
+@contextmanager
+def blender_window(options: argparse.Namespace) -> Iterator[Callable[[str, str], Path]]:
+    """Install the zip into an empty profile; yields what runs a script of tests/blender in a window with it.
+
+    The script gets the result folder of the sample, the photo, a Python for the worker, and the file that it is to write,
+    which is returned. They lie in a temporary folder, whose short paths the pictures show.
+    """
+    blender = find_blender(options.blender)
+    package(options)
     photo = sample_photo()
     result = ROOT / "out" / photo.stem
     if not (result / "head.npz").is_file():
         call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:  # whose short paths the pictures show, instead of this machine's own
-        shown, python = Path(folder) / photo.name, Path(folder) / "python"
+    with tempfile.TemporaryDirectory(prefix="id2r-") as name:
+        folder = Path(name)
+        shown, python = folder / photo.name, folder / "python"
         shutil.copy2(photo, shown)
         python.write_text(f'#!/bin/sh\nexec "{environment_python()}" "$@"\n')
         python.chmod(0o755)
-        for name in options.more or SCREENSHOTS:
-            with step(name):
-                screenshot(name, result, shown, python)
+        profile = {"BLENDER_USER_RESOURCES": str(folder / "profile"), "LIBGL_ALWAYS_SOFTWARE": "1"}
+        install_file = ["extension", "install-file", "--repo", "user_default", "--enable", str(zip_path())]
+        call_blender([blender, "--command", *install_file], profile)
+
+        def in_window(script: str, name: str) -> Path:
+            written = folder / name
+            size = ["--window-geometry", "0", "0", *map(str, WINDOW)]
+            screen = ["xvfb-run", "-a", "-s", "-screen 0 {}x{}x24 -fbdir {}".format(*WINDOW, folder)]
+            code = ["--python-exit-code", "1", "--python", str(ROOT / "tests" / "blender" / script), "--"]
+            given = [str(each) for each in (result, shown, python, written)]
+            said = call_blender([*screen, blender, "--enable-event-simulate", *size, *code, *given], profile)
+            if not written.is_file():
+                raise BuildError(f"{script} has not written {name}: {said}")
+            return written
+
+        yield in_window
 
 
-def screenshot(name: str, result: Path, photo: Path, python: Path) -> None:
-    """One picture by one Blender with software OpenGL, made smaller to keep the project small."""
-    taken = photo.with_name(f"{name}.png")
-    window = ["--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1200", "1150"]
-    script = ["--python-exit-code", "1", "--python", str(ROOT / "tests" / "blender" / "screenshots.py"), "--"]
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1200x1150x24", "blender", *window, *script]
-    command += [name, str(result), str(photo), str(python), str(taken)]
+def find_blender(chosen: str | None) -> str:
+    """The Blender that was chosen, or that of PATH, when it can install the extension and Xvfb is there too."""
+    blender = chosen or "blender"
+    missing = [name for name in (blender, "xvfb-run") if shutil.which(name) is None]
+    if missing:
+        raise BuildError(f"{' and '.join(missing)} not found; on Debian 13: apt install blender xvfb")
+    said = subprocess.run([blender, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Blender (\d+)\.(\d+)", said)
+    oldest = manifest()["blender_version_min"]
+    if not found or tuple(map(int, found.groups())) < tuple(map(int, oldest.split(".")[:2])):
+        what = found.group() if found else "no Blender"
+        raise BuildError(f"'{blender}' is {what}; {oldest} or newer is needed (Debian 13 has 4.3). See --blender.")
+    return blender
+
+
+def call_blender(command: list[str], profile: dict[str, str]) -> str:
+    """Run Blender to its end; returns the end of what it said."""
     # Debian's Blender looks for NumPy beside the first python3 of PATH, which must be Debian's own.
-    path = os.pathsep.join([str(Path(shutil.which("blender")).parent), os.environ["PATH"]])
-    environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path, "BLENDER_USER_DATAFILES": str(photo.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if not taken.is_file():
-        raise BuildError(f"No picture came of '{name}': {done.stdout[-500:]}{done.stderr[-1500:]}")
-    call_python("-c", SHRINK, taken)
-    shutil.move(taken, SCREENS / taken.name)
+    path = os.pathsep.join([str(Path(shutil.which(command[0])).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, env=os.environ | profile | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    said = f"{done.stdout[-500:]}{done.stderr[-1500:]}"
+    if done.returncode:
+        raise BuildError(f"Blender ended with {done.returncode}: {said}")
+    return said
 
 
 # ---- environment ----
@@ -251,9 +303,12 @@ def sample_photo() -> Path:
 # ---- packaging ----
 
 
+def manifest() -> dict:
+    return tomllib.loads((ROOT / "blender_manifest.toml").read_text())
+
+
 def version() -> str:
-    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text())
-    return manifest["version"]
+    return manifest()["version"]
 
 
 def zip_path() -> Path:
@@ -375,7 +430,7 @@ def step(label: str) -> Iterator[None]:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, test, lint, package, validate, bench, screenshots):
+    for command in (run, test, lint, package, validate, bench, screenshots, responsiveness):
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(function=command)
         if command in (run, bench):
@@ -384,6 +439,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             sub.add_argument("--out", type=Path)
         if command is bench:
             sub.add_argument("--runs", type=int, default=3)
+        if command in (screenshots, responsiveness):
+            sub.add_argument("--blender", metavar="PATH")
     # What starts with a foreign option belongs to pytest or reconstruct, values included.
     foreign = (
         i for i, each in enumerate(arguments) if each.startswith("-") and each.partition("=")[0] not in OWN_OPTIONS

@@ -134,6 +134,7 @@ def draw_labels(labels: list[str], width: int, height: int) -> np.ndarray:
     try:
         scene.render.engine = "CYCLES"  # type: ignore[assignment]
         scene.cycles.samples = 16
+        scene.cycles.use_denoising = False  # coverage is not denoised anyway, and not every Blender can
         scene.render.film_transparent = True
         scene.render.resolution_x, scene.render.resolution_y = width, height * len(labels)
         lens = bpy.data.cameras.new("id2r labels")

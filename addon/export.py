@@ -70,6 +70,11 @@ def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
 
     kind: of MODELS. The textures are written beside the file, or into it where the format holds them.
     """
+    if not _is_there(*EXPORTERS[kind]):
+        raise errors.Id2rError(
+            f"This Blender cannot write {kind}.",
+            "glTF and FBX are add-ons that can be switched on in the preferences; some distributions leave out USD.",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in FOLLOWERS)]
     with _plain_materials(pieces, path.parent / f"{path.stem}_textures"), _alone(pieces):
@@ -78,6 +83,15 @@ def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
         raise errors.Id2rError(
             f"{path.name} was not written.", "Look into the system console for the exporter's words."
         )
+
+
+def _is_there(group: str, name: str) -> bool:
+    """Does this Blender have an operator of this name?"""
+    try:
+        getattr(getattr(bpy.ops, group), name).get_rna_type()
+    except KeyError:
+        return False
+    return True
 
 
 def _write_gltf(path: str) -> None:
@@ -101,6 +115,7 @@ def _write_fbx(path: str) -> None:
     )  # fmt: skip
 
 
+EXPORTERS = {"GLTF": ("export_scene", "gltf"), "USD": ("wm", "usd_export"), "FBX": ("export_scene", "fbx")}
 WRITERS = {"GLTF": _write_gltf, "USD": _write_usd, "FBX": _write_fbx}
 
 

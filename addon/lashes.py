@@ -40,7 +40,7 @@ LOWER = Lid(count=30, length=0.0032, first=0.30, forward=0.7, curl=0.35, fan=0.4
 class Lashes:
     """All hairs of a head; `place` puts them on any shape of it.
 
-    used: [U] the vertices around the lids
+    used: [U] the vertices of the lids on which a hair depends
     stencil: [3, H, U] what each of them adds to the three points that carry a hair: on the inner and on the outer edge of
         the lid's margin, and on the lid
     growth: [H, 3] forward, curl and fan of each hair, metres; outwards: [H] 1 where the lid's tangent leads away from
@@ -102,8 +102,10 @@ def grow_lashes(vertices: np.ndarray, quads: np.ndarray, is_socket: np.ndarray, 
         stencils = np.stack([_limit_stencil(ring, quads, len(vertices)) for ring in rings[STEPS_TO_MARGIN:]])
         for lid, upper in ((UPPER, True), (LOWER, False)):
             made.append(_row(lid, upper, stencils, vertices, random))
-    stencil, growth, outwards = zip(*made, strict=True)
-    return Lashes(used, np.concatenate(stencil, 1), np.concatenate(growth), np.concatenate(outwards))
+    rows, growth, outwards = zip(*made, strict=True)
+    stencil = np.concatenate(rows, 1)
+    carries = stencil.any((0, 1))
+    return Lashes(used[carries], stencil[..., carries], np.concatenate(growth), np.concatenate(outwards))
 
 
 def _row(lid: Lid, upper: bool, stencils: np.ndarray, vertices: np.ndarray, random: np.random.Generator):

@@ -139,7 +139,7 @@ def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materi
     made[HEAD_MARK] = part
     collection.objects.link(made)
     used, _ = _compact(data.quads[chosen])
-    _add_shape_keys(made, data, lambda vertices: vertices[used], keep_still=part == "head")
+    _add_shape_keys(made, data, used, lambda vertices: vertices[used], keep_still=part == "head")
     _smooth(made)
     return made
 
@@ -150,22 +150,20 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
     lashes = grow_lashes(data.vertices, data.quads, part == "eye_socket", part == "skin")
     if lashes is None:
         return None
-    mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(lashes.place(data.vertices).tolist(), [], lashes.quads.tolist())
+    mesh = _mesh_of_quads(name, lashes.place(data.vertices), lashes.quads)
     mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
     mesh.materials.append(material)
     made = bpy.data.objects.new(name, mesh)
     made[HEAD_MARK] = "lashes"
     collection.objects.link(made)
-    _add_shape_keys(made, data, lashes.place, keep_still=False)
+    _add_shape_keys(made, data, lashes.used, lashes.place, keep_still=False)
     return made
 
 
 def _object_of_quads(data: HeadFile, chosen: np.ndarray, name: str, materials: dict[str, bpy.types.Material]):
     """An object made of the chosen quads [Q], with UV layers, material slots and one vertex group a part."""
     used, quads = _compact(data.quads[chosen])
-    mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(data.vertices[used].tolist(), [], quads.tolist())
+    mesh = _mesh_of_quads(name, data.vertices[used], quads)
     if mesh.validate():
         raise errors.Id2rError("The head mesh has broken faces.", "Write head.npz again with this version of ID2R.")
     _add_uv_layer(mesh, UV_LAYER, data.uv[data.quads_uv[chosen]])
@@ -175,6 +173,19 @@ def _object_of_quads(data: HeadFile, chosen: np.ndarray, name: str, materials: d
     made = bpy.data.objects.new(name, mesh)
     _assign_parts(made, quads, data.part[chosen], data.part_names, materials)
     return made
+
+
+def _mesh_of_quads(name: str, vertices: np.ndarray, quads: np.ndarray) -> bpy.types.Mesh:
+    """What `from_pydata` makes of vertices [n, 3] and quads [q, 4], without a Python list for each of them."""
+    mesh: Any = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", vertices.astype(np.float32).ravel())
+    mesh.loops.add(quads.size)
+    mesh.polygons.add(len(quads))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, quads.size, 4, dtype=np.int32))
+    mesh.polygons.foreach_set("vertices", quads.astype(np.int32).ravel())
+    mesh.update(calc_edges=True)
+    return mesh
 
 
 def _compact(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,20 +218,18 @@ def _assign_parts(made, quads, part, part_names, materials) -> None:
     mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
 
 
-def _add_shape_keys(made, data: HeadFile, pick: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
+def _add_shape_keys(made, data: HeadFile, used, place: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
     """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here.
 
-    pick: the object's own vertices, from those of the head in any shape [N, 3]
+    used: the vertices of the head on which the object's own depend; place: the object's own, from the head in any shape
     """
-    base = pick(data.vertices)
     shapes = {PHOTO_KEY: data.photo_vertices}
     shapes.update(zip(data.expression_names, data.vertices + data.expressions, strict=True))
     made.shape_key_add(name="Basis", from_mix=False)
     for name, vertices in shapes.items():
-        shape = pick(vertices)
-        if keep_still or np.abs(shape - base).max() > STILL:
+        if keep_still or np.abs(vertices[used] - data.vertices[used]).max() > STILL:
             key = made.shape_key_add(name=name, from_mix=False)
-            key.data.foreach_set("co", shape.astype(np.float32).ravel())
+            key.points.foreach_set("co", place(vertices).astype(np.float32).ravel())
             key.value = 0.0
 
 

@@ -95,8 +95,9 @@ def draw_python(layout, preferences, context) -> None:
         row = layout.row()
         row.operator("id2r.install_runtime", icon="IMPORT")
         row.operator("id2r.end_worker", icon="CANCEL")
+    column = layout.column(align=True)
     for line in preferences.doctor.splitlines():
-        words.draw_text(layout, context, line, "ERROR" if line.startswith("PROBLEM") else "DOT")
+        words.draw_text(column, context, line, "ERROR" if line.startswith("PROBLEM") else "DOT")
 
 
 def draw_packs(layout) -> None:

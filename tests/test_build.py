@@ -151,6 +151,20 @@ def test_what_is_staged_is_what_ships(tmp_path):
     compile((tmp_path / "id2r" / "__init__.py").read_text(), "__init__.py", "exec")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pretends with shell scripts")
+@pytest.mark.parametrize("said, accepted", [("Blender 3.4.1", False), ("Blender 4.2.0", True), ("nothing", False)])
+def test_pictures_need_a_blender_that_takes_extensions(tmp_path, monkeypatch, said, accepted):
+    for name in ("blender", "xvfb-run"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if accepted:
+        assert build.find_blender(None) == "blender"
+        return
+    with pytest.raises(build.BuildError, match="4.2.0 or newer is needed"):
+        build.find_blender(str(tmp_path / "blender"))
+
+
 def test_the_benchmark_table():
     mebibyte = 2**20
     run = {"seconds": {"photo": 1.0, "swap": 6.0}, "peak_bytes": {"photo": 100 * mebibyte, "swap": 900 * mebibyte}}

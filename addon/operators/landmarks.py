@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 import gpu
 import numpy as np
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 from gpu_extras.batch import batch_for_shader
 
 from .. import faces, landmarks
@@ -34,6 +34,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     points: StringProperty(name="Points", description="JSON: [x, y] by number, in pixels of the upright photo")
+    close: BoolProperty(name="Close", description="Close the window afterwards", options={"SKIP_SAVE", "HIDDEN"})
 
     @classmethod
     def poll(cls, context):
@@ -66,6 +67,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
         zoom_to(context, self._area, self._region, self._to_region(around(face["box"])))
         self._drawing = bpy.types.SpaceImageEditor.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
         context.workspace.status_text_set(HELP)
+        self._area.header_text_set(HELP)  # a window of its own has no status bar
         context.window_manager.modal_handler_add(self)
 
     def modal(self, context, event):
@@ -142,6 +144,7 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
     def _end(self, context, keep: bool):
         bpy.types.SpaceImageEditor.draw_handler_remove(self._drawing, "WINDOW")
         context.workspace.status_text_set(None)
+        self._area.header_text_set(None)
         if self._area.type == "IMAGE_EDITOR":
             self._area.spaces.active.image = self._former
         bpy.data.images.remove(self._photo)
@@ -149,10 +152,13 @@ class ID2R_OT_edit_landmarks(bpy.types.Operator):
             self.points = json.dumps(self._edit.moved())
             context.scene.id2r.landmarks = self.points if self._edit.moved() else ""
         redraw(context)
+        if self.close:
+            close_soon(context.window)
         return {"FINISHED"} if keep else {"CANCELLED"}
 
     def cancel(self, context):
         """Blender closes the window or opens another file."""
+        self.close = False
         self._end(context, keep=False)
 
 
@@ -176,7 +182,7 @@ class ID2R_OT_show_landmarks(bpy.types.Operator):
         bpy.ops.wm.window_new()
         window = context.window_manager.windows[-1]
         window.screen.areas[0].type = "IMAGE_EDITOR"
-        bpy.app.timers.register(lambda: edit_in(window, window.screen.areas[0]), first_interval=WINDOW_DELAY)
+        bpy.app.timers.register(lambda: edit_in(window, window.screen.areas[0], True), first_interval=WINDOW_DELAY)
         return {"FINISHED"}
 
 
@@ -192,13 +198,24 @@ class ID2R_OT_reset_landmarks(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def edit_in(window, area) -> None:
-    """Begin to correct landmarks in this Image Editor."""
+def edit_in(window, area, close: bool = False) -> None:
+    """Begin to correct landmarks in this Image Editor; close: and close its window at the end."""
     region = next(each for each in area.regions if each.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.ops.id2r.edit_landmarks(  # type: ignore[attr-defined]
-            "INVOKE_DEFAULT"
+            "INVOKE_DEFAULT", close=close
         )
+
+
+def close_soon(window) -> None:
+    """Close a window, once the operator that runs in it has ended."""
+
+    def close() -> None:
+        if window in bpy.context.window_manager.windows[:]:
+            with bpy.context.temp_override(window=window):
+                bpy.ops.wm.window_close()
+
+    bpy.app.timers.register(close, first_interval=WINDOW_DELAY)
 
 
 def around(box: list[int]) -> np.ndarray:

@@ -19,7 +19,7 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
     """Choose the photo to reconstruct"""
 
     bl_idname = "id2r.open_photo"
-    bl_label = "Open Photo"
+    bl_label = "Open Photo in ID2R"  # what the menu says that opens where a picture is dropped
     bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})

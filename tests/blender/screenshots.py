@@ -1,32 +1,41 @@
-"""One screenshot of the add-on in a real window: `blender --python screenshots.py -- SHOT RESULT PHOTO PYTHON PNG`.
+"""One screenshot of the installed add-on: `blender --python screenshots.py -- RESULT PHOTO PYTHON SHOT.png`.
 
 Run by `python build.py screenshots` for every name in SHOTS, under Xvfb with software OpenGL.
 """
 
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-import legacy
+from window import (
+    EXTENSION,
+    PATIENCE,
+    addon,
+    arguments,
+    invoke,
+    largest_area,
+    picture_of,
+    play,
+    preferences,
+    status,
+    window,
+)
 
-SETTLE = 2.0  # seconds until Blender's window has its size
-DRAW = 4.0  # seconds for shaders, thumbnails and the panel
-COMPILE = 90.0  # seconds for the shaders of a lit head
-PATIENCE = 300.0  # seconds for a job of the worker
-TABS = (24, 67, 113, 158, 205, 250)  # pixels from the top of the sidebar to where a tab may be
+DRAW = 3.0  # seconds for thumbnails, and for panels to slide to their places
+COMPILE = 90.0  # seconds for the shaders of a lit head, and its samples
+SAMPLES = 8  # in the viewport: software OpenGL takes a second or more for each
+SCREEN = "Xvfb_screen0"  # where Xvfb keeps it, beside the picture
 MOUTH_CORNER = 291  # landmark
-TAB = 9  # pixels from the right edge of the sidebar to the middle of its tabs
 
 
 class Shot:
     """prepare: what is done before the picture; opened: panels that stand open; editor: kind of editor.
 
     until: the picture is taken when it says so; lit: with materials and light, which takes software OpenGL minutes.
-    then: steps between that and the picture, called with the window and the area.
+    then: steps between that and the picture, called with the area.
     """
 
     def __init__(self, prepare, opened, editor="VIEW_3D", until=None, lit=False, then=None):
@@ -40,14 +49,11 @@ def photo(_result, file):
 
 def templates(_result, file):
     photo(_result, file)
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.id2r.show_templates("INVOKE_DEFAULT")
+    invoke("show_templates")
 
 
 def other_mesh(result, file):
     """A head of another make: the triangles are others, and the texture layout is not MakeHuman's."""
-    from addon import mesh_io, target
-
     head(result, file)
     made = bpy.data.objects["ID2R astronaut"]
     parts = [made, *(each for each in made.children if each.type == "MESH")]
@@ -56,12 +62,13 @@ def other_mesh(result, file):
         each.shape_key_clear()
         each.modifiers.clear()
         each.data.materials.clear()
-        each.data.uv_layers.remove(each.data.uv_layers[target.LAYOUT])
+        if layout := each.data.uv_layers.get(addon("target").LAYOUT):  # the lashes have none
+            each.data.uv_layers.remove(layout)
     bpy.context.view_layer.objects.active = made
     with bpy.context.temp_override(active_object=made, object=made, selected_editable_objects=parts):
         bpy.ops.object.join()
     made.name = "Sculpture"
-    del made[mesh_io.HEAD_MARK]
+    del made[addon("mesh_io").HEAD_MARK]
     fewer = made.modifiers.new("Fewer", "DECIMATE")
     fewer.ratio = 0.6
     with bpy.context.temp_override(active_object=made, object=made):
@@ -74,8 +81,7 @@ def other_mesh(result, file):
     bpy.ops.id2r.open_result(directory=result)
     bpy.context.scene.id2r_runs[-1].collection.hide_viewport = True
     bpy.context.view_layer.objects.active = made
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.id2r.preview_fit("INVOKE_DEFAULT")
+    invoke("preview_fit")
 
 
 def head(result, file):
@@ -100,8 +106,7 @@ def checks(result, file):
 
 def running(result, file):
     photo(result, file)
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.id2r.reconstruct("INVOKE_DEFAULT")
+    invoke("reconstruct")
 
 
 def refused(_result, file):
@@ -116,14 +121,9 @@ def refused(_result, file):
 def editor_image(result, file):
     photo(result, file)
     shown = bpy.data.images.load(file)
-    for area in bpy.context.window_manager.windows[0].screen.areas:
+    for area in window().screen.areas:
         if area.type == "IMAGE_EDITOR":
             area.spaces.active.image = shown
-
-
-def find_faces():
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.id2r.find_faces("INVOKE_DEFAULT")
 
 
 def two_people(_result, file):
@@ -143,44 +143,37 @@ def two_people(_result, file):
     for each in (single, image):
         bpy.data.images.remove(each)
     photo(None, str(pair))
-    find_faces()
+    invoke("find_faces")
 
 
 def portrait(result, file):
     editor_image(result, file)
-    find_faces()
+    invoke("find_faces")
 
 
-def correct(window, area):
+def correct(area):
     """Take hold of the corner of the mouth and pull it aside."""
-    from addon import faces
-    from addon.operators import landmarks
-
-    landmarks.edit_in(window, area)
+    addon("operators.landmarks").edit_in(window(), area)
     yield 2.0
     region = next(each for each in area.regions if each.type == "WINDOW")
-    found = faces.found_in(bpy.context)
+    found = addon("faces").found_in(bpy.context)
     x, y = found.face(1)["points"][MOUTH_CORNER]
     u, v = region.view2d.view_to_region(x / found.size[0], 1.0 - y / found.size[1])
     u, v = region.x + u, region.y + v
-    window.event_simulate("MOUSEMOVE", "NOTHING", x=u, y=v)
+    window().event_simulate("MOUSEMOVE", "NOTHING", x=u, y=v)
     yield 0.3
-    window.event_simulate("LEFTMOUSE", "PRESS", x=u, y=v)
+    window().event_simulate("LEFTMOUSE", "PRESS", x=u, y=v)
     for step in range(1, 9):
         yield 0.2
-        window.event_simulate("MOUSEMOVE", "NOTHING", x=u + 6 * step, y=v - 3 * step)
+        window().event_simulate("MOUSEMOVE", "NOTHING", x=u + 6 * step, y=v - 3 * step)
     yield DRAW
 
 
-def preferences(_result, _file):
-    bpy.context.preferences.addons["addon"].preferences.doctor = ""
+def preferences_page(_result, _file):
     bpy.context.preferences.active_section = "ADDONS"
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.id2r.doctor("INVOKE_DEFAULT")
-
-
-def status():
-    return bpy.context.window_manager.id2r
+    bpy.context.window_manager.addon_search = "ID2R"
+    bpy.ops.preferences.addon_expand(module=EXTENSION)
+    invoke("doctor")
 
 
 REFERENCE, RECONSTRUCT, RESULT = "ID2R_PT_reference", "ID2R_PT_reconstruct", "ID2R_PT_result"
@@ -200,78 +193,66 @@ SHOTS = {
     "lookdev": Shot(checks, {LOOKDEV, "ID2R_PT_camera", "ID2R_PT_render"}, lit=True),
     "export": Shot(head, {EXPORT}, lit=True),
     "image_editor": Shot(editor_image, {"ID2R_PT_reference_image"}, editor="IMAGE_EDITOR"),
-    "preferences": Shot(preferences, set(), editor="PREFERENCES", until=lambda: not status().running),
+    "preferences": Shot(preferences_page, set(), editor="PREFERENCES", until=lambda: not status().running),
 }
 
 
-def main(name: str, result: str, file: str, python: str, png: str) -> None:
-    shot = SHOTS[name]
-    bpy.ops.wm.save_as_mainfile(filepath=str(Path(file).with_name("portrait.blend")))
-    legacy.register(python, shot.opened)
-    steps = play(shot, result, file, png)
-
-    def step():
-        try:
-            return next(steps)
-        except StopIteration:
-            bpy.ops.wm.quit_blender()
-        except Exception:  # noqa: BLE001 - the process edge: a window would stay open for ever
-            traceback.print_exc()
-            sys.stderr.flush()
-            import os
-
-            os._exit(1)
-
-    bpy.app.timers.register(step, first_interval=SETTLE)
-
-
-def play(shot: Shot, result: str, file: str, png: str):
+def steps(result: str, file: str, python: str, png: str):
     """The steps to the picture; each yields the seconds until the next."""
-    window = bpy.context.window_manager.windows[0]
-    area = max(window.screen.areas, key=lambda each: each.width * each.height)
+    shot = SHOTS[Path(png).stem]
+    preferences().python = python
+    bpy.context.preferences.system.use_online_access = True  # as it is for an artist who lets PyTorch be installed
+    open_panels(shot.opened)
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(file).with_name("portrait.blend")))
+    window().cursor_warp(0, 0)  # into a corner that no picture shows
+    area = largest_area()
     for each in list(bpy.data.objects):
         bpy.data.objects.remove(each)
     area.type = shot.editor
     yield 0.5
     shot.prepare(result, file)
     if shot.editor != "PREFERENCES":
-        yield from open_sidebar(window, area, shot.lit)
+        yield from open_sidebar(area, shot.lit)
     started = time.monotonic()
     while shot.until and not shot.until() and time.monotonic() - started < PATIENCE:
         yield 0.2
     if shot.then:
-        yield from shot.then(window, area)
+        yield from shot.then(area)
     area.tag_redraw()
-    yield COMPILE if shot.lit else DRAW if not shot.until else 0.4
-    with bpy.context.temp_override(window=window, area=area):
-        bpy.ops.screen.screenshot_area(filepath=png)
+    yield COMPILE if shot.lit else DRAW
+    addon("image_io").write_png(Path(png), picture_of(area, Path(png).with_name(SCREEN)))
     if status().running:
         status().cancelling = True
         yield 4.0
 
 
-def open_sidebar(window, area, lit: bool):
-    """Show the sidebar, look through the camera, and click on our tab."""
+def open_panels(opened: set[str]) -> None:
+    """The panels named stand open, all others closed."""
+    panels = addon("panels").CLASSES
+    for panel in reversed(panels):
+        bpy.utils.unregister_class(panel)
+    for panel in panels:
+        panel.bl_options = set() if panel.__name__ in opened else {"DEFAULT_CLOSED"}
+        bpy.utils.register_class(panel)
+
+
+def open_sidebar(area, lit: bool):
+    """Show the sidebar with our tab, and look through the camera."""
     space = area.spaces.active
     space.show_region_ui = True
     if area.type == "VIEW_3D":
         space.shading.type = "MATERIAL" if lit else "SOLID"
         space.shading.color_type = "TEXTURE"
-        bpy.context.scene.eevee.taa_samples = 1  # software OpenGL takes seconds for each
+        bpy.context.scene.eevee.taa_samples = SAMPLES
         space.shading.use_scene_world = space.shading.use_scene_lights = True
         space.overlay.show_extras = space.overlay.show_floor = False
         if bpy.context.scene.camera:
             space.region_3d.view_perspective = "CAMERA"
     yield 1.0
-    sidebar = next(region for region in area.regions if region.type == "UI")
-    x = sidebar.x + sidebar.width - TAB
-    for below in TABS:  # downwards: where there is no tab a click does nothing, so the lowest tab wins, which is ours
-        for value in ("PRESS", "RELEASE"):
-            window.event_simulate("LEFTMOUSE", value, x=x, y=sidebar.y + sidebar.height - below)
-        yield 0.3
-    window.event_simulate("MOUSEMOVE", "NOTHING", x=area.x + area.width // 3, y=area.y + area.height // 8)
+    next(region for region in area.regions if region.type == "UI").active_panel_category = "ID2R"
+    window().event_simulate("MOUSEMOVE", "NOTHING", x=area.x + area.width // 3, y=area.y + area.height // 8)
     yield 0.3
 
 
 if __name__ == "__main__":
-    main(*sys.argv[sys.argv.index("--") + 1 :])
+    play(steps(*arguments()))

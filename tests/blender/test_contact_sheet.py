@@ -57,6 +57,16 @@ def test_labels_are_drawn_in_their_rows():
     assert "id2r labels" not in bpy.data.scenes
 
 
+def test_labels_need_no_denoiser(monkeypatch):
+    """A new scene asks for one, and Debian's Blender has none: it would refuse to render."""
+    seen = []
+    monkeypatch.setattr(
+        contact_sheet, "render", lambda scene: seen.append(scene.cycles.use_denoising) or np.zeros((16, 4))
+    )
+    contact_sheet.draw_labels(["a"], 1, 16)
+    assert seen == [False]
+
+
 def test_tiles_lie_in_reading_order():
     tiles = [contact_sheet.Tile("", np.full((SIZE, SIZE, 3), index / 8, np.float32)) for index in range(7)]
     sheet = contact_sheet.tile(tiles, SIZE)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from addon import material
+from addon import export, material
 from tests.blender.conftest import EXPRESSIONS, MAP_SIZE
 
 
@@ -149,3 +149,12 @@ def test_without_a_head_there_is_a_clear_sentence(addon):
     for operator in (bpy.ops.id2r.export_maps, bpy.ops.id2r.export_model, bpy.ops.id2r.mark_asset):
         with pytest.raises(RuntimeError, match="no ID2R head"):
             operator()
+
+
+@pytest.mark.parametrize("kind", export.EXPORTERS)
+def test_a_blender_without_the_exporter_says_so(settings, tmp_path, kind, monkeypatch):
+    """As Debian's, which has no USD, and as any in which the add-on for FBX is switched off."""
+    monkeypatch.setitem(export.EXPORTERS, kind, ("export_scene", "nothing"))
+    with pytest.raises(RuntimeError, match=f"cannot write {kind}"):
+        bpy.ops.id2r.export_model(kind=kind)
+    assert not (tmp_path / "export").exists()

@@ -161,6 +161,15 @@ def test_a_worker_that_does_not_listen_is_ended(fake_python, monkeypatch):
     assert time.monotonic() - started < 5 and not job.is_warm()
 
 
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="Windows has classes of priority")
+def test_the_window_comes_before_the_worker(fake_python):
+    fake_python(
+        "import os; time.sleep(0.5); say('result', out='', report={'nice': os.getpriority(os.PRIO_PROCESS, 0)})"
+    )
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert run().report["nice"] == min(own + job.BEHIND, 19)
+
+
 def test_the_log_outlives_the_worker(fake_python):
     fake_python("print('CUDA is sulking', file=sys.stderr, flush=True); say('result', out='', report={})")
     run()
@@ -242,6 +251,28 @@ def test_a_blender_that_dies_leaves_no_worker_behind(tmp_path):
             return
         time.sleep(0.05)
     raise AssertionError("the worker lives on")
+
+
+WORKER_DIES = """
+import signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from addon import job
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+worker = job.Process([sys.executable, "-c", ""])
+while worker.is_alive():
+    time.sleep(0.01)
+worker.send("Are you there?")
+worker.close()
+print("Blender lives", signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.sigpending())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="Windows has no such signal")
+def test_a_worker_that_dies_takes_no_blender_with_it():
+    """In Blender itself, unlike in any other Python, the signal of a broken pipe ends the process."""
+    command = [sys.executable, "-c", WORKER_DIES, str(job.PACKAGE_ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "Blender lives set() set()"), done.stderr
 
 
 def test_write_result_is_what_the_core_writes(tmp_path):

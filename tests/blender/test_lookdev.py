@@ -146,3 +146,13 @@ def test_a_sheet_of_a_vanished_folder_is_refused(head, result_folder):
     (result_folder / "head.npz").unlink()
     with pytest.raises(RuntimeError, match="files of this run are gone"):
         bpy.ops.id2r.contact_sheet()
+
+
+def test_a_blender_without_a_denoiser_renders_without_one(addon, monkeypatch):
+    """Debian's: Cycles then offers no denoiser at all, and setting one would raise."""
+    scene = bpy.context.scene
+    lookdev.set_cycles(scene, 8)
+    assert scene.cycles.use_denoising == lookdev.has_denoiser()
+    monkeypatch.setattr("_cycles.with_openimagedenoise", False)
+    assert bpy.ops.id2r.render_preset(engine="CYCLES", quality="FINAL") == {"FINISHED"}
+    assert not scene.cycles.use_denoising and scene.render.engine == "CYCLES"

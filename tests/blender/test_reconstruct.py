@@ -271,8 +271,10 @@ def test_blender_command(addon, fake_python, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(not TINY_PACK.is_file(), reason="the tiny pack is not there")
-def test_the_real_worker(settings, astronaut_path):
+def test_modal_the_real_worker_never_blocks_the_interface(settings, astronaut_path, monkeypatch):
     settings.photo, settings.resolution = str(astronaut_path), 256
-    assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
+    modal = Modal(ID2R_OT_reconstruct)
+    assert modal.run(monkeypatch, seconds=600.0) == {"FINISHED"}
+    assert modal.slowest < 0.1
     assert json.loads((Path(settings.out) / "report.json").read_text())
     assert bpy.data.objects["ID2R astronaut"].data.shape_keys.key_blocks["jawOpen"]

@@ -30,6 +30,9 @@ def test_open(settings, photo):
 
 def test_a_drop_opens_without_asking(settings, photo):
     handler = bpy.types.ID2R_FH_photo
+    assert (
+        "ID2R" in bpy.ops.id2r.open_photo.get_rna_type().name
+    )  # the menu of a drop also has what Blender does with it
     assert handler.bl_import_operator == "id2r.open_photo" and ".jpg" in handler.bl_file_extensions
     assert handler.poll_drop(SimpleNamespace(area=SimpleNamespace(type="VIEW_3D")))
     assert not handler.poll_drop(SimpleNamespace(area=SimpleNamespace(type="TEXT_EDITOR")))
