@@ -1,5 +1,6 @@
 """From the aligned crop to the numbers that say who it is: an identity vector and a skin tone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,13 @@ def embed_identity(crop: FaceCrop, pack: Pack) -> Identity:
     with torch.no_grad():
         found = pack.nets.identity(with_mirror_image(crop, pack.preset.size, pack.device))
     return Identity(F.normalize(found.vector.mean(0), dim=0), found.tone_linear.mean(0))
+
+
+def mean_identity(identities: Sequence[Identity]) -> Identity:
+    """The person of several photos: the mean direction of the vectors, the geometric mean of the tones."""
+    vector = torch.stack([each.vector for each in identities]).mean(0)
+    tones = torch.stack([each.tone_linear for each in identities])
+    return Identity(F.normalize(vector, dim=0), tones.prod(0) ** (1 / len(tones)))
 
 
 def with_mirror_image(crop: FaceCrop, size: int, device: torch.device) -> torch.Tensor:

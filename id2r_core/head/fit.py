@@ -161,7 +161,9 @@ def _common_moves(fits: Sequence[_Fit]) -> Tensor:
     say = say / say.sum(0)
     moves = torch.stack([fit.moves for fit in fits])
     away = torch.stack([fit.away for fit in fits])
-    seen = torch.eye(3, device=away.device) - away[:, :, None] * away[:, None]  # [P, 3, 3] projections onto the pictures
+    seen = (
+        torch.eye(3, device=away.device) - away[:, :, None] * away[:, None]
+    )  # [P, 3, 3] projections onto the pictures
     middle = (say * moves).sum(0)
     normal = torch.einsum("pnk,pij->nij", say, seen) + DEPTH_PRIOR * torch.eye(3, device=away.device)
     right = torch.einsum("pnk,pij,pnj->ni", say, seen, moves - middle)
@@ -202,9 +204,7 @@ def _solve(views: Sequence["_View"], model: HeadModel) -> list[tuple[Camera, Ten
         """Pose and coefficients (identity and expression) of every photo."""
         join = torch.cat if isinstance(x, Tensor) else np.concatenate
         person, rest = x[7 * count : 7 * count + shared], 7 * count + shared
-        return [
-            (x[7 * i : 7 * i + 7], join([person, x[rest + own * i : rest + own * (i + 1)]])) for i in range(count)
-        ]
+        return [(x[7 * i : 7 * i + 7], join([person, x[rest + own * i : rest + own * (i + 1)]])) for i in range(count)]
 
     def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
         x = torch.tensor(values, dtype=torch.float32, device=model.neutral.device, requires_grad=True)
