@@ -76,7 +76,9 @@ def reconstruct(arguments: Sequence[str]) -> int:
 
 
 def _reconstruct_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m id2r_core reconstruct", description="One photo, or several of one person, to head and maps.")
+    parser = argparse.ArgumentParser(
+        prog="python -m id2r_core reconstruct", description="One photo, or several of one person, to head and maps."
+    )
     parser.add_argument("photo", help="JPEG, PNG, WebP or TIFF with one well-lit face")
     parser.add_argument(
         "--more",
