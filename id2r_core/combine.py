@@ -18,6 +18,9 @@ from .head.atlas import HeadAtlas
 CLARITY_BAND = 0.03  # of the atlas: one photo wins over whole regions, not texel by texel
 LEAST_CLARITY, CHOOSING = 0.2, 16.0  # the exponent with which the better photo wins
 FIRST_PREFERRED = 1.15  # the first photo wins against others that see a place so much better
+# Exponents of the cosine of the head's turn: on plain skin, and more on nose, lips, lids and brows, where a turned head's fit
+# is less exact than the features are small.
+TURNED_POWER, ON_FEATURES = 2.0, 6.0
 LEVEL_BAND = 0.02  # of the atlas: slower is the mean of the photos, faster is of one photo
 UNSEEN = 1e-6
 
@@ -27,7 +30,8 @@ class Reading:
     """What one photo shows, or several together, on the head tile.
 
     albedo [3, T, T] linear; seen, trust [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin;
-    clarity [T, T] in [0, 1]: how straight and how sharply the photo looks at a texel, whatever covers it.
+    clarity [T, T] in [0, 1]: how straight and how sharply the photo looks at a texel, whatever covers it; ahead: cosine of
+    the head's turn away from the camera.
     """
 
     albedo: Tensor
@@ -35,6 +39,7 @@ class Reading:
     seen: Tensor
     trust: Tensor
     clarity: Tensor
+    ahead: float
 
     @property
     def evidence(self) -> Tensor:
@@ -64,6 +69,7 @@ def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
         seen=most([each.seen for each in readings]),
         trust=most([each.trust for each in readings]),
         clarity=mixed([each.clarity for each in readings]),
+        ahead=readings[0].ahead,
     )
     return Combined(reading, shares[0])
 
@@ -71,17 +77,20 @@ def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
 def _shares(readings: Sequence[Reading], atlas: HeadAtlas) -> Tensor:
     """[P, T, T] how far each photo's fine detail counts, together 1: nearly all of one."""
     inside = atlas.mask.float()
+    power = TURNED_POWER + ON_FEATURES * torch.maximum(
+        atlas.dark_by_nature, (2 * soften(atlas.region("nose"), 0.006)).clamp(max=1)
+    )
     votes = []
     for number, each in enumerate(readings):
         clarity = blur_inside(each.clarity[None], inside, CLARITY_BAND)[0].clamp(min=LEAST_CLARITY)
-        clarity = clarity * (FIRST_PREFERRED if number == 0 else 1.0)
+        clarity = clarity * each.ahead**power * (FIRST_PREFERRED if number == 0 else 1.0)
         votes.append(CHOOSING * clarity.log() + 2 * (each.evidence + UNSEEN).log() + 2 * (each.seen + UNSEEN).log())
     return torch.stack(votes).softmax(0)
 
 
 def _levelled(readings: Sequence[Reading]) -> list[Tensor]:
     """The albedo of every photo [3, T, T], its slow part that of the mean of all that see the place."""
-    says = torch.stack([each.evidence * each.clarity for each in readings])  # [P, T, T]
+    says = torch.stack([each.evidence * each.clarity * each.ahead**TURNED_POWER for each in readings])  # [P, T, T]
     shown = torch.stack([each.albedo.log() for each in readings])
     middle = (says[:, None] * shown).sum(0) / says.sum(0).clamp(min=UNSEEN)
     levelled = []

@@ -18,7 +18,7 @@ from .head.atlas import make_atlas
 from .head.fit import fit_heads
 from .head.irises import measure_irises
 from .head.model import load_head
-from .identity import embed_identity, mean_identity
+from .identity import doubts, embed_identity, mean_identity
 from .landmarks import detect_person
 from .maps import save_report, save_result
 from .packs import Pack, load_pack
@@ -89,11 +89,16 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "expressions": head.expressions(),
             "detail": detailed.report,
             "seconds": watch.seconds,
-            "warnings": [text for each in (*photos, *faces) for text in each.warnings],
+            "warnings": [*said_of(photos), *said_of(faces), *doubts(identities, [each.name for each in photos])],
         }
         save_report(folder, report)
         progress(STAGES[-1], len(STAGES), len(STAGES))
     return Result(out, report)
+
+
+def said_of(each: list) -> list[str]:
+    """All warnings of photos or faces."""
+    return [text for one in each for text in one.warnings]
 
 
 def made_with(device: torch.device, pack: Pack) -> dict:

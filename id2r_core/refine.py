@@ -47,6 +47,7 @@ TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
+LEAST_AHEAD = 0.05  # cosine of the head's turn
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
@@ -143,7 +144,8 @@ def _read(
     trust = seen * cover.skin
     translated = translated_albedo(evidence.translation, observed, prior, atlas)
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
-    return Reading(albedo, cover, seen, trust, observed.clarity)
+    ahead = functional.normalize(evidence.head.camera.centre()[0], dim=0)[2].clamp(min=LEAST_AHEAD)
+    return Reading(albedo, cover, seen, trust, observed.clarity, float(ahead))
 
 
 def _dress(

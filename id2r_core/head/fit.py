@@ -41,7 +41,7 @@ WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagon
 # cosine; the least), and by how far the head is turned: the detector then misses by 2.5 mm in the same way on everybody, at
 # 35 degrees, where from the front it is 1.4 (six virtual people, errors of pose apart).
 SEEN_POWER, LEAST_SAY, TURNED_POWER = 2, 0.05, 8
-DEPTH_PRIOR = 0.15  # of the full say: what it costs a landmark to leave the mean of what all photos say of its place
+DEPTH_PRIOR = 1.0  # of the full say: what it costs a landmark to leave the mean of what all photos say of its place
 EXPRESSION_TAKES_ALL = 0.015  # metres of expression from which on the residual warp stays out of the neutral face
 # How brows, lids and nose are held at rest is part of a face (neutralising them cost 0.03 in likeness on eight
 # portraits): up to half of full strength it stays in the neutral head.
