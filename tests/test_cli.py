@@ -61,7 +61,7 @@ def test_every_option_reaches_the_request(requests, capsys, tmp_path):
             face=2,
             interactive_landmarks="{}",
             more_photos=("b.jpg", "c.jpg"),
-        )  # fmt: skip
+        )
     ]
 
 

@@ -139,6 +139,24 @@ def test_the_head_lies_over_the_photo(run):
     assert (high - low < 3 * np.ptp(face, axis=0)).all()
 
 
+def test_a_further_photo_joins_in(run, astronaut_path, tmp_path):
+    """The same person, darker and from the left of the mirror; the first photo stays the main one."""
+    picture = cv2.imread(str(astronaut_path))
+    second = tmp_path / "mirror.png"
+    cv2.imwrite(str(second), (0.8 * picture[:, ::-1]).astype(np.uint8))
+    request = Request(
+        str(astronaut_path), str(tmp_path / "out"), resolution=TEXELS, device="cpu", more_photos=(str(second),)
+    )
+    both, alone = reconstruct(request), run.result
+    assert both.report["photo"] == "astronaut.png" and both.report["more_photos"] == ["mirror.png"]
+    assert both.report["coverage"] > alone.report["coverage"]
+    assert both.report["seconds"]["head"] > 0 and both.report["warnings"] == []
+    assert (both.out / "photo.png").read_bytes() == (alone.out / "photo.png").read_bytes()
+    assert {path.name for path in both.out.iterdir()} == FILES
+    with np.load(both.out / "head.npz") as found, np.load(alone.out / "head.npz") as before:
+        assert abs(found["camera_focal"] / before["camera_focal"] - 1) < 0.2
+
+
 # ---- what is asked for ----
 
 
