@@ -6,21 +6,22 @@ photos over each other to the pixel, and a mean would show lips and lids twice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .cover import Cover
-from .geometry.texture import blur, blur_inside, fill_holes, soften
+from .geometry.texture import blur, blur_inside, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 
 CLARITY_BAND = 0.03  # of the atlas: one photo wins over whole regions, not texel by texel
 LEAST_CLARITY, CHOOSING = 0.2, 16.0  # the exponent with which the better photo wins
 FIRST_PREFERRED = 1.15  # the first photo wins against others that see a place so much better
-# Exponents of the cosine of the head's turn: on plain skin, and more on nose, lips, lids and brows, where a turned head's fit
-# is less exact than the features are small.
-TURNED_POWER, ON_FEATURES = 2.0, 6.0
+TURNED_POWER = 2.0  # exponent of the cosine of the head's turn in what a photo has to say
+# Nose, lips, lids and brows are finer than a turned head's fit is exact: there a photo counts whose head is turned about as
+# little as in the best one. Ratio of the cosines at which it does not count, and at which it does; of the atlas.
+AS_FRONTAL, FEATURE_EDGE = (0.86, 0.96), 0.012
 LEVEL_BAND = 0.02  # of the atlas: slower is the mean of the photos, faster is of one photo
 UNSEEN = 1e-6
 
@@ -57,6 +58,7 @@ class Combined:
 
 def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
     """One reading of all; one alone stays as it is."""
+    readings = _without_turned_features(readings, atlas)
     shares = _shares(readings, atlas)
     mixed = lambda images: (shares * torch.stack(images)).sum(0)
     most = lambda images: torch.stack(images).amax(0)
@@ -74,16 +76,24 @@ def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
     return Combined(reading, shares[0])
 
 
+def _without_turned_features(readings: Sequence[Reading], atlas: HeadAtlas) -> list[Reading]:
+    """The readings; those of turned heads are not trusted on the features of the face."""
+    named = [soften(atlas.region(name), FEATURE_EDGE) * 2 for name in ("nose", "lip", "eyelid", "brow")]
+    features = torch.stack(named).amax(0).clamp(max=1)
+    most = max(each.ahead for each in readings)
+    turned = [1 - float(ramp(torch.tensor(each.ahead / most), *AS_FRONTAL)) for each in readings]
+    return [
+        replace(each, trust=each.trust * (1 - share * features)) for each, share in zip(readings, turned, strict=True)
+    ]
+
+
 def _shares(readings: Sequence[Reading], atlas: HeadAtlas) -> Tensor:
     """[P, T, T] how far each photo's fine detail counts, together 1: nearly all of one."""
     inside = atlas.mask.float()
-    power = TURNED_POWER + ON_FEATURES * torch.maximum(
-        atlas.dark_by_nature, (2 * soften(atlas.region("nose"), 0.006)).clamp(max=1)
-    )
     votes = []
     for number, each in enumerate(readings):
         clarity = blur_inside(each.clarity[None], inside, CLARITY_BAND)[0].clamp(min=LEAST_CLARITY)
-        clarity = clarity * each.ahead**power * (FIRST_PREFERRED if number == 0 else 1.0)
+        clarity = clarity * each.ahead**TURNED_POWER * (FIRST_PREFERRED if number == 0 else 1.0)
         votes.append(CHOOSING * clarity.log() + 2 * (each.evidence + UNSEEN).log() + 2 * (each.seen + UNSEEN).log())
     return torch.stack(votes).softmax(0)
 

@@ -47,7 +47,7 @@ TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
-LEAST_AHEAD = 0.05  # cosine of the head's turn
+LEAST_AHEAD, TONE_TURNED = 0.05, 8  # cosine of the head's turn; its exponent in the say of a photo in the tone
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
@@ -58,7 +58,14 @@ class Evidence:
     photo: Photo
     face: Face
     head: FittedHead
+    identity: Identity
     translation: Translation
+
+    @property
+    def ahead(self) -> float:
+        """Cosine of the head's turn away from the camera."""
+        towards = functional.normalize(self.head.camera.centre()[0], dim=0)
+        return float(towards[2].clamp(min=LEAST_AHEAD))
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,6 @@ def refine_from_photos(
     maps: Maps,
     evidence: Sequence[Evidence],
     atlas: HeadAtlas,
-    identity: Identity,
     strength: float = 1.0,
     hair: float = 1.0,
 ) -> Refined:
@@ -112,7 +118,7 @@ def refine_from_photos(
     becomes the largest of the views' and the photos'.
     """
     observed = [observe(each.photo, each.face, each.head, atlas) for each in evidence]
-    tone = common_tone(observed, identity, atlas)
+    tone = common_tone(evidence, observed, atlas)
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
     unlit = [_take_light_out(*pair, prior, atlas) for pair in zip(evidence, observed, strict=True)]
     readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
@@ -144,8 +150,7 @@ def _read(
     trust = seen * cover.skin
     translated = translated_albedo(evidence.translation, observed, prior, atlas)
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
-    ahead = functional.normalize(evidence.head.camera.centre()[0], dim=0)[2].clamp(min=LEAST_AHEAD)
-    return Reading(albedo, cover, seen, trust, observed.clarity, float(ahead))
+    return Reading(albedo, cover, seen, trust, observed.clarity, evidence.ahead)
 
 
 def _dress(
@@ -159,10 +164,12 @@ def _dress(
     return images
 
 
-def common_tone(observed: Sequence[Observation], identity: Identity, atlas: HeadAtlas) -> Tensor:
-    """Mean linear albedo [3] of the facial skin, the geometric mean of what the photos say."""
-    tones = [estimate_tone(each, identity, atlas) for each in observed]
-    return torch.stack(tones).prod(0) ** (1 / len(tones))
+def common_tone(evidence: Sequence[Evidence], observed: Sequence[Observation], atlas: HeadAtlas) -> Tensor:
+    """Mean linear albedo [3] of the facial skin, the geometric mean of what the photos say; the tone of a turned head is
+    told less well."""
+    tones = [estimate_tone(look, each.identity, atlas) for each, look in zip(evidence, observed, strict=True)]
+    says = torch.tensor([each.ahead**TONE_TURNED for each in evidence]).to(tones[0])
+    return (torch.stack(tones) ** (says / says.sum())[:, None]).prod(0)
 
 
 def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -> Tensor:

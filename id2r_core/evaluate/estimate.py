@@ -209,8 +209,8 @@ def swapped_alone(fitted: Fitted) -> Tensor:
     stitched = stitch_views(
         swap_identity(template, fitted.identity, fitted.pack), fitted.head, fitted.atlas, fitted.pack.preset.sides
     )
-    evidence = [Evidence(fitted.photo, fitted.face, fitted.head, fitted.translation)]
-    refined = refine_from_photos(stitched, evidence, fitted.atlas, fitted.identity, strength=0.0)
+    evidence = [Evidence(fitted.photo, fitted.face, fitted.head, fitted.identity, fitted.translation)]
+    refined = refine_from_photos(stitched, evidence, fitted.atlas, strength=0.0)
     return refined.maps.images[Domain.DIFFUSE]
 
 
