@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
@@ -31,7 +32,7 @@ def execute(arguments: list[str]) -> int:
 def reconstruct(options: argparse.Namespace) -> int:
     """Photo to maps in a worker, then head.blend and the contact sheet here."""
     out = Path(options.out or Path("out") / Path(options.photo).stem).absolute()
-    _one(options, Path(options.photo).absolute(), out)
+    _one(options, Path(options.photo).absolute(), out, options.more)
     print(f"The head is in {out}.")
     return 0
 
@@ -73,7 +74,7 @@ def doctor(_options: argparse.Namespace) -> int:
     return 2 if report["findings"] else 0
 
 
-def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
+def _one(options: argparse.Namespace, photo: Path, out: Path, more: Sequence[str] = ()) -> None:
     from . import batch as blends  # here, because `python -m addon.batch` imports this package before that module runs
 
     chosen, device = python_and_device(bpy.context)
@@ -90,6 +91,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path) -> None:
         pores=options.pores,
         face=options.face,
         interactive_landmarks=protocol.read_text(options.interactive_landmarks),
+        more_photos=tuple(str(Path(each).absolute()) for each in more),
     )
     _report_of(job.run(job.find_python(chosen), request, _print_event, memory_limit(bpy.context)))
     blends.build(out, blends.Options(), blends.print_progress)
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("reconstruct", help="one photo to head.blend and its maps")
     command.set_defaults(run=reconstruct)
     command.add_argument("photo")
+    command.add_argument("--more", nargs="+", default=(), metavar="PHOTO", help="further photos of the same person")
     command.add_argument("--out", metavar="DIR", help="output folder (default: out/<photo name>)")
     _add_options(command)
     command = commands.add_parser("batch", help="every photo of a folder")

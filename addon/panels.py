@@ -14,7 +14,7 @@ from .words import draw_progress, draw_text
 THUMBNAIL = 7.0  # of a photo, in units of the interface
 ENVIRONMENTS = 6.0
 TEMPLATE, TEMPLATES = 4.0, 3.0  # the chosen one, and each in the gallery
-FACE, FACES_A_ROW = 3.0, 3
+FACE, FACES_A_ROW, PHOTOS_A_ROW = 3.0, 3, 4
 RESOLUTIONS = (1024, 2048, 4096)
 LENSES = (35, 50, 85)
 EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp")
@@ -284,6 +284,22 @@ def draw_reference(layout, context) -> None:
     row.prop(settings, "camera", text="No.")
     draw_image_choice(layout, context)
     draw_faces(layout, context)
+    draw_more_photos(layout, context)
+
+
+def draw_more_photos(layout, context) -> None:
+    """Further photos of the same person, each with a way to leave it out, and a way to add some."""
+    settings = context.scene.id2r
+    if not settings.photo or context.window_manager.id2r.running:
+        return
+    if settings.more_photos:
+        grid = layout.grid_flow(row_major=True, columns=PHOTOS_A_ROW, even_columns=True, align=True)
+        for index, photo in enumerate(settings.more_photos):
+            column = grid.column(align=True)
+            column.template_icon(icon_value=gallery.icon_of(photo.path), scale=FACE)
+            column.operator("id2r.remove_photo", text="", icon="X").index = index
+    if len(settings.more_photos) < protocol.MOST_MORE_PHOTOS:
+        layout.operator("id2r.add_photos", icon="ADD")
 
 
 def draw_templates(layout, settings) -> None:

@@ -35,6 +35,7 @@ def templates(settings, _context, _typed: str) -> list[str]:
 def _another_photo(settings, _context) -> None:
     settings.property_unset("face")
     settings.property_unset("landmarks")
+    settings.more_photos.clear()  # another photo is another person
 
 
 def _another_face(settings, _context) -> None:
@@ -70,6 +71,14 @@ def factor(option: str, description: str):
     )
 
 
+class ID2R_MorePhoto(bpy.types.PropertyGroup):
+    """A further photo of the same person."""
+
+    path: StringProperty(
+        name="Photo", description="A further photo of the same person", subtype="FILE_PATH", options=BESIDE_THE_BLEND
+    )
+
+
 class ID2R_Settings(bpy.types.PropertyGroup):
     """The options of one reconstruction, in the same words as on the command line; of lookdev; and of export."""
 
@@ -87,6 +96,11 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         min=1,
         soft_max=8,
         update=_another_face,
+    )
+    more_photos: CollectionProperty(
+        name="More Photos",
+        description="Up to four further photos of the same person; choosing another photo forgets them",
+        type=ID2R_MorePhoto,
     )
     landmarks: StringProperty(
         name="Landmarks", description="JSON: [x, y] of corrected landmarks by number, in pixels of the upright photo"
@@ -263,6 +277,7 @@ def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
         pores=round(settings.pores, 4),
         face=settings.face,
         interactive_landmarks=settings.landmarks,
+        more_photos=tuple(bpy.path.abspath(each.path) for each in settings.more_photos),
     )
 
 
@@ -271,6 +286,8 @@ def apply_request(settings: ID2R_Settings, request: dict) -> None:
     for name in ("photo", "face", "pack", "resolution", "template", "keep_expression", "refine", "hair", "pores"):
         setattr(settings, name, request.get(name, DEFAULTS.get(name)))  # .blend files of older versions lack some
     settings.landmarks = request.get("interactive_landmarks", "")
+    for path in request.get("more_photos", ()):
+        settings.more_photos.add().path = path
 
 
 def _free_folder(name: str) -> Path:
@@ -283,7 +300,7 @@ def _free_folder(name: str) -> Path:
     return folder
 
 
-CLASSES = (ID2R_Settings, ID2R_Run, ID2R_Status)
+CLASSES = (ID2R_MorePhoto, ID2R_Settings, ID2R_Run, ID2R_Status)
 ADDED = (
     (bpy.types.Scene, "id2r", PointerProperty(type=ID2R_Settings)),
     (bpy.types.Scene, "id2r_runs", CollectionProperty(type=ID2R_Run)),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from . import __version__
 from .errors import Cancelled, Id2rError
-from .protocol import DEVICES, Request, read_text
+from .protocol import DEVICES, MOST_MORE_PHOTOS, Request, read_text
 
 EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
 USAGE = """usage: python -m id2r_core COMMAND ...
 
-  reconstruct PHOTO   one photo in, a fitted head and its reflectance maps out
+  reconstruct PHOTO   one photo in (--more: up to five of one person), a fitted head and its reflectance maps out
   capture ...         the virtual capture stage: `capture preview`, `import`, `validation`, `shapes`
   train ...           train a weight pack, stage by stage
   evaluate ...        measure results: `evaluate fair`, `evaluate albedo`, `evaluate all` ...
@@ -60,6 +60,7 @@ def reconstruct(arguments: Sequence[str]) -> int:
         task_file=options.landmarks,
         face=options.face,
         interactive_landmarks=read_text(options.interactive_landmarks),
+        more_photos=options.more,
     )
     from .pipeline import reconstruct as run_pipeline
 
@@ -75,8 +76,17 @@ def reconstruct(arguments: Sequence[str]) -> int:
 
 
 def _reconstruct_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m id2r_core reconstruct", description="One photo to head and maps.")
+    parser = argparse.ArgumentParser(
+        prog="python -m id2r_core reconstruct", description="One photo, or several of one person, to head and maps."
+    )
     parser.add_argument("photo", help="JPEG, PNG, WebP or TIFF with one well-lit face")
+    parser.add_argument(
+        "--more",
+        nargs="+",
+        default=(),
+        metavar="PHOTO",
+        help=f"up to {MOST_MORE_PHOTOS} further photos of the same person, best from other sides; the first stays the main one",
+    )
     parser.add_argument("--out", metavar="DIR", help="output folder (default: out/<photo name>)")
     parser.add_argument("--pack", default="tiny", metavar="NAME|PATH", help="weight pack (default: %(default)s)")
     parser.add_argument("--resolution", type=int, default=1024, metavar="N", help="map side (default: %(default)s)")

@@ -179,7 +179,8 @@ class Working:
     """What the earlier stages found, at the working size t, on the CPU.
 
     diffuse_srgb [3, t, t], with the synthesised unevenness of colour; specular, roughness [t, t];
-    height [t, t] mm: what the reconstructed normals stand for; trust [t, t]: of the photo's own skin;
+    height [t, t] mm: what the reconstructed normals stand for; trust [t, t]: of the photos' own skin; own [t, t]: of
+    the first photo's, the only one whose octaves are looked up again;
     pixel [t, t, 2]: where in the photo a texel lies; photographed [3, t, t]: the photo there, sRGB; seen [t, t]: how well the photo sees it, whatever it shows;
     gain [3, t, t]: what the photo is brighter than the albedo, carried on to where it sees nothing (of sRGB codes).
     """
@@ -189,6 +190,7 @@ class Working:
     roughness: Tensor
     height: Tensor
     trust: Tensor
+    own: Tensor
     pixel: Tensor
     photographed: Tensor
     seen: Tensor
@@ -215,6 +217,7 @@ def _prepare(
         roughness=roughness,
         height=_smoothed(height, SMOOTHED * shown / texel),
         trust=refined.trust.cpu(),
+        own=(refined.trust * refined.share).cpu(),
         pixel=observed.pixel.cpu(),
         photographed=photographed,
         seen=seen,
@@ -348,7 +351,7 @@ def _fine_octaves(photographed: np.ndarray, working: Working, size: int) -> Tens
     luminance = np.log(photographed.mean(-1, dtype=np.float32) / 255 + 0.02) / SRGB_SLOPE
     held = cv2.resize(cv2.resize(luminance, (side, side), interpolation=cv2.INTER_AREA), (size, size))
     fine = torch.from_numpy(luminance - held).clamp_(-PHOTO_CONTRAST, PHOTO_CONTRAST)
-    return fine.mul_(enlarge(working.trust, size))
+    return fine.mul_(enlarge(working.own, size))
 
 
 def _above(relief: Relief, shown: float, texel: float, trust: Tensor, pores: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ A *finder* is a function: [h, w, 3] uint8 sRGB -> list of [478, 3] float arrays,
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +77,22 @@ def detect_face(photo: Photo, task_file: str | Path | None = None, number: int =
     for index, place in corrected.items():
         points[index] = place
     return replace(face, points=points, warnings=(*_several(face.count, number), *face.warnings))
+
+
+def detect_person(
+    photos: Sequence[Photo], task_file: str | Path | None = None, number: int = 1, corrections: str = ""
+) -> list[Face]:
+    """One face of each photo: of the first the chosen one, as `detect_face` does, of the others the largest.
+
+    Raises what `detect_face` raises; warnings about the others name their file.
+    """
+    first, *others = photos
+    faces = [detect_face(photo, task_file) for photo in others]
+    named = [
+        replace(face, warnings=tuple(f"'{photo.name}': {text}" for text in face.warnings))
+        for photo, face in zip(others, faces, strict=True)
+    ]
+    return [detect_face(first, task_file, number, corrections), *named]
 
 
 def _corrected(text: str, photo: Photo) -> dict[int, tuple[float, float]]:

@@ -15,16 +15,16 @@ from .detail import add_detail, working_size
 from .device import choose_device
 from .files import all_or_nothing, check_writable
 from .head.atlas import make_atlas
-from .head.fit import fit_head
+from .head.fit import fit_heads
 from .head.irises import measure_irises
 from .head.model import load_head
-from .identity import embed_identity
-from .landmarks import detect_face
+from .identity import doubts, embed_identity, mean_identity
+from .landmarks import detect_person
 from .maps import save_report, save_result
 from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request
-from .refine import refine_from_photo
+from .refine import Evidence, refine_from_photos
 from .stitch import stitch_views
 from .swap import swap_identity
 from .templates import choose_template
@@ -43,7 +43,7 @@ class Result:
 
 
 def reconstruct(request: Request, progress: Progress = lambda stage, done, total: None) -> Result:
-    """One photo to maps and mesh in the folder request.out.
+    """One photo, and perhaps others of the same person, to maps and mesh in the folder request.out.
 
     progress(stage, done, total) is called before every stage and once at the end; it may raise Cancelled.
     Raises Id2rError for everything that the user can mend.
@@ -53,20 +53,22 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     device = choose_device(request.device)
     pack, model = load_pack(request.pack, device), load_head(device=device)
 
-    photo = watch("photo", load_photo, request.photo)
-    face = watch(
-        "landmarks", detect_face, photo, request.task_file or None, request.face, request.interactive_landmarks
+    photos = watch.each("photo", load_photo, request.photos)
+    faces = watch(
+        "landmarks", detect_person, photos, request.task_file or None, request.face, request.interactive_landmarks
     )
-    crop = watch("crop", crop_face, photo, face, pack.preset.size)
-    identity = watch("identity", embed_identity, crop, pack)
+    crops = watch.each("crop", crop_face, photos, faces, size=pack.preset.size)
+    identities = watch.each("identity", embed_identity, crops, pack=pack)
+    identity = mean_identity(identities)
     template = watch("template", choose_template, pack, identity, request.template)
     views = watch("swap", swap_identity, template, identity, pack)
-    translation = watch("translate", translate_crop, crop, pack)
-    head = watch("head", fit_head, photo, face, model)
+    translations = watch.each("translate", translate_crop, crops, pack=pack)
+    heads = watch("head", fit_heads, photos, faces, model)
+    photo, face, crop, head = photos[0], faces[0], crops[0], heads[0]  # the main photo; others only add to it
     atlas = make_atlas(model, working_size(request.resolution))
     swapped = watch("stitch", stitch_views, views, head, atlas, pack.preset.sides)
-    evidence = (photo, face, head, atlas, identity, translation)
-    refined = watch("refine", refine_from_photo, swapped, *evidence, request.refine, request.hair)
+    evidence = list(map(Evidence, photos, faces, heads, identities, translations))
+    refined = watch("refine", refine_from_photos, swapped, evidence, atlas, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
     cosine = likeness(refined, head, crop, irises, pack)
@@ -74,6 +76,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         report = made_with(device, pack) | {
             "photo": photo.name,
+            "more_photos": [other.name for other in photos[1:]],
             "faces": face.count,
             "face": request.face,
             "template": template.name,
@@ -86,11 +89,16 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "expressions": head.expressions(),
             "detail": detailed.report,
             "seconds": watch.seconds,
-            "warnings": [*photo.warnings, *face.warnings],
+            "warnings": [*said_of(photos), *said_of(faces), *doubts(identities, [each.name for each in photos])],
         }
         save_report(folder, report)
         progress(STAGES[-1], len(STAGES), len(STAGES))
     return Result(out, report)
+
+
+def said_of(each: list) -> list[str]:
+    """All warnings of photos or faces."""
+    return [text for one in each for text in one.warnings]
 
 
 def made_with(device: torch.device, pack: Pack) -> dict:
@@ -117,3 +125,7 @@ class StopWatch:
         result = work(*arguments)
         self.seconds[stage] = round(time.perf_counter() - start, 3)
         return result
+
+    def each(self, stage: str, work: Callable, *lists, **shared) -> list:
+        """The stage for one item of every list after the other; what all share is given by name."""
+        return self(stage, lambda: [work(*items, **shared) for items in zip(*lists, strict=True)])

@@ -28,6 +28,7 @@ from .facemesh import COUNT
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 64, 8192
+MOST_MORE_PHOTOS = 4
 # Files that one side writes and the other reads.
 PHOTO = "photo.png"  # upright: its pixels are those of the landmarks
 LIGHT = "light.exr"  # of the photo, as a world texture
@@ -52,6 +53,8 @@ class Request:
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
     face: which of the photo's faces, counted from the largest, which is 1.
+    more_photos: paths of up to four further photos of the same person. The first photo stays the main one: its camera,
+        light and expression, `face` and the corrected landmarks are its own; of the others the largest face is used.
     interactive_landmarks: JSON text of landmarks that a person has corrected, in pixels of the upright photo: all 478
         as [[x, y], ...], or some by number as {"61": [x, y], ...}; empty: as they are found.
     Raises Id2rError for values that no job can have.
@@ -70,9 +73,11 @@ class Request:
     task_file: str = ""
     face: int = 1
     interactive_landmarks: str = ""
+    more_photos: tuple[str, ...] = ()
 
     def __post_init__(self):
         _require_texts(self, "photo", "out", "pack", "template")
+        _require_more_photos(self)
         _require_task_file(self.task_file)
         _require_side(self.resolution, "resolution")
         _require_device(self.device)
@@ -92,6 +97,11 @@ class Request:
                 f"A {what} strength of {value!r} is not possible.",
                 "Give a number from 0 (off) to 1 (full).",
             )
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """All photos, the main one first."""
+        return (self.photo, *self.more_photos)
 
     def to_json(self) -> dict:
         return dataclasses.asdict(self)
@@ -348,6 +358,24 @@ def _require_texts(request, *names: str) -> None:
     for name in names:
         value = getattr(request, name)
         _require(isinstance(value, str) and value != "", f"The {name} is missing.", f"Give a {name}.")
+
+
+def _require_more_photos(request: Request) -> None:
+    """Lists, as JSON has them, become tuples."""
+    paths = request.more_photos
+    _require(
+        isinstance(paths, (list, tuple)) and all(isinstance(path, str) and path for path in paths),
+        "The further photos are not a list of paths.",
+        "Give the path of every photo as text.",
+    )
+    _require(
+        len(paths) <= MOST_MORE_PHOTOS,
+        f"{len(paths)} further photos are too many.",
+        f"Give at most {MOST_MORE_PHOTOS} besides the first.",
+    )
+    twice = next((path for number, path in enumerate(request.photos) if path in request.photos[:number]), None)
+    _require(twice is None, f"'{twice}' is given twice.", "Give every photo once.")
+    object.__setattr__(request, "more_photos", tuple(paths))
 
 
 def _require_side(side, what: str) -> None:

@@ -2,8 +2,10 @@
 
 The photo decides where it sees the skin well. What changes slowly over the face is as the translation of the photo says,
 which knows light from skin; the swapped maps are the prior for the light and for everything that the photo does not show.
+Several photos of one person are read one by one, each in its own light, and then brought together (`combine`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .combine import Reading, combine
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
@@ -45,24 +48,53 @@ TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.013, 0.004
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
 DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
+LEAST_AHEAD, TONE_TURNED = 0.05, 8  # cosine of the head's turn; its exponent in the say of a photo in the tone
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What one photo brings to the refinement."""
+
+    photo: Photo
+    face: Face
+    head: FittedHead
+    identity: Identity
+    translation: Translation
+
+    @property
+    def ahead(self) -> float:
+        """Cosine of the head's turn away from the camera."""
+        towards = functional.normalize(self.head.camera.centre()[0], dim=0)
+        return float(towards[2].clamp(min=LEAST_AHEAD))
+
+
+@dataclass(frozen=True)
 class Observation:
-    """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], and which place
-    of the photo it shows [T, T, 2], pixels."""
+    """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], which place of
+    the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]."""
 
     linear: Tensor
     trust: Tensor
     pixel: Tensor
+    clarity: Tensor
+
+
+@dataclass(frozen=True)
+class Unlit:
+    """light: of one photo; shading [3, T, T]: what it makes of a white head; log_albedo [3, T, T]: the photo without it."""
+
+    light: Light
+    shading: Tensor
+    log_albedo: Tensor
 
 
 @dataclass(frozen=True)
 class Refined:
-    """maps: the final maps; light: the photo's light; tone_linear [3]: mean linear albedo that the face was given;
-    white_linear [3]: how bright a white diffuser facing the camera would be in the photo;
-    observed: the photo on the head tile; trust [T, T]: how far its texels went into the maps."""
+    """maps: the final maps; light: the first photo's light; tone_linear [3]: mean linear albedo that the face was given;
+    white_linear [3]: how bright a white diffuser facing the camera would be in the first photo;
+    observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
+    what of that was the first photo's."""
 
     maps: Maps
     light: Light
@@ -70,50 +102,76 @@ class Refined:
     white_linear: Tensor
     observed: Observation
     trust: Tensor
+    share: Tensor
 
 
-def refine_from_photo(
+def refine_from_photos(
     maps: Maps,
-    photo: Photo,
-    face: Face,
-    head: FittedHead,
+    evidence: Sequence[Evidence],
     atlas: HeadAtlas,
-    identity: Identity,
-    translation: Translation,
     strength: float = 1.0,
     hair: float = 1.0,
 ) -> Refined:
-    """Carry the person's own tone, colour and detail from the photo into the maps.
+    """Carry the person's own tone, colour and detail from the photos, the main one first, into the maps.
 
-    strength in [0, 1] scales how far the photo is believed; 0 leaves the swapped maps but for their tone. hair in
-    [0, 1]: how densely cropped hair is painted on the scalp where the photo shows hair; 0 leaves it bald. The coverage
-    becomes the larger of the views' and the photo's.
+    strength in [0, 1] scales how far the photos are believed; 0 leaves the swapped maps but for their tone. hair in
+    [0, 1]: how densely cropped hair is painted on the scalp where a photo shows hair; 0 leaves it bald. The coverage
+    becomes the largest of the views' and the photos'.
     """
-    observed = observe(photo, face, head, atlas)
-    prior = srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3)
-    tone = estimate_tone(observed, identity, atlas)
-    prior = _with_tone(prior, tone, atlas)
-    transfer = diffuse_transfer(head.model, head.fine_vertices())
-    light = solve_light(observed, prior, head.model, transfer)
+    observed = [observe(each.photo, each.face, each.head, atlas) for each in evidence]
+    tone = common_tone(evidence, observed, atlas)
+    prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
+    unlit = [_take_light_out(*pair, prior, atlas) for pair in zip(evidence, observed, strict=True)]
+    readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
+    combined = combine(readings, atlas)
+    images = _dress(maps.images, combined.reading, prior, atlas, hair)
+    trust = combined.reading.evidence
+    maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
+    white = _median_under(unlit[0].shading, observed[0].trust * atlas.region("face"))
+    return Refined(maps, unlit[0].light, tone, white, observed[0], trust, combined.share)
+
+
+def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Unlit:
+    model = evidence.head.model
+    transfer = diffuse_transfer(model, evidence.head.fine_vertices())
+    light = solve_light(observed, prior, model, transfer)
     shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
-    log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
-    cover = find_cover(log_albedo, observed.trust, atlas)
-    log_albedo = remove_rims(log_albedo, cover, observed.trust, atlas)
+    return Unlit(light, shading, (observed.linear.clamp(min=1e-3) / shading).log())
+
+
+def _read(
+    evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
+) -> Reading:
+    """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
+    cover = find_cover(unlit.log_albedo, observed.trust, atlas)
+    log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
-    translated = translated_albedo(translation, observed, prior, atlas)
+    translated = translated_albedo(evidence.translation, observed, prior, atlas)
     log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin, atlas)
-    log_albedo = unfold(log_albedo, observed.trust, beard, head, atlas)
-    seen = observed.trust * _lit(shading, observed.trust) * strength
+    log_albedo = unfold(log_albedo, observed.trust, beard, evidence.head, atlas)
+    seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
-    crop = grow_hair(albedo, cover, seen, atlas)
-    diffuse = linear_to_srgb(_merge(albedo, prior, trust, beard, atlas))
-    images = wear_hair(maps.images | {Domain.DIFFUSE: diffuse}, crop, hair)
-    images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], albedo, trust, atlas)
-    trust = trust * (1 - cover.rims)  # what was painted under them is no evidence
-    maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
-    white = _median_under(shading, observed.trust * atlas.region("face"))
-    return Refined(maps, light, tone, white, observed, trust)
+    return Reading(albedo, cover, beard, seen, trust, observed.clarity, evidence.ahead)
+
+
+def _dress(
+    images: dict[Domain, Tensor], reading: Reading, prior: Tensor, atlas: HeadAtlas, hair: float
+) -> dict[Domain, Tensor]:
+    """The images with what the photos tell: skin, hair, and the lines of the skin in its normals."""
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, atlas)
+    diffuse = linear_to_srgb(_merge(reading.albedo, prior, reading.trust, reading.beard, atlas))
+    images = wear_hair(images | {Domain.DIFFUSE: diffuse}, crop, hair)
+    images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], reading.albedo, reading.trust, atlas)
+    return images
+
+
+def common_tone(evidence: Sequence[Evidence], observed: Sequence[Observation], atlas: HeadAtlas) -> Tensor:
+    """Mean linear albedo [3] of the facial skin, the geometric mean of what the photos say; the tone of a turned head is
+    told less well."""
+    tones = [estimate_tone(look, each.identity, atlas) for each, look in zip(evidence, observed, strict=True)]
+    says = torch.tensor([each.ahead**TONE_TURNED for each in evidence]).to(tones[0])
+    return (torch.stack(tones) ** (says / says.sum())[:, None]).prod(0)
 
 
 def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -> Tensor:
@@ -170,7 +228,14 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
         raise Id2rError(
             f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
         )
-    return Observation(linear, trust, seen.pixel)
+    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen))
+
+
+def _sharpness(seen: Seen) -> Tensor:
+    """[T, T] pixels of the photo a texel, as a length; more than one adds nothing to the texel."""
+    along, down = (torch.gradient(seen.pixel, dim=axis)[0] for axis in (1, 0))
+    area = along[..., 0] * down[..., 1] - along[..., 1] * down[..., 0]
+    return area.abs().sqrt().clamp(max=1)
 
 
 def solve_light(observed: Observation, prior: Tensor, model: HeadModel, transfer: Tensor) -> Light:

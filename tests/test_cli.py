@@ -44,11 +44,23 @@ def requests(stand_in):
 def test_every_option_reaches_the_request(requests, capsys, tmp_path):
     (tmp_path / "points.json").write_text("{}")
     hand = ["--interactive-landmarks", str(tmp_path / "points.json")]
-    options = "--out o --pack p --resolution 512 --device cpu --template fixed --keep-expression --refine 0.25"
+    more = "--more b.jpg c.jpg "
+    options = more + "--out o --pack p --resolution 512 --device cpu --template fixed --keep-expression --refine 0.25"
     assert cli.main(["reconstruct", "a.jpg", *options.split(), "--landmarks", "f.task", "--face", "2", *hand]) == 0
     assert requests == [
         Request(
-            "a.jpg", "o", "p", 512, "cpu", "fixed", True, 0.25, task_file="f.task", face=2, interactive_landmarks="{}"
+            "a.jpg",
+            "o",
+            "p",
+            512,
+            "cpu",
+            "fixed",
+            True,
+            0.25,
+            task_file="f.task",
+            face=2,
+            interactive_landmarks="{}",
+            more_photos=("b.jpg", "c.jpg"),
         )
     ]
 

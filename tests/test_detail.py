@@ -68,7 +68,9 @@ def refined(head, atlas, photo, model):
     observed = observe(photo, face_of(head), head, atlas)
     light = light_from(model, (0.0, 0.0, 1.0), 1.0, 0.0)
     maps = Maps(images, observed.trust)
-    return Refined(maps, light, torch.tensor([0.4, 0.3, 0.2]), torch.ones(3), observed, observed.trust)
+    return Refined(
+        maps, light, torch.tensor([0.4, 0.3, 0.2]), torch.ones(3), observed, observed.trust, torch.ones(SIDE, SIDE)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +282,21 @@ def test_a_sharp_photo_adds_what_the_working_size_could_not_hold(model, head, re
     diffuse = found.images["diffuse"].astype(np.float32)[forehead]
     assert diffuse.std() > 2.0
     assert found.report["wavelengths_mm"]["diffuse"]["reconstructed_from_photo"][0] < 2.1 * found.report["texel_mm"]
+
+
+def test_what_another_photo_has_given_is_not_overlaid_with_octaves_of_the_first(model, head, refined, photo, atlas):
+    camera = camera_at(size=2048, focal=2.6)
+    close = replace(head, camera=camera)
+    noise = np.random.default_rng(0).normal(0, 0.08, (2048, 2048, 1)).astype(np.float32)
+    large = Photo((0.5 + noise).clip(0, 1).repeat(3, 2), "large.png")
+    observed = observe(large, face_of(close), close, atlas)
+    roughness = {}
+    for name, share in (("own", 1.0), ("other", 0.0)):
+        seen = replace(refined, observed=observed, trust=observed.trust, share=torch.full((SIDE, SIDE), share))
+        found = add_detail(seen, large, close, atlas, SIZE, 0.0)
+        forehead = make_atlas(model, SIZE).region("forehead") > 0.9
+        roughness[name] = found.images["diffuse"].astype(np.float32)[forehead].std(0).mean()  # of each channel
+    assert roughness["own"] > 2 * roughness["other"]
 
 
 def test_as_photographed_is_the_photo_where_it_sees_the_head_and_skin_elsewhere(detailed, refined, photo, model):

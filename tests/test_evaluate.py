@@ -315,7 +315,7 @@ def test_the_photographs_of_the_robustness_table(model, folder):
     assert (left < robustness.SIDE / 2) == (right < robustness.SIDE / 2)
     subject = read_validation(folder).subjects[1]
     assert robustness._subjects(Context(None, folder, folder, None)) == [subject]  # V; the set has no I and no III
-    photo = robustness._photograph(model, subject, robustness.CASES[0], folder / "plain.png")
+    photo = robustness.photograph(model, subject, robustness.CASES[0], folder / "plain.png")
     assert cv2.imread(str(photo)).shape == (robustness.SIDE, robustness.SIDE, 3)
 
 

@@ -15,9 +15,11 @@ from id2r_core.head.fit import (
     FittedHead,
     _across_outline,
     _clear_eyes,
+    _common_moves,
     _resting,
     _smooth_warp,
     fit_head,
+    fit_heads,
 )
 from id2r_core.photo import Photo
 
@@ -176,6 +178,74 @@ def test_lids_lie_outside_the_eyeballs(trial):
             offset = vertices[lids] - centre
             in_front = offset[:, 2] > 0
             assert offset[in_front].norm(dim=1).min() > radius
+
+
+# ---- several photos ----
+
+
+@pytest.fixture(scope="module")
+def together(model):
+    """A smile from the front, and two views from the sides: each alone, and all together."""
+    views = (({"yaw_degrees": 0.0}, SMILE), ({"yaw_degrees": 35.0}, None), ({"yaw_degrees": -35.0}, None))
+    truths = [known_head(model, camera_at(size=SIZE, **view), PERSON, expression) for view, expression in views]
+    photo = Photo(np.zeros((SIZE, SIZE, 3), np.float32), "synthetic.png", None)
+    faces = [face_of(truth, 2 * NOISE_PIXELS) for truth in truths]
+    alone = Trial(truths[0], fit_head(photo, faces[0], model))
+    found = fit_heads([photo] * len(faces), faces, model)
+    return alone, [Trial(truth, head) for truth, head in zip(truths, found, strict=True)]
+
+
+def test_more_photos_know_the_neutral_face_better(together):
+    alone, all_three = together
+    assert all_three[0].neutral_off_mm[:SURFACE_COUNT].mean() < 0.8 * alone.neutral_off_mm[:SURFACE_COUNT].mean()
+
+
+def test_photos_of_a_person_share_the_person_and_nothing_else(together):
+    _, (smiling, left, right) = together
+    for other in (left, right):
+        assert torch.equal(other.found.identity, smiling.found.identity)
+        assert torch.equal(other.found.neutral_vertices, smiling.found.neutral_vertices)
+    assert smiling.found.expressions()["mouthSmileLeft"] > 0.4
+    assert left.found.expressions().get("mouthSmileLeft", 0.0) < 0.2
+
+
+def test_every_photo_has_its_head_over_it(together):
+    for trial in together[1]:
+        assert trial.turn_degrees < 3.0 and trial.missed.mean() < 2 * NOISE_PIXELS
+
+
+def test_one_photo_moves_the_neutral_face_as_it_says():
+    """What the photo cannot tell, the depth, no least squares may add to: the fit to one photo is what it was."""
+
+    class One:
+        moves = torch.from_numpy(np.random.default_rng(0).normal(0, 0.002, (478, 3))).float()
+        away = torch.nn.functional.normalize(torch.tensor([0.3, 0.1, -1.0]), dim=0)
+
+        @staticmethod
+        def say():
+            return torch.rand(478, 1, generator=torch.Generator().manual_seed(0)) + 0.01
+
+    assert torch.equal(_common_moves([One()]), One.moves)
+
+
+def test_two_views_tell_the_depth_that_neither_sees(model):
+    """The truth is a move along z; each of two turned views sees its part across its own line of sight."""
+
+    class View:
+        def __init__(self, yaw):
+            self.away = torch.tensor([math.sin(yaw), 0.0, -math.cos(yaw)])
+            true = torch.tensor([0.0, 0.0, 0.004]).expand(478, 3)
+            self.moves = true - (true @ self.away)[:, None] * self.away
+
+        @staticmethod
+        def say():
+            return torch.ones(478, 1)
+
+    views = [View(math.radians(degrees)) for degrees in (35, -35)]
+    mean = torch.stack([view.moves for view in views]).mean(0)
+    found = _common_moves(views)
+    assert (found[:, 2] > 1.15 * mean[:, 2]).all() and (found[:, 2] < 0.004).all()
+    assert found[:, :2].abs().max() < 1e-5
 
 
 # ---- pieces ----

@@ -15,7 +15,7 @@ from id2r_core.facemesh import COUNT
 from id2r_core.geometry.camera import Camera, look_at_head
 from id2r_core.geometry.rasterize import interpolate, rasterize
 from id2r_core.head.model import load_head
-from id2r_core.landmarks import detect_face, detect_faces
+from id2r_core.landmarks import detect_face, detect_faces, detect_person
 from id2r_core.photo import Photo
 
 TASK_FILE = Path(__file__).parents[2] / "shared" / "data" / "models" / "face_landmarker_v2_with_blendshapes.task"
@@ -78,6 +78,19 @@ def test_several_faces_the_largest_counts(astronaut, astronaut_face):
     assert (first.points == face.points).all() and (other.points == second.points).all() and other.warnings == ()
     with pytest.raises(Id2rError, match="no face 3 in 'trial.png': 2 found"):
         detect_face(as_photo(both), number=3)
+
+
+def test_of_further_photos_the_largest_face_is_taken_and_what_is_said_names_them(astronaut, astronaut_face):
+    crowd = np.full((300, 560, 3), 0.5, np.float32)
+    crowd[:260, :260] = cv2.resize(astronaut.srgb[:300, 80:380], (260, 260), interpolation=cv2.INTER_AREA)
+    crowd[:, 260:] = astronaut.srgb[:300, 80:380]
+    second = Photo(crowd, "party.jpg")
+    face, other = detect_person([astronaut, second], corrections=json.dumps({"0": [220, 130]}))
+    assert face.points[0].tolist() == [220, 130] and face.warnings == ()
+    assert other.warnings == ("'party.jpg': 2 faces were found; the largest one is used.",)
+    assert mean_error(other, astronaut_face.points + (260 - 80, 0)) < 0.01
+    with pytest.raises(NoFace, match=r"No face was found in 'wall\.png'"):
+        detect_person([astronaut, Photo(np.full((400, 400, 3), 0.5, np.float32), "wall.png")])
 
 
 def test_corrected_landmarks_count_and_the_others_stay(astronaut, astronaut_face):

@@ -25,8 +25,9 @@ FILES = {
 }  # fmt: skip
 # The functions that the path calls, in its order; all but the last are replaced by what they returned once.
 WORK = (
-    "load_pack", "load_head", "load_photo", "detect_face", "crop_face", "embed_identity", "choose_template",
-    "swap_identity", "fit_head", "make_atlas", "stitch_views", "refine_from_photo", "add_detail", "measure_irises", "likeness",
+    "load_pack", "load_head", "load_photo", "detect_person", "crop_face", "embed_identity", "choose_template",
+    "swap_identity", "translate_crop", "fit_heads", "make_atlas", "stitch_views", "refine_from_photos", "add_detail",
+    "measure_irises", "likeness",
 )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_the_report_says_what_was_used(run):
     assert report["pack"] == {"name": manifest["name"], "preset": "tiny", "sha256": sha256}
     assert report["template"] in manifest["templates"]
     assert (report["id2r"], report["torch"], report["device"]) == (__version__, torch.__version__, "cpu")
-    assert (report["photo"], report["resolution"]) == ("astronaut.png", TEXELS)
+    assert (report["photo"], report["more_photos"], report["resolution"]) == ("astronaut.png", [], TEXELS)
     assert list(report["seconds"]) == list(STAGES) and all(value >= 0 for value in report["seconds"].values())
 
 
@@ -132,10 +133,28 @@ def test_the_head_lies_over_the_photo(run):
         view = points @ arrays["camera_view_from_world"].T
         pixel = view[:, :2] / view[:, 2:3] * arrays["camera_focal"] + arrays["camera_principal"]
         assert arrays["photo_size"].tolist() == [512, 512]
-    face = run.returned["detect_face"].points
+    face = run.returned["detect_person"][0].points
     low, high = pixel.min(0), pixel.max(0)
     assert (low < face.min(0)).all() and (high > face.max(0)).all()
     assert (high - low < 3 * np.ptp(face, axis=0)).all()
+
+
+def test_a_further_photo_joins_in(run, astronaut_path, tmp_path):
+    """The same person, darker and from the left of the mirror; the first photo stays the main one."""
+    picture = cv2.imread(str(astronaut_path))
+    second = tmp_path / "mirror.png"
+    cv2.imwrite(str(second), (0.8 * picture[:, ::-1]).astype(np.uint8))
+    request = Request(
+        str(astronaut_path), str(tmp_path / "out"), resolution=TEXELS, device="cpu", more_photos=(str(second),)
+    )
+    both, alone = reconstruct(request), run.result
+    assert both.report["photo"] == "astronaut.png" and both.report["more_photos"] == ["mirror.png"]
+    assert both.report["coverage"] > alone.report["coverage"]
+    assert both.report["seconds"]["head"] > 0 and both.report["warnings"] == []
+    assert (both.out / "photo.png").read_bytes() == (alone.out / "photo.png").read_bytes()
+    assert {path.name for path in both.out.iterdir()} == FILES
+    with np.load(both.out / "head.npz") as found, np.load(alone.out / "head.npz") as before:
+        assert abs(found["camera_focal"] / before["camera_focal"] - 1) < 0.2
 
 
 # ---- what is asked for ----
@@ -143,8 +162,8 @@ def test_the_head_lies_over_the_photo(run):
 
 def test_refinement_and_expression_are_what_the_request_says(replay, request_into, monkeypatch):
     passed = {}
-    refine, save = pipeline.refine_from_photo, pipeline.save_result
-    monkeypatch.setattr(pipeline, "refine_from_photo", lambda *a: passed.update(strength=a[-2]) or refine(*a))
+    refine, save = pipeline.refine_from_photos, pipeline.save_result
+    monkeypatch.setattr(pipeline, "refine_from_photos", lambda *a: passed.update(strength=a[-2]) or refine(*a))
     monkeypatch.setattr(pipeline, "save_result", lambda *a: passed.update(keep=a[-1]) or save(*a))
     reconstruct(request_into(refine=0.25, keep_expression=True))
     assert passed == {"strength": 0.25, "keep": True}
@@ -172,7 +191,7 @@ def test_cancelling_leaves_nothing(replay, request_into, tmp_path, step):
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("fails", ["fit_head", "likeness", "save_result", "save_report"])
+@pytest.mark.parametrize("fails", ["fit_heads", "likeness", "save_result", "save_report"])
 def test_a_failure_leaves_an_earlier_result_as_it_was(replay, request_into, tmp_path, monkeypatch, fails):
     def fail(*arguments):
         raise Id2rError("It broke.", "Mend it.")

@@ -55,6 +55,12 @@ def test_a_request_survives_the_pipe():
     assert protocol.decode_command(protocol.encode_command("cancel")) == protocol.Command("cancel")
 
 
+def test_further_photos_survive_the_pipe():
+    request = dataclasses.replace(REQUEST, more_photos=["b.png", "c.png"])
+    assert request.photos == ("a.png", "b.png", "c.png")
+    assert protocol.decode_command(protocol.encode_job(request)).request == request
+
+
 def test_the_agreed_defaults():
     expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": False}
     assert (
@@ -68,6 +74,7 @@ def test_the_agreed_defaults():
             "task_file": "",
             "face": 1,
             "interactive_landmarks": "",
+            "more_photos": (),
         }
         | expected
     )
@@ -89,6 +96,11 @@ def test_the_agreed_defaults():
         ({"keep_expression": "yes"}, "keep_expression"),
         ({"task_file": None}, "landmark model"),
         ({"face": 0}, "no face number 0"),
+        ({"more_photos": "b.png"}, "not a list of paths"),
+        ({"more_photos": ["b.png", ""]}, "not a list of paths"),
+        ({"more_photos": [None]}, "not a list of paths"),
+        ({"more_photos": list("bcdef")}, "5 further photos are too many"),
+        ({"more_photos": ["b.png", "a.png"]}, "'a.png' is given twice"),
     ],
 )
 def test_impossible_requests(change, message):

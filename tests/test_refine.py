@@ -22,12 +22,13 @@ from id2r_core.landmarks import Face
 from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
+    Evidence,
     _carve_normals,
     _lash_line,
     _soften_highlights,
     estimate_tone,
     observe,
-    refine_from_photo,
+    refine_from_photos,
     solve_light,
     tile_frames,
 )
@@ -108,7 +109,8 @@ def person_of(tone: Tensor) -> Identity:
 def refine(prior, head, atlas, albedo_linear, light, tone=TONE, strength=1.0):
     """Photograph the head with the given skin and refine the prior from the photo."""
     photo = photograph(head, linear_to_srgb(albedo_linear), light)
-    return refine_from_photo(prior, photo, face_of(head), head, atlas, person_of(tone), FLAT, strength)
+    evidence = [Evidence(photo, face_of(head), head, person_of(tone), FLAT)]
+    return refine_from_photos(prior, evidence, atlas, strength)
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +361,8 @@ def test_hair_stays_on_the_scalp_and_goes_on_behind(prior, head, atlas, albedo, 
         found.maps.images[Domain.SPECULAR][0][behind].median() < 0.8 * prior.images[Domain.SPECULAR][0][behind].median()
     )
     photo = photograph(head, linear_to_srgb(haired), light)
-    bald = refine_from_photo(prior, photo, face_of(head), head, atlas, person_of(TONE), FLAT, hair=0.0)
+    evidence = [Evidence(photo, face_of(head), head, person_of(TONE), FLAT)]
+    bald = refine_from_photos(prior, evidence, atlas, hair=0.0)
     assert darkness(bald, refined, behind) > -0.3
 
 

@@ -6,7 +6,7 @@ from fake_capture import MICRO
 from id2r_core.conventions import REFLECTANCE, Domain
 from id2r_core.crop import FaceCrop
 from id2r_core.errors import Id2rError
-from id2r_core.identity import Identity, embed_identity
+from id2r_core.identity import Identity, doubts, embed_identity, mean_identity
 from id2r_core.nets import build_nets
 from id2r_core.packs import Pack
 from id2r_core.swap import swap_identity
@@ -50,6 +50,24 @@ def test_embedding_does_not_depend_on_the_size_of_the_crop(pack):
     assert one.tone_linear.shape == (3,)
     assert one.vector @ other.vector > 0.98
     assert not torch.allclose(one.vector, embed_identity(FaceCrop(1.0 - small, matrix), pack).vector)
+
+
+def test_the_person_of_several_photos_is_their_mean(pack):
+    vectors, tones = torch.eye(3, 512), torch.tensor([[0.4, 0.2, 0.1], [0.1, 0.2, 0.4]])
+    one, other = (Identity(vector, tone) for vector, tone in zip(vectors, tones, strict=False))
+    mean = mean_identity([one, other])
+    assert torch.allclose(mean.vector, (vectors[0] + vectors[1]) / 2**0.5)
+    assert torch.allclose(mean.tone_linear, torch.tensor([0.2, 0.2, 0.2]))
+    alone = mean_identity([one])
+    assert torch.equal(alone.vector, one.vector) and torch.equal(alone.tone_linear, one.tone_linear)
+
+
+def test_a_further_photo_that_hardly_resembles_the_first_is_named():
+    tone, (a, b, _) = torch.full((3,), 0.3), torch.eye(3, 512)
+    like = torch.nn.functional.normalize(a + b, dim=0)
+    (said,) = doubts([Identity(each, tone) for each in (a, like, b)], ["a.png", "like.png", "b.png"])
+    assert said.startswith("'b.png' may show another person than 'a.png'")
+    assert doubts([Identity(a, tone)], ["a.png"]) == []
 
 
 def test_swap_gives_three_views_of_four_domains(pack):

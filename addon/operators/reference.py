@@ -1,10 +1,11 @@
 """Where the photo comes from: a file, a drop on the viewport, an image of this .blend, or the clipboard."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from .. import clipboard, faces, image_io, job
@@ -32,6 +33,50 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
 
     def execute(self, context):
         return tell(self, set_photo, context, Path(bpy.path.abspath(self.filepath)))
+
+
+class ID2R_OT_add_photos(ImportHelper, bpy.types.Operator):
+    """Add further photos of the same person, best from other sides: what one does not show, another may"""
+
+    bl_idname = "id2r.add_photos"
+    bl_label = "Add More Photos"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
+    directory: StringProperty(name="Folder", description="Where they lie", subtype="DIR_PATH", options={"SKIP_SAVE"})
+    files: CollectionProperty(
+        name="Files",
+        description="Their names in the folder",
+        type=bpy.types.OperatorFileListElement,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context):
+        return bool(context.scene.id2r.photo)
+
+    def execute(self, context):
+        folder = Path(bpy.path.abspath(self.directory))
+        return tell(self, add_photos, context, [folder / each.name for each in self.files])
+
+
+class ID2R_OT_remove_photo(bpy.types.Operator):
+    """Leave this photo out again"""
+
+    bl_idname = "id2r.remove_photo"
+    bl_label = "Remove Photo"
+    bl_options = {"REGISTER", "UNDO"}
+
+    index: IntProperty(name="Place", description="Which of the further photos, counted from 0", min=0)
+
+    def execute(self, context):
+        return tell(self, self._remove, context)
+
+    def _remove(self, context) -> None:
+        photos = context.scene.id2r.more_photos
+        if self.index >= len(photos):
+            raise errors.Id2rError(f"There is no further photo {self.index}.", f"There are {len(photos)}, from 0 on.")
+        photos.remove(self.index)
 
 
 class ID2R_OT_use_image(bpy.types.Operator):
@@ -161,14 +206,35 @@ def look_for_faces(context) -> None:
 
 def set_photo(context, path: Path) -> None:
     """Make a file the photo of the scene. Raises Id2rError for what is no picture file."""
-    if path.suffix.lower() not in PHOTO_FILES:
-        raise errors.Id2rError(f"'{path.name}' is no photo.", f"Choose one of: {', '.join(PHOTO_FILES)}.")
-    if not path.is_file():
-        raise errors.Id2rError(f"There is no file {path}.", "Choose another photo.")
+    _check_photo(path)
     context.scene.id2r.photo = str(path)
     context.window_manager.id2r.property_unset("error")
     context.window_manager.id2r.property_unset("hint")
     look_for_faces(context)
+
+
+def add_photos(context, paths: Sequence[Path]) -> None:
+    """Add further photos of the same person, all or none. Raises Id2rError for what is no picture file, for a photo that
+    is there already, and for too many."""
+    settings = context.scene.id2r
+    there = [Path(bpy.path.abspath(each)) for each in (settings.photo, *(one.path for one in settings.more_photos))]
+    for path in paths:
+        _check_photo(path)
+        if path in there:
+            raise errors.Id2rError(f"'{path.name}' is among the photos already.", "Choose another one.")
+        there.append(path)
+    most = protocol.MOST_MORE_PHOTOS
+    if len(there) - 1 > most:
+        raise errors.Id2rError(f"{len(there) - 1} further photos are too many.", f"Choose at most {most}.")
+    for path in paths:
+        settings.more_photos.add().path = str(path)
+
+
+def _check_photo(path: Path) -> None:
+    if path.suffix.lower() not in PHOTO_FILES:
+        raise errors.Id2rError(f"'{path.name}' is no photo.", f"Choose one of: {', '.join(PHOTO_FILES)}.")
+    if not path.is_file():
+        raise errors.Id2rError(f"There is no file {path}.", "Choose another photo.")
 
 
 def shown_image(context) -> bpy.types.Image | None:
@@ -180,6 +246,8 @@ def shown_image(context) -> bpy.types.Image | None:
 
 CLASSES: tuple[type, ...] = (
     ID2R_OT_open_photo,
+    ID2R_OT_add_photos,
+    ID2R_OT_remove_photo,
     ID2R_OT_use_image,
     ID2R_OT_paste_photo,
     ID2R_OT_capture_photo,

@@ -18,6 +18,7 @@ from .context import Context
 from .estimate import make_estimator
 from .fair import evaluate_fair
 from .likeness import evaluate_likeness
+from .photos import evaluate_photos
 from .recognition import evaluate_recognition
 from .relight import evaluate_relight
 from .report import Report, save_report
@@ -35,6 +36,7 @@ EVALUATIONS: dict[str, Callable[[Context], Report]] = {
     "shape": evaluate_shape,
     "swap": evaluate_swap,
     "robustness": evaluate_robustness,
+    "photos": evaluate_photos,
     "speed": evaluate_speed,
     "likeness": evaluate_likeness,
     "codebooks": evaluate_codebooks,
@@ -52,6 +54,7 @@ relight     the maps under other environments, against the truth, by Cycles
 shape       the fitted head against the true one; NoW and REALY for those who have them
 swap        ID-Retrieval and pose of the swapped images
 robustness  yaw, resolution, blur, JPEG, occlusion, light, expression
+photos      one to five photos of a person: what more of them bring
 speed       seconds and memory
 likeness    rendered heads of real portraits against their photographs (needs --portraits and --judge)
 codebooks, recognition, swapper

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..packs import Pack, load_pack
 from ..photo import Photo, load_photo
 from ..pipeline import reconstruct
 from ..protocol import Request
-from ..refine import refine_from_photo
+from ..refine import Evidence, refine_from_photos
 from ..stitch import stitch_views
 from ..swap import swap_identity
 from ..templates import choose_template
@@ -119,14 +119,14 @@ class Estimator:
         progress("estimate", len(photos), len(photos))
         return found
 
-    def one(self, name: str, file: Path, methods: tuple[str, ...] = METHODS) -> Estimate:
-        """The estimate of one photo, from disk when it is there and current."""
-        folder, fingerprint = self.out / "estimates" / name, self._fingerprint(file, methods)
+    def one(self, name: str, file: Path, methods: tuple[str, ...] = METHODS, more: Sequence[Path] = ()) -> Estimate:
+        """The estimate of one photo, from disk when it is there and current; more: further photos, for ID2R alone."""
+        folder, fingerprint = self.out / "estimates" / name, self._fingerprint((file, *more), methods)
         record = read_json(folder / RECORD)
         if record.get("fingerprint") != fingerprint:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            record = {"photo": file.name, "fingerprint": fingerprint} | self._make(file, folder, methods)
+            record = {"photo": file.name, "fingerprint": fingerprint} | self._make(file, folder, methods, more)
             write_json(folder / RECORD, record)
         return Estimate(folder, record)
 
@@ -145,8 +145,10 @@ class Estimator:
             partial.replace(file)
         return torch.from_numpy(np.load(file)).to(self.pack.device)
 
-    def _make(self, file: Path, folder: Path, methods: tuple[str, ...]) -> dict:
-        request = Request(str(file), str(folder / OWN_FOLDER), self.pack_name, self.size, device=self.pack.device.type)
+    def _make(self, file: Path, folder: Path, methods: tuple[str, ...], more: Sequence[Path]) -> dict:
+        out, device = str(folder / OWN_FOLDER), self.pack.device.type
+        others = tuple(map(str, more))
+        request = Request(str(file), out, self.pack_name, self.size, device=device, more_photos=others)
         try:
             report = reconstruct(request).report
             fitted = self.fit(load_photo(file)) if methods else None
@@ -182,9 +184,9 @@ class Estimator:
             return None
         return round(cosine(self.judge.embed(fitted.photo), seen), 4)
 
-    def _fingerprint(self, file: Path, methods: tuple[str, ...]) -> str:
+    def _fingerprint(self, files: Sequence[Path], methods: tuple[str, ...]) -> str:
         parts = [self.code, self.pack.sha256, str(self.size), self.judge.sha256 if self.judge else "own", *methods]
-        return hashlib.sha256("".join(parts).encode() + file.read_bytes()).hexdigest()
+        return hashlib.sha256("".join(parts).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()
 
     @cached_property
     def code(self) -> str:
@@ -207,8 +209,8 @@ def swapped_alone(fitted: Fitted) -> Tensor:
     stitched = stitch_views(
         swap_identity(template, fitted.identity, fitted.pack), fitted.head, fitted.atlas, fitted.pack.preset.sides
     )
-    evidence = (fitted.photo, fitted.face, fitted.head, fitted.atlas, fitted.identity, fitted.translation)
-    refined = refine_from_photo(stitched, *evidence, strength=0.0)
+    evidence = [Evidence(fitted.photo, fitted.face, fitted.head, fitted.identity, fitted.translation)]
+    refined = refine_from_photos(stitched, evidence, fitted.atlas, strength=0.0)
     return refined.maps.images[Domain.DIFFUSE]
 
 

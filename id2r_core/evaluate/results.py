@@ -12,8 +12,8 @@ from .report import markdown
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER, TEXT = "results", "results.md"
 ORDER = (
-    "fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "speed", "codebooks", "recognition",
-    "swapper",
+    "fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "photos", "speed", "codebooks",
+    "recognition", "swapper",
 )  # fmt: skip
 HEADING = """# Results
 

@@ -114,7 +114,7 @@ def evaluate_robustness(context: Context) -> Report:
     for subject in subjects:
         for number, case in enumerate(cases):
             name = f"robust-{subject.name}-{case.factor}-{number}"
-            photos[name] = (subject, case, _photograph(context.estimator.model, subject, case, folder / f"{name}.png"))
+            photos[name] = (subject, case, photograph(context.estimator.model, subject, case, folder / f"{name}.png"))
     found = context.estimator.all([(name, file) for name, (_, _, file) in photos.items()], context.progress, (OURS,))
     rows = [_row(context, case, subjects, photos, found) for case in cases]
     size = context.estimator.size
@@ -145,7 +145,8 @@ def _subjects(context: Context) -> list[Subject]:
     return [first[kind] for kind in wanted if kind in first] or [subjects[0]]
 
 
-def _photograph(model: HeadModel, subject: Subject, case: Case, file: Path) -> Path:
+def photograph(model: HeadModel, subject: Subject, case: Case, file: Path) -> Path:
+    """Write the picture of a case unless it is there; returns its file."""
     if file.is_file():
         return file
     weights = torch.tensor([case.expression.get(name, 0.0) for name in model.expression_names])

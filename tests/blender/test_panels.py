@@ -58,6 +58,11 @@ class Layout:
 
 @pytest.fixture
 def context():
+    return context_of()
+
+
+def context_of():
+    """What a panel that is drawn needs of a context."""
     return SimpleNamespace(
         scene=bpy.context.scene,
         window_manager=bpy.context.window_manager,
