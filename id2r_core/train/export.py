@@ -107,9 +107,9 @@ def _subjects(task: Task) -> int:
 
 
 def _stages(task: Task) -> list[str]:
-    """Those that taught a network something."""
-    extra = [stage for stage in EXTRA_STAGES if has_checkpoint(task.out / stage / CHECKPOINT)]
-    return [*(stage for stage in TRAIN_STAGES if stage != "templates"), *extra]
+    """Those that taught a network something in this run; one that began from a pack may have left some as they were."""
+    stages = [stage for stage in (*TRAIN_STAGES, *EXTRA_STAGES) if stage != "templates"]
+    return [stage for stage in stages if (task.out / stage / "log.jsonl").is_file()]
 
 
 def _stage_row(task: Task, stage: str) -> str:
