@@ -7,7 +7,7 @@ tiny   128 px; trains on two CPU cores in about an hour
 
 from dataclasses import dataclass, field
 
-from .conventions import LEVEL_SIDES, LOW_SIDES
+from .conventions import LOW_SIDES
 from .errors import Id2rError
 
 TRAIN_STAGES = ("identity", "codebook", "domains", "fusion", "swapper", "translate", "templates")
@@ -227,7 +227,6 @@ PRESETS = {
     ),
     "tiny": Preset(
         name="tiny",
-        sides=LEVEL_SIDES,  # those it was trained with
         size=128,
         width=16,
         multipliers=(2, 3, 4),
@@ -243,7 +242,7 @@ PRESETS = {
         identity=IdentityNet(widths=(24, 48, 96, 192), blocks=1, tone_size=32, tone_width=24),
         translator=TranslatorNet(size=128, widths=(16, 40, 80, 112)),
         templates=96,
-        pool=PoolSizes(subjects=800, photographs=3, validation_subjects=48, chunk=4, start=48),
+        pool=PoolSizes(subjects=4000, photographs=3, validation_subjects=48, chunk=4, start=48),
         training={
             # Small batches: in so short a run the number of steps counts.
             "identity": StageTraining(32, 128, 2e-3, 2e-5, 0.2, ema=0.99, steps=4000),

@@ -391,6 +391,36 @@ def test_a_run_travels_in_small_files_and_goes_on(run, tmp_path):
         train("collect", (data, tmp_path / "nothing"), "--to", str(home))
 
 
+def test_a_pack_becomes_a_run_that_goes_on(run, tmp_path):
+    data, out = run
+    assert train("all", run) == 0
+    export_pack(out, "micro", tmp_path / "pack")
+    there = (data, tmp_path / "there")
+    assert train("restore", there, "--pack", str(tmp_path / "pack")) == 0
+    with pytest.raises(Id2rError, match="there already"):
+        train("restore", there, "--pack", str(tmp_path / "pack"))
+    encoder = IdentityEncoder(MICRO)
+    load_trained(Task(MICRO, *there), "identity", {"identity": encoder})
+    packed = load_pack(tmp_path / "pack").nets
+    assert all(torch.equal(ours, packed.identity.state_dict()[name]) for name, ours in encoder.state_dict().items())
+    for folder in ("pool_train", "pool_validation"):
+        (out / folder).rename(there[1] / folder)
+    for path in out.glob("portraits*"):
+        path.rename(there[1] / path.name)
+    assert train("identity", there, "--steps", "1", "--resume") == 0
+    tensors, state = load_checkpoint(there[1] / "identity" / CHECKPOINT)
+    assert state["step"] == 1 and any(name.startswith("now/margin/") for name in tensors)
+    moved = without_prefix("now/identity", tensors)
+    assert all(torch.allclose(moved[name], ours, atol=1e-2) for name, ours in encoder.state_dict().items())
+    assert train("codebook", there) == 0 and train("domains", there, "--steps", "1", "--resume") == 0
+    found = without_prefix("now/codebooks", load_checkpoint(there[1] / "domains" / CHECKPOINT)[0])
+    assert all(
+        torch.allclose(found[name], book, atol=1e-2)
+        for name, book in packed.codebooks.state_dict().items()
+        if "usage" not in name
+    )
+
+
 def test_a_carried_stage_goes_on_from_its_averages_with_a_new_warm_up(run, tmp_path):
     data, out = run
     task = Task(MICRO, data, out, steps=2)

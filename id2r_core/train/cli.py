@@ -13,7 +13,7 @@ from ..capture.bundle import open_data
 from ..configs import EXTRA_STAGES, PRESETS, TRAIN_STAGES, Preset, get_preset
 from ..device import choose_device
 from ..nets.onnx_identity import identity_path
-from .carry import collect_run, restore_run
+from .carry import collect_run, restore_run, run_from_pack
 from .codebook import train_codebook, train_domains
 from .fusion import train_fusion
 from .identity import train_identity
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         task.report("\n".join(str(path) for path in collect_run(task.out, options.to)))
         return 0
     if options.stage == "restore":
-        return restore_run(options.to, task.out)
+        return run_from_pack(options.pack, task.out) if options.pack else restore_run(options.to, task.out)
     if options.dry_run:
         task.report(describe_plan(task, tuple(STAGES) if options.stage == "all" else (options.stage,)))
         return 0
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--captures", type=Path, help="imported captures whose skins join in (a bundle brings its own)")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN_DIR", help="folder of the run")
     parser.add_argument("--to", type=Path, metavar="DIR", help="collect: where to; restore: where from")
+    parser.add_argument("--pack", metavar="NAME", help="restore: from this weight pack instead of a collected run")
     parser.add_argument("--minutes", type=float, help="end after so many minutes (`all`: divided among the stages)")
     parser.add_argument("--steps", type=int, help="end after so many steps")
     parser.add_argument(

@@ -12,6 +12,7 @@ from ..conventions import REFLECTANCE, Domain
 from ..errors import Id2rError
 from ..nets import Nets, build_nets
 from ..packs import save_pack
+from .carry import STAGE_OF
 from .checkpoint import has_checkpoint, load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures, translation_figures
@@ -25,16 +26,6 @@ WITHOUT_ADVERSARY = (
     "The adversarial loss of the paper was not used: there was no time for it to pay. Maps are therefore soft."
 )
 WITH_ADVERSARY = "The adversarial loss of the paper joined for a part of the run only; fine structure may be invented."
-# Which stage leaves the final weights of each net; those of the identity encoder's tone branch `tone`, if it has run.
-STAGE_OF = {
-    "identity": "identity",
-    "encoder": "domains",
-    "decoder": "domains",
-    "codebooks": "domains",
-    "fusion": "fusion",
-    "swapper": "swapper",
-    "translator": "translate",
-}
 
 
 def export_pack(
@@ -116,9 +107,9 @@ def _subjects(task: Task) -> int:
 
 
 def _stages(task: Task) -> list[str]:
-    """Those that taught a network something."""
-    extra = [stage for stage in EXTRA_STAGES if has_checkpoint(task.out / stage / CHECKPOINT)]
-    return [*(stage for stage in TRAIN_STAGES if stage != "templates"), *extra]
+    """Those that taught a network something in this run; one that began from a pack may have left some as they were."""
+    stages = [stage for stage in (*TRAIN_STAGES, *EXTRA_STAGES) if stage != "templates"]
+    return [stage for stage in stages if (task.out / stage / "log.jsonl").is_file()]
 
 
 def _stage_row(task: Task, stage: str) -> str:

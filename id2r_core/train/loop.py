@@ -218,14 +218,15 @@ class Loop:
                 save_sheet(self.folder / "sheets" / f"{self.step:06d}.jpg", self.draw())
 
     def _restore(self) -> None:
-        """Where a carried run brought the averages alone (`carry`), they are what is trained on, with a new warm-up."""
+        """Where a carried run brought the averages alone (`carry`), they are what is trained on, with a new warm-up; what
+        it did not bring starts anew."""
         tensors, state = load_checkpoint(self.folder / CHECKPOINT)
         if state["preset"] != self.task.preset.name:
             raise Id2rError(f"{self.folder} was trained with the preset '{state['preset']}'.", "Use that --preset.")
         self.step, self.seconds = state["step"], state["seconds"]
         for name, average in self._average.items():
             stored = without_prefix(f"average/{name}", tensors)
-            for key in average:
+            for key in average if stored or not state.get("carried") else ():
                 average[key].copy_(stored[key])
         if state.get("carried"):
             self._load(self._average)
