@@ -159,7 +159,7 @@ def test_one_photograph_through_every_method(folder, estimator, monkeypatch):
 def test_estimates_are_kept_until_photo_or_pack_changes(folder, estimator, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
-        Estimator, "_make", lambda self, file, kept, methods: made.append(file.name) or {"number": len(made)}
+        Estimator, "_make", lambda self, file, kept, methods, more: made.append(file.name) or {"number": len(made)}
     )
     photo = shutil.copy(read_validation(folder).shots[0].file, tmp_path / "photo.png")
     own = replace(estimator, out=tmp_path)
@@ -180,7 +180,7 @@ def test_a_refused_photograph_is_a_failure_and_no_crash(estimator, tmp_path):
 def test_what_was_interrupted_is_made_again(estimator, tmp_path, monkeypatch, folder):
     own, file = replace(estimator, out=tmp_path), read_validation(folder).shots[0].file
 
-    def interrupted(self, file, kept, methods):
+    def interrupted(self, file, kept, methods, more):
         (kept / "method1.png").write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -188,7 +188,7 @@ def test_what_was_interrupted_is_made_again(estimator, tmp_path, monkeypatch, fo
     with pytest.raises(KeyboardInterrupt):
         own.one("a", file)
     monkeypatch.setattr(
-        Estimator, "_make", lambda self, file, kept, methods: {"left": [p.name for p in kept.iterdir()]}
+        Estimator, "_make", lambda self, file, kept, methods, more: {"left": [p.name for p in kept.iterdir()]}
     )
     assert own.one("a", file).record["left"] == []
 
