@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .cover import Cover
-from .geometry.texture import blur, blur_inside, fill_holes, ramp, soften
+from .geometry.texture import blur_inside, carried_on, known_slowly, ramp, soften
 from .head.atlas import HeadAtlas
 
 CLARITY_BAND = 0.03  # of the atlas: one photo wins over whole regions, not texel by texel
@@ -110,7 +110,6 @@ def _levelled(readings: Sequence[Reading]) -> list[Tensor]:
         others = [other.evidence for other in readings if other is not each]
         both = torch.minimum(each.evidence, torch.stack([torch.zeros_like(each.evidence), *others]).amax(0))
         slow = blur_inside(middle - shown[number], both, LEVEL_BAND)
-        sure = (soften(both, LEVEL_BAND) > 0.25).float()
-        gain = blur(fill_holes(slow[None], sure[None, None])[0], LEVEL_BAND)
+        gain = carried_on(slow, known_slowly(both, LEVEL_BAND), LEVEL_BAND)
         levelled.append(each.albedo * gain.exp())
     return levelled

@@ -20,7 +20,7 @@ from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, unfold
-from .geometry.texture import blur, blur_inside, erode, fade, fill_holes, ramp, soften
+from .geometry.texture import blur, blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
 from .gloss import remove_gloss
 from .hair import grow_hair, wear_hair
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
@@ -299,8 +299,8 @@ def _calm(log_albedo: Tensor, translated: Tensor, trust: Tensor, beard: Tensor, 
     they are. Beyond the skin, in the hair, the light goes on as at its border."""
     plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # of brows and lips the translation knows less
     light = blur_inside(log_albedo - translated.log(), plain, SLOW_BAND)
-    sure = _sure(trust, SLOW_BAND)
-    light = torch.lerp(_carried_on(light, sure, SLOW_BAND), light, fade(sure, SLOW_BAND))
+    sure = known_slowly(trust, SLOW_BAND)
+    light = torch.lerp(carried_on(light, sure, SLOW_BAND), light, fade(sure, SLOW_BAND))
     return _soften_highlights(log_albedo - (1 - beard) * light, trust, atlas).exp().clamp(2e-3, 0.95)
 
 
@@ -340,17 +340,7 @@ def _lash_line(above_prior: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
 def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:
     """`layer` [3, T, T] brought to the tone of `above`, which is known where it is trusted."""
     gain = blur_inside(above - layer, trust, TONE_BAND / 2)
-    return layer + _carried_on(gain, _sure(trust, TONE_BAND / 2), TONE_BAND / 2)
-
-
-def _sure(trust: Tensor, band: float) -> Tensor:
-    """[T, T] 1 where enough is seen to tell what changes slower than `band`, else 0."""
-    return (soften(trust, band) > 0.25).float()
-
-
-def _carried_on(slow: Tensor, sure: Tensor, band: float) -> Tensor:
-    """[C, T, T] that is known where it is sure, going on smoothly beyond."""
-    return blur(fill_holes(slow[None], sure[None, None])[0], band)
+    return layer + carried_on(gain, known_slowly(trust, TONE_BAND / 2), TONE_BAND / 2)
 
 
 def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

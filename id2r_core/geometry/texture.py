@@ -68,6 +68,16 @@ def blur_inside(image: Tensor, mask: Tensor, share: float) -> Tensor:
     return blur(image * mask, share) / blur(mask[None], share).clamp(min=1e-4)
 
 
+def known_slowly(mask: Tensor, share: float) -> Tensor:
+    """[T, T] 1 where enough lies under `mask` [T, T] to tell what changes slower than `share` of the side, else 0."""
+    return (soften(mask, share) > 0.25).float()
+
+
+def carried_on(slow: Tensor, known: Tensor, share: float) -> Tensor:
+    """[C, T, T] that is known where `known` [T, T] is 1, going on smoothly beyond, over `share` of the side."""
+    return blur(fill_holes(slow[None], known[None, None])[0], share)
+
+
 def erode(mask: Tensor, share: float) -> Tensor:
     """Minimum of [T, T] over a square of half width `share` of the side; `dilate` is the maximum."""
     return -dilate(-mask, share)

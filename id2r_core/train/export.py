@@ -13,7 +13,7 @@ from ..errors import Id2rError
 from ..nets import Nets, build_nets
 from ..packs import save_pack
 from .carry import STAGE_OF
-from .checkpoint import has_checkpoint, load_state
+from .checkpoint import load_state
 from .codebook import code_usage
 from .figures import identity_figures, portrait_figures, reconstruction_figures, swap_figures, translation_figures
 from .identity import identity_name, load_tone, trained_encoder
