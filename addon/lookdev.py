@@ -39,14 +39,14 @@ class Light:
 
 
 HDRIS = {
-    "studio": Light(radians(45), 1.1),
-    "courtyard": Light(radians(110), 1.2),
-    "interior": Light(radians(135), 1.1),
-    "forest": Light(radians(90), 1.1),
-    "city": Light(radians(90), 0.75),
-    "sunset": Light(radians(90), 1.2),
-    "sunrise": Light(radians(90), 0.8),
-    "night": Light(radians(180), 2.5),
+    "studio": Light(radians(45), 0.85),
+    "courtyard": Light(radians(110), 0.92),
+    "interior": Light(radians(135), 0.85),
+    "forest": Light(radians(90), 0.85),
+    "city": Light(radians(90), 0.58),
+    "sunset": Light(radians(90), 0.92),
+    "sunrise": Light(radians(90), 0.62),
+    "night": Light(radians(180), 1.93),
 }
 
 
@@ -362,7 +362,7 @@ def set_view(scene: bpy.types.Scene) -> None:
     """The view transform under which the materials were tuned."""
     view: Any = scene.view_settings
     view.view_transform = "AgX"
-    view.look = "AgX - Medium High Contrast"  # plain AgX pales skin next to a photo
+    view.look = "AgX - High Contrast"  # with less, AgX pales skin next to a photo, brown skin most
 
 
 @contextmanager

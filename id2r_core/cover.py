@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .facemesh import OVAL
-from .geometry.texture import blur, blur_inside, dilate, erode, fill_holes, ramp, soften
+from .geometry.texture import blur, dilate, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
@@ -39,8 +39,6 @@ BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_WIDTH, RIM_LENGTH = 0.018, 0.05  # of the atlas
 RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
-# Range of log-luminance along the bridge of the nose. On 61 training portraits: at most 0.52 bare; with glasses 0.62 and more.
-BRIDGE_CONTRAST = 0.57
 BRIDGE_REACH = 0.012  # metres to both sides
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
@@ -62,8 +60,9 @@ class Cover:
     rims: Tensor
 
 
-def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Cover:
-    """Tell skin, hair and rims apart. log_albedo [3, T, T]: what the photo shows, its light divided out; trust [T, T]."""
+def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas, glasses: bool = False) -> Cover:
+    """Tell skin, hair and rims apart. log_albedo [3, T, T]: what the photo shows, its light divided out; trust [T, T];
+    glasses: whether the person wears some, else nothing is a rim."""
     looks = _looks(log_albedo, trust, atlas)
     middle = atlas.region("face") * (1 - _border_of_face(atlas))
     of_skin = middle * (1 - atlas.features) * trust
@@ -78,7 +77,7 @@ def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Cover:
         skin=soften(erode(torch.minimum(skin, 1 - near_hair), 0.003), 0.003),
         hair=hair,
         near_hair=soften(near_hair, 0.003),
-        rims=_rims(looks[0], unlike_skin, trust, atlas),
+        rims=_rims(looks[0], unlike_skin, trust, atlas) if glasses else torch.zeros_like(trust),
     )
 
 
@@ -199,20 +198,13 @@ def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
 
 
 def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on the rims of glasses; all 0 when no bridge of glasses crosses the nose between the eyes.
+    """[T, T] 1 on the rims of glasses.
 
     Rims are long thin lines, darker or brighter than what lies on both their sides (top-hat transform), around the eyes
     but not on the lids. Their bridge may be wide: between the eyes all that is unlike this person's skin goes.
     """
     position = atlas.surface
     on_nose = (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
-    bridge = on_nose & (position[0].abs() < 0.005)
-    fine = luminance - blur_inside(luminance[None], trust, 0.012)[0]
-    columns = torch.where(bridge & (trust > 0.3), fine, fine.new_tensor(float("nan")))
-    profile = columns.nanmean(1)  # along the nose, averaged across it
-    profile = profile[~profile.isnan()]
-    if not len(profile) or profile.max() - profile.min() < BRIDGE_CONTRAST:
-        return torch.zeros_like(luminance)
     features = _lids_and_brows(atlas)
     around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (features < 0.4)
     width = max(3, round(RIM_WIDTH * atlas.size)) | 1

@@ -12,13 +12,14 @@ from .head.fit import FittedHead
 # Metres that skin must have moved for a dark valley in it to be a fold; its width, a share of the atlas.
 FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.75
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
-# A beard by its mean fine contrast, or by how much darker than the cheeks it is (log-luminance).
-STRANDS, BEARD_DARKER = (0.03, 0.06), (0.35, 0.7)
+# A beard by its mean fine contrast, or by how much darker (log-luminance) or greyer (log-ratio of red to blue) than the
+# cheeks it is. Of twelve training portraits, two white beards are greyer by 0.34 and 0.88, bare chins by at most 0.15.
+STRANDS, BEARD_DARKER, BEARD_GREYER = (0.03, 0.06), (0.35, 0.7), (0.2, 0.32)
 SMOOTHING = 0.002  # share of the atlas: what is finer is hair or a pore, not a fold
 
 
 def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on a beard, which shows by its strands or by being much darker than the cheeks."""
+    """[T, T] 1 on a beard, which shows by its strands or by being much darker or greyer than the cheeks."""
     chin = atlas.region("beard") * (1 - atlas.dark_by_nature)
     on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
     if not on_chin.any() or not on_cheek.any():
@@ -26,7 +27,10 @@ def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     luminance = log_albedo.mean(0)
     strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
     darker = luminance[on_cheek].median() - luminance[on_chin].median()
-    return chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER))
+    colour = log_albedo[0] - log_albedo[2]
+    greyer = colour[on_cheek].median() - colour[on_chin].median()
+    signs = ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER), ramp(greyer, *BEARD_GREYER)
+    return chin * torch.stack(signs).amax()
 
 
 def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:

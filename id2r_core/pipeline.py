@@ -14,6 +14,7 @@ from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
 from .files import all_or_nothing, check_writable
+from .glasses import TAKEN_OFF, wears_glasses
 from .head.atlas import make_atlas
 from .head.fit import fit_heads
 from .head.irises import measure_irises
@@ -89,7 +90,12 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "expressions": head.expressions(),
             "detail": detailed.report,
             "seconds": watch.seconds,
-            "warnings": [*said_of(photos), *said_of(faces), *doubts(identities, [each.name for each in photos])],
+            "warnings": [
+                *said_of(photos),
+                *said_of(faces),
+                *([TAKEN_OFF] if any(map(wears_glasses, photos, faces)) else []),
+                *doubts(identities, [each.name for each in photos]),
+            ],
         }
         save_report(folder, report)
         progress(STAGES[-1], len(STAGES), len(STAGES))

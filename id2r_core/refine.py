@@ -20,7 +20,8 @@ from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, unfold
-from .geometry.texture import blur, blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
+from .geometry.texture import blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
+from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import grow_hair, wear_hair
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
@@ -46,7 +47,8 @@ LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and
 # Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.013, 0.004
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
-DETAIL_HEIGHT = 0.8 / 1024  # sides of the atlas that a unit of log-luminance detail stands out
+# Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
+CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 LEAST_AHEAD, TONE_TURNED = 0.05, 8  # cosine of the head's turn; its exponent in the say of a photo in the tone
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
@@ -143,11 +145,13 @@ def _read(
     evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
-    cover = find_cover(unlit.log_albedo, observed.trust, atlas)
+    glasses = wears_glasses(evidence.photo, evidence.face)
+    cover = find_cover(unlit.log_albedo, observed.trust, atlas, glasses)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
     translated = translated_albedo(evidence.translation, observed, prior, atlas)
-    log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin, atlas)
+    # White hairs are brighter and greyer than skin, as gloss is.
+    log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin * (1 - beard), atlas)
     log_albedo = unfold(log_albedo, observed.trust, beard, evidence.head, atlas)
     seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
@@ -301,7 +305,8 @@ def _calm(log_albedo: Tensor, translated: Tensor, trust: Tensor, beard: Tensor, 
     light = blur_inside(log_albedo - translated.log(), plain, SLOW_BAND)
     sure = known_slowly(trust, SLOW_BAND)
     light = torch.lerp(carried_on(light, sure, SLOW_BAND), light, fade(sure, SLOW_BAND))
-    return _soften_highlights(log_albedo - (1 - beard) * light, trust, atlas).exp().clamp(2e-3, 0.95)
+    matt = log_albedo - (1 - beard) * light
+    return torch.lerp(_soften_highlights(matt, trust, atlas), matt, beard).exp().clamp(2e-3, 0.95)
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -344,17 +349,20 @@ def _continued(layer: Tensor, above: Tensor, trust: Tensor) -> Tensor:
 
 
 def _carve_normals(normal: Tensor, albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Let fine dark lines of the photo drive the normals a little: a crease is dark because it is a crease."""
+    """Let the lines of the photo drive the normals: a crease is dark because it is a crease ("dark is deep", Beeler et
+    al. 2010). A wide one is deeper than a narrow one as dark."""
     luminance = albedo.log().mean(0, keepdim=True)
-    detail = (luminance - blur(luminance, DETAIL_BAND)).clamp(-0.3, 0.3) * trust
-    quiet = 1 - torch.stack([atlas.region(name) for name in ("brow", "lip", "eyelid")]).amax(0)
-    height = (detail[0] * quiet)[None, None]
+    levels = [luminance, *(blur_inside(luminance, trust + 1e-3, band) for band in CREASE_BANDS)]
+    narrower = zip(levels, levels[1:], CREASE_BANDS, strict=False)
+    height = sum(band * (fine - coarse).clamp(-0.3, 0.3) for fine, coarse, band in narrower)
+    quiet = 1 - torch.stack([soften(atlas.region(name), 0.003) for name in ("brow", "lip", "eyelid")]).amax(0)
+    height = (CREASE_DEPTH * height[0] * trust * quiet)[None, None]
     right = functional.pad(height, (1, 1, 0, 0), mode="replicate")
     up = functional.pad(height, (0, 0, 1, 1), mode="replicate")
     slope_u = (right[..., 2:] - right[..., :-2])[0, 0] / 2 * atlas.size  # a side of the atlas, whatever its texels
     slope_v = (up[..., :-2, :] - up[..., 2:, :])[0, 0] / 2 * atlas.size
     frame = tile_frames(atlas)
-    carved = decode_normal(normal) - DETAIL_HEIGHT * (slope_u * frame[0] + slope_v * frame[1])
+    carved = decode_normal(normal) - slope_u * frame[0] - slope_v * frame[1]
     return encode_normal(functional.normalize(carved, dim=0))
 
 

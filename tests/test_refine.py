@@ -317,6 +317,17 @@ def test_glasses_are_taken_off(prior, head, atlas, albedo, light, refined, plain
     assert found.maps.coverage[away].median() > 0.8
 
 
+def test_a_white_beard_stays_white(prior, head, atlas, albedo, light):
+    """Its hairs are brighter and greyer than the skin, as gloss is."""
+    beard = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
+    strands = 0.42 * (1 + 0.35 * torch.sin(atlas.surface[0] * 2500))
+    found = refine(prior, head, atlas, torch.where(beard, strands, albedo), light)
+    seen = beard & (found.trust > 0.9) & (atlas.dark_by_nature < 0.05)
+    assert seen.sum() > 60
+    red, _, blue = diffuse_of(found)[:, seen]
+    assert blue.median() > 1.5 * TONE[2] and (red / blue).median() < 1.3 < TONE[0] / TONE[2]
+
+
 def test_without_a_bridge_nothing_is_taken_for_glasses(prior, head, atlas, albedo, light, places):
     """Make-up or a tattoo round one eye is the person's."""
     ring = (distance_to(atlas, places[50]) - 0.012).abs() < 0.0025
