@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .geometry.texture import blur_inside, ramp
+from .geometry.texture import blur_inside, dilate, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 
@@ -15,22 +15,32 @@ VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # A beard by its mean fine contrast, or by how much darker (log-luminance) or greyer (log-ratio of red to blue) than the
 # cheeks it is. Of twelve training portraits, two white beards are greyer by 0.34 and 0.88, bare chins by at most 0.15.
 STRANDS, BEARD_DARKER, BEARD_GREYER = (0.03, 0.06), (0.35, 0.7), (0.2, 0.32)
+BEARD_REACH, BEARD_PATCH = (
+    0.05,
+    0.006,
+)  # shares of the atlas: how far beyond the mean beard a grey one may grow; its grain
 SMOOTHING = 0.002  # share of the atlas: what is finer is hair or a pore, not a fold
 
 
 def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on a beard, which shows by its strands or by being much darker or greyer than the cheeks."""
-    chin = atlas.region("beard") * (1 - atlas.dark_by_nature)
+    """[T, T] 1 on a beard, which shows by its strands or by being much darker or greyer than the cheeks.
+
+    A grey one is told from skin wherever it grows; one that is only dark could be a shadow, and stays where beards are.
+    """
+    bare = 1 - atlas.dark_by_nature
+    chin = atlas.region("beard") * bare
     on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
     if not on_chin.any() or not on_cheek.any():
         return torch.zeros_like(chin)
-    luminance = log_albedo.mean(0)
+    luminance, colour = log_albedo.mean(0), log_albedo[0] - log_albedo[2]
     strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
     darker = luminance[on_cheek].median() - luminance[on_chin].median()
-    colour = log_albedo[0] - log_albedo[2]
-    greyer = colour[on_cheek].median() - colour[on_chin].median()
-    signs = ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER), ramp(greyer, *BEARD_GREYER)
-    return chin * torch.stack(signs).amax()
+    greyer = colour[on_cheek].median() - blur_inside(colour[None], trust + 1e-3, BEARD_PATCH)[0]
+    is_grey = ramp(greyer[on_chin].median(), *BEARD_GREYER)
+    grown = soften(dilate(atlas.region("beard"), BEARD_REACH), BEARD_PATCH) * bare
+    grey = is_grey * grown * ramp(greyer, *BEARD_GREYER) * trust
+    signs = torch.stack([ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER), is_grey])
+    return torch.maximum(chin * signs.amax(), grey)
 
 
 def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:

@@ -45,8 +45,8 @@ EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just
 DARKEST_TRANSLATED = 5e-3  # linear
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 # Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
-TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.013, 0.004
-HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.6
+TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
+HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
