@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 
 from .core import conventions, errors
+from .steps import Steps
 
 COLOUR_SPACES = {
     "diffuse": "sRGB",
@@ -18,10 +19,14 @@ MEDIAN_SIDE = 128  # pixels
 OPTIONAL = {"displacement": "Non-Color"}
 
 
-def load_maps(folder: Path) -> dict[str, bpy.types.Image]:
+def load_maps(folder: Path) -> Steps[dict[str, bpy.types.Image]]:
     """Load and pack the four reflectance maps of a result folder, and the displacement if there is one, by file stem."""
     there = {name: space for name, space in OPTIONAL.items() if (folder / f"{name}.png").is_file()}
-    return {name: load_image(folder / f"{name}.png", space) for name, space in (COLOUR_SPACES | there).items()}
+    images = {}
+    for name, space in (COLOUR_SPACES | there).items():
+        images[name] = load_image(folder / f"{name}.png", space)
+        yield
+    return images
 
 
 def load_image(path: Path, colour_space: str) -> bpy.types.Image:

@@ -14,6 +14,7 @@ import bpy
 from .core import conventions
 from .image_io import median_linear
 from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, LASH, MOUTH, SKIN, TOOTH, UV_LAYER
+from .steps import Steps
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
 SUBSURFACE_SCALE = 0.004  # metres on a life-size head
@@ -82,21 +83,27 @@ SKIN_SOCKETS = (
 )
 
 
-def build_materials(images: Images, data, pore_strength: float = PORE_STRENGTH) -> dict[str, bpy.types.Material]:
-    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM and LASH. data: the HeadFile."""
+def build_materials(
+    images: Images, data, pore_strength: float = PORE_STRENGTH, red: float | None = None
+) -> Steps[dict[str, bpy.types.Material]]:
+    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM and LASH. data: the HeadFile; red: see skin_red."""
     iris = float((data.iris_radius / data.eye_radius).mean())
+    skin = skin_material(images, pore_strength, red)
+    yield
+    eye = eye_material(iris, tuple(data.iris_colour_linear.tolist()))
+    yield
     return {
-        SKIN: skin_material(images, pore_strength=pore_strength),
+        SKIN: skin,
         MOUTH: mouth_material(),
-        EYE: eye_material(iris, tuple(data.iris_colour_linear.tolist())),
+        EYE: eye,
         TOOTH: tooth_material(),
         GUM: principled("ID2R Gum", {**wet_inputs(), **GUM_INPUTS})[0],
         LASH: principled("ID2R Lash", LASH_INPUTS)[0],
     }
 
 
-def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.types.Material:
-    """Skin: four plain image nodes into the node group GROUP, whose inputs are the artist's to set.
+def skin_material(images: Images, pore_strength: float = PORE_STRENGTH, red: float | None = None) -> bpy.types.Material:
+    """Skin: four plain image nodes into the node group GROUP, whose inputs are the artist's to set. red: see skin_red.
 
     images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y), and if there is one
     "displacement", which waits beside the output: the normal map shows the same relief.
@@ -105,7 +112,7 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.t
     tree = material.node_tree
     output = tree.get_output_node("ALL")
     tree.nodes.remove(shader)
-    skin = add_skin_nodes(tree, images, UV_LAYER, PORES)
+    skin = add_skin_nodes(tree, images, UV_LAYER, PORES, red)
     skin.inputs["Pore Strength"].default_value = pore_strength
     if DISPLACEMENT in images:
         _add_displacement(tree, images[DISPLACEMENT])
@@ -114,8 +121,8 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH) -> bpy.t
     return material
 
 
-def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float):
-    """The group node of the skin with its maps, in any material's tree."""
+def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float, red: float | None = None):
+    """The group node of the skin with its maps, in any material's tree. red: see skin_red."""
     skin = add_node(tree, "ShaderNodeGroup", (100, 0), node_tree=skin_group(), width=220)
     skin.name = skin.label = GROUP
     uv = add_node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=uv_layer)
@@ -132,8 +139,13 @@ def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float):
             tree.links.new(normal.outputs["Normal"], skin.inputs[MAP_INPUTS[name]])
         else:
             tree.links.new(texture.outputs["Color"], skin.inputs[MAP_INPUTS[name]])
-    set_inputs(skin, {"Skin Red": float(median_linear(images["diffuse"])[0]), "Pore Scale": pore_scale})
+    set_inputs(skin, {"Skin Red": skin_red(images) if red is None else red, "Pore Scale": pore_scale})
     return skin
+
+
+def skin_red(images: Images) -> float:
+    """The red albedo of most of the skin, linear. Reads the map, for whose report does not say it: at 4096 for seconds."""
+    return float(median_linear(images["diffuse"])[0])
 
 
 def _add_displacement(tree, image: bpy.types.Image) -> None:

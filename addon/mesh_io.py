@@ -15,6 +15,7 @@ import numpy as np
 
 from .core import conventions, errors
 from .lashes import grow_lashes
+from .steps import Steps
 
 UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
@@ -34,6 +35,7 @@ MATERIAL_OF_PART = {
 }
 # The objects that follow the head, each of one material.
 FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
+KEYS_A_STEP = 16  # shape keys
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
@@ -111,21 +113,25 @@ class HeadObjects:
     lashes: bpy.types.Object | None
 
 
-def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str):
+def build_head(
+    data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str
+) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM and LASH."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
-    head = _add_object(data, ~np.isin(kind, list(FOLLOWERS.values())), name, "head", materials, collection)
-    followers = {
-        part: _add_object(data, kind == of_kind, f"{name} {part}", part, materials, collection)
-        for part, of_kind in FOLLOWERS.items()
-        if (kind == of_kind).any()
-    }
-    lashes = _add_lashes(data, f"{name} lashes", materials[LASH], collection)
+    of_head = ~np.isin(kind, list(FOLLOWERS.values()))
+    head = yield from _add_object(data, of_head, name, "head", materials, collection)
+    followers = {}
+    for part, of_kind in FOLLOWERS.items():
+        if (kind == of_kind).any():
+            chosen = kind == of_kind
+            followers[part] = yield from _add_object(data, chosen, f"{name} {part}", part, materials, collection)
+    lashes = yield from _add_lashes(data, f"{name} lashes", materials[LASH], collection)
     if lashes:
         followers["lashes"] = lashes
     for follower in followers.values():
         follower.parent = head
         _drive_shape_keys(follower, head)
+        yield
     eyes, lashes = followers.pop("eyes"), followers.pop("lashes", None)
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
@@ -133,30 +139,34 @@ def build_head(data: HeadFile, materials: dict[str, bpy.types.Material], collect
     return HeadObjects(head, eyes, tuple(followers.values()), lashes)
 
 
-def _add_object(data: HeadFile, chosen: np.ndarray, name: str, part: str, materials, collection) -> bpy.types.Object:
+def _add_object(
+    data: HeadFile, chosen: np.ndarray, name: str, part: str, materials, collection
+) -> Steps[bpy.types.Object]:
     """A marked, smooth object of the chosen quads [Q] with its shape keys."""
     made = _object_of_quads(data, chosen, name, materials)
     made[HEAD_MARK] = part
     collection.objects.link(made)
+    yield
     used, _ = _compact(data.quads[chosen])
-    _add_shape_keys(made, data, used, lambda vertices: vertices[used], keep_still=part == "head")
+    yield from _add_shape_keys(made, data, used, lambda vertices: vertices[used], keep_still=part == "head")
     _smooth(made)
     return made
 
 
-def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collection) -> bpy.types.Object | None:
+def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collection) -> Steps[bpy.types.Object | None]:
     """A marked object with the eyelashes and its shape keys; None when the head has no lids."""
     part = np.array(data.part_names)[data.part]  # [Q]
     lashes = grow_lashes(data.vertices, data.quads, part == "eye_socket", part == "skin")
     if lashes is None:
         return None
+    yield
     mesh = _mesh_of_quads(name, lashes.place(data.vertices), lashes.quads)
     mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
     mesh.materials.append(material)
     made = bpy.data.objects.new(name, mesh)
     made[HEAD_MARK] = "lashes"
     collection.objects.link(made)
-    _add_shape_keys(made, data, lashes.used, lashes.place, keep_still=False)
+    yield from _add_shape_keys(made, data, lashes.used, lashes.place, keep_still=False)
     return made
 
 
@@ -218,7 +228,9 @@ def _assign_parts(made, quads, part, part_names, materials) -> None:
     mesh.polygons.foreach_set("use_smooth", np.ones(len(quads), bool))
 
 
-def _add_shape_keys(made, data: HeadFile, used, place: Callable[[np.ndarray], np.ndarray], keep_still: bool) -> None:
+def _add_shape_keys(
+    made, data: HeadFile, used, place: Callable[[np.ndarray], np.ndarray], keep_still: bool
+) -> Steps[None]:
     """Basis, AsPhotographed and the named expressions; `keep_still=False` leaves out keys that move nothing here.
 
     used: the vertices of the head on which the object's own depend; place: the object's own, from the head in any shape
@@ -226,7 +238,9 @@ def _add_shape_keys(made, data: HeadFile, used, place: Callable[[np.ndarray], np
     shapes = {PHOTO_KEY: data.photo_vertices}
     shapes.update(zip(data.expression_names, data.vertices + data.expressions, strict=True))
     made.shape_key_add(name="Basis", from_mix=False)
-    for name, vertices in shapes.items():
+    for number, (name, vertices) in enumerate(shapes.items()):
+        if number % KEYS_A_STEP == 0:
+            yield
         if keep_still or np.abs(vertices[used] - data.vertices[used]).max() > STILL:
             key = made.shape_key_add(name=name, from_mix=False)
             key.points.foreach_set("co", place(vertices).astype(np.float32).ravel())

@@ -254,6 +254,7 @@ class ID2R_Status(bpy.types.PropertyGroup):
     seconds_left: FloatProperty()
     error: StringProperty()
     hint: StringProperty()
+    trace: StringProperty(description="Where in the code an unforeseen failure happened, for the problem report")
     warnings: StringProperty(description="One a line")
     preview: StringProperty(description="What the webcam sees now, while it is counting down")
     faces: StringProperty(description="JSON: the faces of the photo, as addon.faces keeps them")

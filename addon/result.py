@@ -8,6 +8,7 @@ import bpy
 
 from . import image_io, lookdev, material, mesh_io
 from .core import protocol
+from .steps import Steps, all_or_nothing, run
 
 DEFAULT_HDRI = "studio"
 DEFAULT_SAMPLES = 128
@@ -25,21 +26,30 @@ class Result:
 
 
 def load_result(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool = True) -> Result:
-    """Bring the head of a result folder into `scene`, in a collection called `name`.
+    """Bring the head of a result folder into `scene` in one go, all of it or nothing; the rest as for `bring_in`."""
+    return run(all_or_nothing(bring_in(folder, scene, name, set_up_scene), scene))
+
+
+def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool = True) -> Steps[Result]:
+    """Bring the head of a result folder into `scene` step by step, in a collection called `name`.
 
     set_up_scene: also bind frames 1 and 2 to the two cameras, set the world's light and the render settings,
     and hide the cube and the lamp of a new file.
-    Raises Id2rError when a file of the result is missing or foreign; the scene is then unchanged.
+    Only the last step touches what was there before. Raises Id2rError when a file of the result is missing or foreign.
     """
     data = mesh_io.read_head(folder / "head.npz")
-    images = image_io.load_maps(folder)
+    yield
+    images = yield from image_io.load_maps(folder)
     photo_image = image_io.load_image(folder / protocol.PHOTO, "sRGB")
-    has_pores = read_report(folder).get("detail", {}).get("pores", 0.0) > 0.0
-    materials = material.build_materials(images, data, 0.0 if has_pores else material.PORE_STRENGTH)
+    yield
+    report = read_report(folder)
+    pores = 0.0 if report.get("detail", {}).get("pores", 0.0) > 0.0 else material.PORE_STRENGTH
+    materials = yield from material.build_materials(images, data, pores, red_of(report))
     collection = bpy.data.collections.new(name)
-    objects = mesh_io.build_head(data, materials, collection, name)
+    objects = yield from mesh_io.build_head(data, materials, collection, name)
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
+    yield
     scene.collection.children.link(collection)
     if set_up_scene:
         lookdev.bind_views(scene, objects, portrait, photo)
@@ -55,3 +65,9 @@ def read_report(folder: Path) -> dict:
     """The report.json of a result folder; an empty one when it is missing."""
     path = folder / "report.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def red_of(report: dict) -> float | None:
+    """The red albedo of the person's skin, linear; None when the report is of a version that did not say it."""
+    tone = report.get("tone_linear")
+    return float(tone[0]) if tone else None

@@ -13,6 +13,7 @@ import numpy as np
 from . import image_io, material
 from .core import errors, protocol
 from .mesh_io import mesh_of
+from .steps import Steps
 
 MAKEHUMAN_VERTICES = (13380, 19158)  # the body alone, and with the helpers around it
 MPFB_MARK = "MPFB_GEN_object_type"  # MPFB's own property on its base mesh
@@ -117,21 +118,24 @@ def hide_fit(made: bpy.types.Object) -> None:
         bpy.data.batch_remove([fit, fit.data])
 
 
-def apply_to_mesh(folder: Path, made: bpy.types.Object) -> bpy.types.Material:
+def apply_to_mesh(folder: Path, made: bpy.types.Object, red: float | None = None) -> Steps[bpy.types.Material]:
     """Give a human the skin of `folder` (the MakeHuman maps of a result); body and rest keep their own material.
 
+    red: of the person's skin, see material.skin_red
     Every material of the mesh is replaced by a copy in which the mask fades from its own surface to the new skin.
     """
-    images = image_io.load_maps(folder)
+    images = yield from image_io.load_maps(folder)
     mask = image_io.load_image(folder / "mask.png", "Non-Color")
+    yield
     uv_layer = layer_of(made)
     materials = mesh_of(made).materials
-    if not materials:
-        materials.append(None)
     slot = _slot_of_the_head(made, uv_layer, mask)
-    blended = _blended(materials[slot], images, mask, uv_layer, tile_of(folder))
-    materials[slot] = blended
+    blended = _blended(materials[slot] if materials else None, images, mask, uv_layer, tile_of(folder), red)
     hide_fit(made)
+    if materials:
+        materials[slot] = blended
+    else:
+        materials.append(blended)
     return blended
 
 
@@ -144,7 +148,7 @@ def tile_of(folder: Path) -> tuple[int, int]:
 def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Image) -> int:
     """The material slot of most polygons that lie in the mask."""
     mesh = mesh_of(made)
-    if len(mesh.materials) == 1:
+    if len(mesh.materials) < 2:
         return 0
     uv = np.empty(len(mesh.loops) * 2, np.float32)
     mesh.uv_layers[uv_layer].data.foreach_get("uv", uv)
@@ -157,14 +161,16 @@ def _slot_of_the_head(made: bpy.types.Object, uv_layer: str, mask: bpy.types.Ima
     return int(np.bincount(slot[inside], minlength=1).argmax())
 
 
-def _blended(own: bpy.types.Material | None, images, mask, uv_layer: str, tile: tuple[int, int]) -> bpy.types.Material:
+def _blended(
+    own: bpy.types.Material | None, images, mask, uv_layer: str, tile: tuple[int, int], red: float | None
+) -> bpy.types.Material:
     """A copy of a material with the skin over it where the mask is white."""
     blended = own.copy() if own else bpy.data.materials.new(material.SKIN_NAME)
     blended.name = f"{own.name} with ID2R Skin" if own else material.SKIN_NAME
     tree = material.tree_of(blended)
     own_nodes, output = list(tree.nodes), tree.get_output_node("ALL")
     before = output.inputs["Surface"].links[0].from_socket if output.inputs["Surface"].is_linked else None
-    skin = material.add_skin_nodes(tree, images, uv_layer, PORES)
+    skin = material.add_skin_nodes(tree, images, uv_layer, PORES, red)
     uv = material.add_node(tree, "ShaderNodeUVMap", (-1000, 600), uv_map=uv_layer)
     home = material.add_node(tree, "ShaderNodeVectorMath", (-700, 600), operation="SUBTRACT", label="Home Tile")
     home.inputs[1].default_value = (*tile, 0.0)

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from . import __version__
-from .errors import Cancelled, Id2rError
+from .errors import Cancelled, Id2rError, unforeseen
 from .protocol import DEVICES, MOST_MORE_PHOTOS, Request, read_text
 
 EXIT_BAD_INPUT, EXIT_BUG, EXIT_CANCELLED = 2, 1, 130
@@ -179,8 +179,6 @@ def main(arguments: Sequence[str]) -> int:
         print("\nCancelled; nothing half-written was left.", file=sys.stderr)
         return EXIT_CANCELLED
     except Exception as error:  # noqa: BLE001 - the process edge
-        from .worker import unforeseen
-
         traceback.print_exc()
         return _fail(*unforeseen(error), EXIT_BUG)
 

@@ -1,5 +1,9 @@
 """The exceptions of the house. Every error that a user can cause is an `Id2rError`."""
 
+OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
+# PyTorch's on the CPU and OpenCV's have no type of their own.
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "Insufficient memory")
+
 
 class Id2rError(Exception):
     """A failure that the user can act on.
@@ -23,3 +27,14 @@ class NoFace(Id2rError):
 
 class Cancelled(Exception):
     """Raised from a progress callback to stop a job; nothing half-written stays under a final name."""
+
+
+def unforeseen(error: Exception) -> tuple[str, str]:
+    """Message and hint for a failure that nobody foresaw, or that memory was not enough."""
+    is_memory = any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__)
+    if is_memory or any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
+        hint = (
+            "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if there is one."
+        )
+        return "The memory was not enough.", hint
+    return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."

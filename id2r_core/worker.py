@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import __version__
-from .errors import Cancelled, Id2rError
+from .errors import Cancelled, Id2rError, unforeseen
 from .protocol import (
     AnyRequest,
     CaptureRequest,
@@ -33,10 +33,6 @@ from .protocol import (
     decode_command,
     encode_event,
 )
-
-OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
-# PyTorch's on the CPU and OpenCV's have no type of their own.
-OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "Insufficient memory")
 
 
 class Worker:
@@ -155,17 +151,6 @@ class Worker:
         with self._writing:
             self._events.write(encode_event(event) + "\n")
             self._events.flush()
-
-
-def unforeseen(error: Exception) -> tuple[str, str]:
-    """Message and hint for a failure that nobody foresaw, or that memory was not enough."""
-    is_memory = any(kind.__name__.endswith(OUT_OF_MEMORY) for kind in type(error).__mro__)
-    if is_memory or any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
-        hint = (
-            "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if there is one."
-        )
-        return "The memory was not enough.", hint
-    return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."
 
 
 def limit_memory(gib: float) -> None:

@@ -1,8 +1,11 @@
 """What every operator shares that works in another process: it never blocks the interface, shows progress, can cancel."""
 
+import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.props import IntProperty, StringProperty
@@ -10,8 +13,13 @@ from bpy.props import IntProperty, StringProperty
 from .. import estimate, job
 from ..core import errors, protocol
 from ..preferences import memory_limit, python_and_device
+from ..steps import Steps
 
 TICK = 0.1  # seconds between looks at the worker
+SHORT_TICK = 0.01  # seconds between the steps of what comes of it
+TURN = 0.02  # seconds after which a turn begins no further step
+# What may go on under those steps, besides looking around: everything else could change what they are working on.
+HARMLESS = {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE", "MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "WINDOW_DEACTIVATE"}
 REGIONS = {("VIEW_3D", "UI"), ("IMAGE_EDITOR", "UI"), ("PREFERENCES", "WINDOW")}
 
 
@@ -24,17 +32,23 @@ else:
 class JobOperator(Operator):
     """Mix-in. A subclass gives `task` (its title), `begin(context) -> Job` and `done(context, event)`.
 
-    `done` brings a protocol.Result into the scene; it and `begin` may raise Id2rError. From scripts and in background
-    the operator waits; from the interface it is modal, Esc cancels, and one undo step takes the whole result back.
+    `done` brings a protocol.Result into the scene, in steps when that takes long; it and `begin` may raise Id2rError.
+    From scripts and in background the operator waits; from the interface it is modal, Esc cancels, and one undo step
+    takes the whole result back.
     """
 
     task = ""
+    _job: job.Job | None = None
+    _steps: Steps[None] | None = None  # of bringing in what the worker made, once it has ended
 
     def begin(self, context) -> job.Job:
         raise NotImplementedError
 
-    def done(self, context, event: protocol.Result) -> None:
+    def done(self, context, event: protocol.Result) -> Steps[Any] | None:
         raise NotImplementedError
+
+    def then(self, context, event: protocol.Result) -> None:
+        """What begins when the job is over and all went well."""
 
     @classmethod
     def poll(cls, context):
@@ -42,27 +56,28 @@ class JobOperator(Operator):
 
     def execute(self, context):
         self._start_status(context)
-        try:
-            last = job.finish(self.begin(context), lambda event: self._show(context, event))
-        except errors.Id2rError as error:
-            last = protocol.Failed(error.message, error.hint)
+        last = self._try(context, lambda: job.finish(self.begin(context), lambda event: self._show(context, event)))
+        if isinstance(last, protocol.Result):
+            self._steps = self._bring_in(context, last)
+            last = self._try(context, self._go_on, inf)
         return self._finish(context, last)
 
     def invoke(self, context, event):
         if bpy.app.background:
             return self.execute(context)
         self._start_status(context)
-        try:
-            self._job = self.begin(context)
-        except errors.Id2rError as error:
-            return self._finish(context, protocol.Failed(error.message, error.hint))
+        failed = self._try(context, self._begin, context)
+        if failed:
+            return self._finish(context, failed)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
         context.window_manager.id2r.cancelling |= event.type == "ESC"
-        last = self.look_at(context) if event.type == "TIMER" else None
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"} if self._steps is None or event.type in HARMLESS else {"RUNNING_MODAL"}
+        last = self._try(context, self.turn, context)
         if last is None:
             return {"PASS_THROUGH"}
         self.cancel(context)
@@ -74,7 +89,21 @@ class JobOperator(Operator):
         context.window_manager.event_timer_remove(self._timer)
         if context.workspace:
             context.workspace.status_text_set(None)
-        self._job.close()
+        self._end_job()
+        if self._steps:
+            self._steps.close()  # what they have made until now goes again
+
+    def turn(self, context) -> protocol.Event | None:
+        """One turn of Blender's loop: a look at the worker, or some steps; returns how all ended when it has."""
+        if self._steps is None:
+            last = self.look_at(context)
+            if not isinstance(last, protocol.Result):
+                return last
+            self._end_job()
+            self._steps = self._bring_in(context, last)
+            self._tick_faster(context)
+            return None
+        return protocol.Stopped() if context.window_manager.id2r.cancelling else self._go_on(TURN)
 
     def look_at(self, context) -> protocol.Event | None:
         """Show what the worker said since the last look; returns its last event when it has come."""
@@ -87,9 +116,53 @@ class JobOperator(Operator):
         self._show_time(context)
         return None
 
+    def _begin(self, context) -> None:
+        self._job = self.begin(context)
+
+    def _end_job(self) -> None:
+        ended, self._job = self._job, None
+        if ended:
+            ended.close()
+
+    def _tick_faster(self, context) -> None:
+        manager = context.window_manager
+        manager.event_timer_remove(self._timer)
+        self._timer = manager.event_timer_add(SHORT_TICK, window=context.window)
+        manager.id2r.stage = "scene"
+        self._show_time(context)
+
+    def _bring_in(self, context, result: protocol.Result) -> Steps[None]:
+        """The steps of `done`, and what follows when all went well."""
+        yield from self.done(context, result) or ()
+        _usual.update(estimate.learnt(_usual, result.report.get("seconds", {})))
+        context.window_manager.id2r.fraction = 1.0
+        self._result = result
+
+    def _go_on(self, seconds: float) -> protocol.Event | None:
+        """Take a step, and more until this time is over; the result, once there are none left."""
+        end = time.perf_counter() + seconds
+        try:
+            next(self._steps)
+            while time.perf_counter() < end:
+                next(self._steps)
+        except StopIteration:
+            return self._result
+        return None
+
+    def _try(self, context, work: Callable[..., protocol.Event | None], *arguments) -> protocol.Event | None:
+        """What the work returns, or how it failed. A failure that nobody foresaw is kept for the problem report."""
+        try:
+            return work(*arguments)
+        except errors.Id2rError as error:
+            return protocol.Failed(error.message, error.hint)
+        except Exception as error:  # noqa: BLE001 - the process edge: a bug ends the job, and the panel says so
+            context.window_manager.id2r.trace = traceback.format_exc()
+            traceback.print_exc()
+            return protocol.Failed(*errors.unforeseen(error))
+
     def _start_status(self, context) -> None:
         status = context.window_manager.id2r
-        for name in ("stage", "error", "hint", "warnings", "fraction", "cancelling", "seconds_left"):
+        for name in ("stage", "error", "hint", "warnings", "fraction", "cancelling", "seconds_left", "trace"):
             status.property_unset(name)
         status.running, status.task = True, self.task
         self._scene = context.scene.name
@@ -114,29 +187,19 @@ class JobOperator(Operator):
         redraw(context)
 
     def _finish(self, context, last: protocol.Event) -> set[str]:
-        """Bring the result into the scene, or say what went wrong; the status is no longer "running"."""
+        """Say how the job ended; the status is no longer "running"."""
         status = context.window_manager.id2r
         status.running = status.cancelling = False
         redraw(context)
+        is_done = isinstance(last, protocol.Result)
         if isinstance(last, protocol.Result):
-            last = self._try_done(context, last)
-            if last is None:
-                return {"FINISHED"}
+            last = self._try(context, self.then, context, last)
         if isinstance(last, protocol.Failed):
             status.error, status.hint = last.message, last.hint
             self.report({"ERROR"}, f"{last.message} {last.hint}")
-        else:
+        elif not is_done:
             self.report({"INFO"}, "Cancelled; the scene is unchanged.")
-        return {"CANCELLED"}
-
-    def _try_done(self, context, result: protocol.Result) -> protocol.Failed | None:
-        try:
-            self.done(context, result)
-        except errors.Id2rError as error:
-            return protocol.Failed(error.message, error.hint)
-        _usual.update(estimate.learnt(_usual, result.report.get("seconds", {})))
-        context.window_manager.id2r.fraction = 1.0
-        return None
+        return {"FINISHED"} if is_done else {"CANCELLED"}
 
     def scene(self):
         """The scene in which the job was started, whichever is open now."""

@@ -8,6 +8,7 @@ from .. import history, job, lookdev, result, target
 from ..core import protocol
 from ..preferences import python_and_device
 from ..properties import apply_request, request_of
+from ..steps import Steps, all_or_nothing
 from .modal import JobOperator, begin_another, run_place, start_in_worker, tell
 
 
@@ -26,15 +27,20 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         self._mesh = target.chosen_mesh(context).name if settings.target == "MESH" else None
         return start_in_worker(context, self._request)
 
-    def done(self, context, event: protocol.Result) -> None:
+    def done(self, context, event: protocol.Result) -> Steps[None]:
+        return all_or_nothing(self._head(context, event), self.scene())
+
+    def then(self, context, event: protocol.Result) -> None:
+        if self._mesh:
+            begin_another("apply_to_mesh", folder=event.out, mesh=target.named_mesh(self._mesh).name)
+
+    def _head(self, context, event: protocol.Result) -> Steps[None]:
         scene = self.scene()
-        made = result.load_result(Path(event.out), scene, head_name(self._request.photo), self._set_up_scene)
+        name = head_name(self._request.photo)
+        made = yield from result.bring_in(Path(event.out), scene, name, self._set_up_scene)
         history.add_run(scene, self._request, event, made.collection)
         if self._set_up_scene and context.screen and scene == context.scene:
             lookdev.show_through_camera(context.screen)
-        if self._mesh:
-            mesh = target.named_mesh(self._mesh)
-            begin_another("apply_to_mesh", folder=event.out, mesh=mesh.name)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):

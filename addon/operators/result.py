@@ -8,6 +8,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from .. import history, image_io, job, material, result, target
 from ..core import errors, protocol
 from ..mesh_io import mesh_of
+from ..steps import Steps, all_or_nothing, run
 from .modal import JobOperator, mesh_name, run_folder, run_place, start_in_worker, tell
 
 
@@ -28,9 +29,12 @@ class ID2R_OT_open_result(bpy.types.Operator):
         return tell(self, self._open, context)
 
     def _open(self, context) -> None:
+        run(all_or_nothing(self._head(context), context.scene))
+
+    def _head(self, context) -> Steps[None]:
         folder = Path(bpy.path.abspath(self.directory))
         name = f"ID2R {folder.name}"
-        made = result.load_result(folder, context.scene, name, context.scene.id2r.set_up_scene)
+        made = yield from result.bring_in(folder, context.scene, name, context.scene.id2r.set_up_scene)
         report = result.read_report(folder)
         request = protocol.Request(photo=str(folder / protocol.PHOTO), out=str(folder))
         history.add_run(context.scene, request, protocol.Result(str(folder), report), made.collection)
@@ -136,10 +140,13 @@ class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
         mesh = target.chosen_mesh(context, self.mesh)
         self.mesh = mesh.name
         folder = self.folder or history.run_at(context.scene, context.scene.id2r_run_index).folder
-        return start_in_worker(context, target.request_for(mesh, bpy.path.abspath(folder), self.size))
+        self._of_run = Path(bpy.path.abspath(folder))
+        return start_in_worker(context, target.request_for(mesh, str(self._of_run), self.size))
 
-    def done(self, context, event: protocol.Result) -> None:
-        target.apply_to_mesh(Path(event.out), target.named_mesh(self.mesh))
+    def done(self, context, event: protocol.Result) -> Steps[bpy.types.Material]:
+        red = result.red_of(result.read_report(self._of_run))
+        steps = target.apply_to_mesh(Path(event.out), target.named_mesh(self.mesh), red)
+        return all_or_nothing(steps, self.scene())
 
 
 class ID2R_OT_preview_fit(JobOperator, bpy.types.Operator):

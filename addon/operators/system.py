@@ -200,6 +200,7 @@ def problem_report(context) -> str:
             f"ID2R {version}, Blender {bpy.app.version_string}, {platform.platform()}",
             f"Error: {status.error or 'none'} {status.hint}".strip(),
             f"Stage: {status.stage or 'none'}",
+            *filter(None, [status.trace]),
             "Log of the last worker:",
             job.last_log() or "(empty)",
         ]

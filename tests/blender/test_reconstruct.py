@@ -124,7 +124,7 @@ class Modal:
     """An operator as the interface runs it, without an interface."""
 
     def __init__(self, kind):
-        members = {name: getattr(kind, name) for name in ("begin", "done", "task")}
+        members = {name: value for name, value in vars(kind).items() if not name.startswith(("__", "bl_"))}
         self.reports = []
         self.operator = type("Operator", (JobOperator,), members)()
         self.operator.report = lambda kind, text: self.reports.append(text)
@@ -150,8 +150,7 @@ class Modal:
             time.sleep(0.01)
             started = time.monotonic()
             state = self.operator.modal(context, SimpleNamespace(type="TIMER"))
-            if state == {"PASS_THROUGH"}:
-                self.slowest = max(self.slowest, time.monotonic() - started)
+            self.slowest = max(self.slowest, time.monotonic() - started)
             each_tick()
         return state
 
