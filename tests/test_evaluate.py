@@ -454,8 +454,20 @@ def test_likeness_takes_portraits_that_training_never_saw(context, tmp_path, mon
     portraits.mkdir()
     for number in range(40):
         (portraits / f"P{number:06d}.jpg").write_bytes(b"")
-    monkeypatch.setattr(likeness, "reconstruct", lambda request: made.append(request))
-    monkeypatch.setattr(likeness, "render_portraits", lambda folder, *rest: folder.mkdir(parents=True, exist_ok=True))
+
+    def pretend(request):
+        made.append(request)
+        for picture, shade in (("diffuse", 200), ("as_photographed", 90)):
+            Path(request.out).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(f"{request.out}/{picture}.png", np.full((2, 2, 3), shade, np.uint8))
+
+    monkeypatch.setattr(likeness, "reconstruct", pretend)
+    shades = {}
+    monkeypatch.setattr(
+        likeness,
+        "render_portraits",
+        lambda folder, *_: shades.update({folder: cv2.imread(f"{folder}/diffuse.png").max()}),
+    )
     table = {("refined", "studio"): likeness.Score([0.5, 0.7], 1.0)}
     monkeypatch.setattr(likeness, "score", lambda *rest: table)
     judged = replace(context.estimator, judge=SimpleNamespace(sha256="ab"))
@@ -464,6 +476,9 @@ def test_likeness_takes_portraits_that_training_never_saw(context, tmp_path, mon
     names = {Path(request.photo).stem for request in made}
     assert names and all(zlib.crc32(name.encode()) % 5 == 0 for name in names)
     assert {request.refine for request in made} == {0.0, 1.0}
+    assert {(folder.name, shade) for folder, shade in shades.items()} == {
+        ("refined", 200), ("swapped maps alone", 200), ("plain projection", 90),
+    }  # fmt: skip
     assert cells(report.tables[0])["refined"]["lowest"] == 0.5
     assert not any(name in json.dumps(report.tables[0].to_json()) + report.data for name in names)
     count = len(made)

@@ -1,9 +1,11 @@
 """Likeness of rendered heads to real portraits that training never saw, by a recogniser that took no part in it.
 
-The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles; the reported
-figures are the cosine to the photograph and whether the right person comes first. Reports hold no name and no picture.
+The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles, the first head
+once more with the plain photo laid over it; the reported figures are the cosine to the photograph and whether the right
+person comes first. Reports hold no name and no picture.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..capture.sources import split_of
+from ..conventions import Domain
 from ..errors import Id2rError, NoFace
 from ..photo import load_photo
 from ..pipeline import reconstruct
@@ -21,10 +24,11 @@ from .context import Context
 from .judge import Judge
 from .report import Report, Table, mean
 
-VARIANTS = {"refined": 1.0, "swapped maps alone": 0.0}
+REFINED, SWAPPED, PROJECTED = VARIANTS = ("refined", "swapped maps alone", "plain projection")
+PLAIN_PHOTO = "as_photographed.png"  # in a result folder
 HDRIS = ("studio", "courtyard")
-EVERY, QUICK_EVERY = 9, 36  # of the portraits that training did not see, sorted by name
-SIZE, SAMPLES = 512, 32
+EVERY, QUICK_EVERY = 2, 36  # of the portraits that training did not see, sorted by name
+SIZE, SAMPLES = 320, 16  # recognisers look at 112 pixels
 
 
 def evaluate_likeness(context: Context) -> Report:
@@ -42,15 +46,15 @@ def evaluate_likeness(context: Context) -> Report:
     for number, portrait in enumerate(chosen):
         context.progress("likeness", number, len(chosen))
         try:
-            for variant, strength in VARIANTS.items():
-                _make(context, portrait, results / portrait.stem / variant, strength)
+            for variant in VARIANTS:
+                _make(context, portrait, results / portrait.stem, variant)
             made.append(portrait)
         except Id2rError as error:
             failures[f"portrait {number + 1}"] = error.message.replace(portrait.name, "the portrait")
     if not made:
         why = next(iter(failures.values()))
         raise Id2rError(f"None of {len(chosen)} portraits could be rendered: {why}", "Mend that and run it again.")
-    table = score(results, made, judge)
+    table = score(results, made, unseen, judge)
     rows = []
     for (variant, hdri), found in table.items():
         lowest, highest = (pick(found.cosines, default=None) for pick in (min, max))
@@ -60,7 +64,8 @@ def evaluate_likeness(context: Context) -> Report:
         ("right one first", 2),
     )  # fmt: skip
     note = (
-        f"Gallery: the photographs of the {len(made)} people; who shows no face in the render does not come first. "
+        f"Gallery: the photographs of all {len(unseen)} unseen people; who shows no face in the render does not come "
+        "first. Plain projection: the photo itself, light and all, on the refined head. "
         f"Recogniser with sha256 {judge.sha256}."
     )
     data = f"{len(chosen)} unseen official portraits (every {QUICK_EVERY if context.quick else EVERY}th), Cycles."
@@ -73,16 +78,20 @@ def evaluate_likeness(context: Context) -> Report:
     )
 
 
-def _make(context: Context, portrait: Path, folder: Path, strength: float) -> None:
-    """Maps and renders of one portrait, kept when they are there and of this pack and size."""
-    estimator = context.estimator
-    stamp, wanted = folder / "of.txt", f"{estimator.pack.sha256} {estimator.code} {estimator.size} {strength}"
+def _make(context: Context, portrait: Path, results: Path, variant: str) -> None:
+    """Maps and renders of one portrait, kept when they are there and of this code, pack and size."""
+    estimator, folder = context.estimator, results / variant
+    stamp, wanted = folder / "of.txt", f"{estimator.pack.sha256} {estimator.code} {estimator.size} {variant}"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    device = estimator.pack.device.type
-    reconstruct(
-        Request(str(portrait), str(folder), estimator.pack_name, estimator.size, device=device, refine=strength)
-    )
+    if variant == PROJECTED:
+        shutil.copytree(results / REFINED, folder, dirs_exist_ok=True)
+        shutil.copyfile(folder / PLAIN_PHOTO, folder / f"{Domain.DIFFUSE.value}.png")
+    else:
+        strength, device = float(variant == REFINED), estimator.pack.device.type
+        reconstruct(
+            Request(str(portrait), str(folder), estimator.pack_name, estimator.size, device=device, refine=strength)
+        )
     render_portraits(folder, HDRIS, SIZE, SAMPLES)
     stamp.write_text(wanted)
 
@@ -95,18 +104,21 @@ class Score:
     rank_1: float
 
 
-def score(results: Path, portraits: Sequence[Path], judge: Judge) -> dict[tuple[str, str], Score]:
-    """Every (variant, HDRI) of `results/NAME/VARIANT/HDRI.png` against the photographs NAME.*, which are the gallery.
+def score(
+    results: Path, portraits: Sequence[Path], gallery: Sequence[Path], judge: Judge
+) -> dict[tuple[str, str], Score]:
+    """Every (variant, HDRI) of `results/NAME/VARIANT/HDRI.png` against the photographs NAME.* of a gallery.
 
     A render without a face has no cosine and is not the right person.
     """
-    gallery = np.stack([judge.embed(load_photo(portrait)) for portrait in portraits])
+    known = np.stack([judge.embed(load_photo(portrait)) for portrait in gallery])
+    places = [list(gallery).index(portrait) for portrait in portraits]
     table = {}
     for variant, hdri in product(VARIANTS, HDRIS):
         cosines, firsts = [], 0
-        for place, portrait in enumerate(portraits):
+        for place, portrait in zip(places, portraits, strict=True):
             try:
-                found = gallery @ judge.embed(load_photo(results / portrait.stem / variant / f"{hdri}.png"))
+                found = known @ judge.embed(load_photo(results / portrait.stem / variant / f"{hdri}.png"))
             except NoFace:
                 continue
             cosines.append(float(found[place]))
