@@ -27,7 +27,7 @@ from .report import Report, Table, mean
 REFINED, SWAPPED, PROJECTED = VARIANTS = ("refined", "swapped maps alone", "plain projection")
 PLAIN_PHOTO = "as_photographed.png"  # in a result folder
 HDRIS = ("studio", "courtyard")
-EVERY, QUICK_EVERY = 2, 36  # of the portraits that training did not see, sorted by name
+EVERY, QUICK_EVERY = 3, 36  # of the portraits that training did not see, sorted by name
 SIZE, SAMPLES = 320, 16  # recognisers look at 112 pixels
 
 
