@@ -127,13 +127,16 @@ def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray
 
 
 def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker."""
+    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker. Brows,
+    which a rim may cross unseen, keep their darkness and take the colour of the skin."""
     dark = _lids_and_brows(atlas)
     known = ((cover.rims == 0) & (trust > 0.3) & (dark < 0.3)).float()
     if not cover.rims.any() or not known.any():
         return log_albedo
     skin = fill_holes((log_albedo * known)[None], known[None, None])[0]
-    return torch.lerp(log_albedo, skin, soften((cover.rims > 0.3).float(), 0.0015))
+    bare = torch.lerp(log_albedo, skin, soften((cover.rims > 0.3).float(), 0.0015))
+    browned = bare.mean(0) + (skin - skin.mean(0))[:, known > 0].median(1).values[:, None, None]
+    return torch.lerp(bare, browned, (soften(atlas.region("brow"), 0.004) * 2).clamp(max=1))
 
 
 def at_home(atlas: HeadAtlas) -> Tensor:

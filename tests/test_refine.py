@@ -317,6 +317,16 @@ def test_glasses_are_taken_off(prior, head, atlas, albedo, light, refined, plain
     assert found.maps.coverage[away].median() > 0.8
 
 
+def test_a_coloured_rim_does_not_dye_the_brows(prior, head, atlas, albedo, light, places):
+    """Round rims, high enough to cross the brows."""
+    worn, y = glasses(atlas), atlas.surface[1]
+    on_brow = (atlas.region("brow") > 0.5) & ((y - y[atlas.region("brow") > 0.5].mean()).abs() < 0.002)
+    teal = torch.tensor([0.01, 0.08, 0.10])[:, None, None]
+    found = refine(prior, head, atlas, torch.where((worn > 0) | on_brow, teal, albedo), light)
+    red, _, blue = diffuse_of(found)[:, on_brow & (found.trust > 0.5)]
+    assert (red / blue).median() > 0.7 * TONE[0] / TONE[2]
+
+
 def test_a_white_beard_stays_white(prior, head, atlas, albedo, light):
     """Its hairs are brighter and greyer than the skin, as gloss is."""
     beard = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
