@@ -38,21 +38,35 @@ def reconstruct(options: argparse.Namespace) -> int:
 
 
 def batch(options: argparse.Namespace) -> int:
-    """Every photo of a folder, one after another in one warm worker; a photo that fails does not stop the others."""
-    folder = Path(options.folder)
-    photos = sorted(each for each in folder.glob("*") if each.suffix.lower() in PHOTOS)
-    if not photos:
-        raise errors.Id2rError(f"There are no photos in {folder}.", f"Give a folder with {', '.join(PHOTOS)} files.")
+    """Everybody in a folder, one after another in one warm worker; a photo that fails does not stop the others."""
+    everybody = people(Path(options.folder))
     failed = 0
-    for photo in photos:
-        print(f"[{photo.name}]", flush=True)
+    for name, photos in everybody.items():
+        print(f"[{name}]", flush=True)
         try:
-            _one(options, photo.absolute(), (Path(options.out) / photo.stem).absolute())
+            main, *more = (photo.absolute() for photo in photos)
+            _one(options, main, (Path(options.out) / name).absolute(), more)
         except errors.Id2rError as error:
             failed += 1
             print(f"Error: {error}", file=sys.stderr)
-    print(f"{len(photos) - failed} of {len(photos)} photos are done, in {options.out}.")
+    print(f"{len(everybody) - failed} of {len(everybody)} people are done, in {options.out}.")
     return 2 if failed else 0
+
+
+def people(folder: Path) -> dict[str, list[Path]]:
+    """The photos of everybody in a folder by the name of their result: a photo is a person, and so is a folder of photos,
+    the first by name being the main one. Raises Id2rError when there is nobody, or two would share a result.
+    """
+    photos = lambda place: sorted(each for each in place.glob("*") if each.suffix.lower() in PHOTOS)
+    found = [(photo.stem, [photo]) for photo in photos(folder)]
+    found += [(each.name, photos(each)) for each in sorted(folder.glob("*")) if each.is_dir() and photos(each)]
+    if not found:
+        raise errors.Id2rError(f"There are no photos in {folder}.", f"Give a folder with {', '.join(PHOTOS)} files.")
+    everybody = dict(found)
+    for name, chosen in found:
+        if everybody[name] is not chosen:
+            raise errors.Id2rError(f"Two in {folder} are called {name!r}.", "Give them names of their own.")
+    return everybody
 
 
 def contact_sheet(options: argparse.Namespace) -> int:
@@ -74,7 +88,7 @@ def doctor(_options: argparse.Namespace) -> int:
     return 2 if report["findings"] else 0
 
 
-def _one(options: argparse.Namespace, photo: Path, out: Path, more: Sequence[str] = ()) -> None:
+def _one(options: argparse.Namespace, photo: Path, out: Path, more: Sequence[str | Path] = ()) -> None:
     from . import batch as blends  # here, because `python -m addon.batch` imports this package before that module runs
 
     chosen, device = python_and_device(bpy.context)
@@ -124,10 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--more", nargs="+", default=(), metavar="PHOTO", help="further photos of the same person")
     command.add_argument("--out", metavar="DIR", help="output folder (default: out/<photo name>)")
     _add_options(command)
-    command = commands.add_parser("batch", help="every photo of a folder")
+    command = commands.add_parser("batch", help="everybody in a folder")
     command.set_defaults(run=batch)
-    command.add_argument("folder")
-    command.add_argument("--out", metavar="DIR", default="out", help="one folder a photo goes in here (default: out)")
+    command.add_argument("folder", help="with a photo, or a folder of photos, for every person")
+    command.add_argument("--out", metavar="DIR", default="out", help="one folder a person goes in here (default: out)")
     _add_options(command)
     command = commands.add_parser("contact-sheet", help="render a finished result under several environments")
     command.set_defaults(run=contact_sheet)

@@ -103,9 +103,29 @@ def test_the_command_batch_goes_on_after_a_bad_photo(addon, fake_python, tmp_pat
     """)
     assert cli.execute(["batch", str(photos), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
-    assert "2 of 3 photos are done" in said.out and "No face in b.jpg" in said.err
+    assert "2 of 3 people are done" in said.out and "No face in b.jpg" in said.err
     assert [(tmp_path / "out" / name / "head.blend").is_file() for name in "abc"] == [True, False, True]
     assert cli.execute(["batch", str(tmp_path / "user")]) == 2
+
+
+def test_a_batch_takes_folders_for_people(tmp_path):
+    """Of several photos the first by name is the main one; what holds no photo is nobody."""
+    for name in ("Bo.png", "Ada/2.jpg", "Ada/1.jpg", "notes/read.txt", "out/Ada/diffuse.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = cli.people(tmp_path)
+    assert {name: [photo.name for photo in photos] for name, photos in found.items()} == {
+        "Bo": ["Bo.png"], "Ada": ["1.jpg", "2.jpg"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["Ada.png", "Ada/1.jpg"])
+def test_a_batch_overwrites_nobody_by_a_namesake(tmp_path, other):
+    for name in ("Ada.jpg", other):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(errors.Id2rError, match="Ada"):
+        cli.people(tmp_path)
 
 
 def test_the_command_contact_sheet(addon, result_folder):
