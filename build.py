@@ -48,7 +48,7 @@ EXIT_FAILED, EXIT_CANCELLED = 2, 130
 PYTHON_VERSION = (3, 11)
 RUN_GROUPS = ("head", "blender")
 TEST_GROUPS = (*RUN_GROUPS, "train", "develop")
-SHIPPED = ("blender_manifest.toml", "LICENSE", "addon", "id2r_core")
+SHIPPED = ("blender_manifest.toml", "LICENSE", "constraints.txt", "addon", "id2r_core")
 FORWARDING_INIT = '''"""ID2R as a Blender extension; everything is in `addon`."""
 
 from .addon import register, unregister

@@ -147,6 +147,8 @@ def test_what_is_staged_is_what_ships(tmp_path):
     build.stage_extension(tmp_path / "id2r")
     for name in ("__init__.py", "blender_manifest.toml", "LICENSE", "addon/__init__.py", "id2r_core/protocol.py"):
         assert (tmp_path / "id2r" / name).is_file()
+    for name in ("requirements.txt", "constraints.txt"):  # what the button of the add-on installs
+        assert "==" in (tmp_path / "id2r" / name).read_text()
     assert not list((tmp_path / "id2r").rglob("__pycache__"))
     compile((tmp_path / "id2r" / "__init__.py").read_text(), "__init__.py", "exec")
 

@@ -54,9 +54,39 @@ def test_the_environment_has_what_the_list_names(requirements, tmp_path, monkeyp
     }  # fmt: skip
     assert all(decode_event(json.dumps(event)) for event in events)
     assert list((tmp_path / "runtime").rglob("here.py"))
+    assert [event["stage"] for event in events[:-1]] == ["environment", "processing here", "installing", "check"]
+    done = [event["done"] for event in events[:-1]]
+    assert done == sorted(done) and done[-1] < events[0]["total"]
 
 
-def borrowed_environment(folder, with_pip):
+def test_what_the_packages_pull_in_is_pinned_too(requirements, tmp_path, monkeypatch, capsys):
+    """Without these pip downloaded jaxlib in twelve versions, one after the other, to look at each."""
+    (tmp_path / "constraints.txt").write_text("# as tested\nhere==2.0\n")
+    monkeypatch.setattr(install.install, "__defaults__", (requirements,))
+    monkeypatch.setattr(install.venv, "create", borrowed_environment)
+    assert install.main([str(tmp_path / "runtime")]) == 2
+    events = said(capsys)
+    assert "Cannot install" in events[-1]["hint"] and "here" in events[-1]["hint"] and events[0]["total"] == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Collecting imageio!=2.35.0,>=2.33 (from scikit-image==0.26.0)", "collecting imageio"),
+        ("Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (2130.2 MB)", "downloading torch (2130.2 MB)"),
+        (
+            "Downloading https://host/opencv_python-4.11.0.86-cp37-abi3.whl (63.0 MB)",
+            "downloading opencv_python (63.0 MB)",
+        ),
+        ("Processing /wheels/torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", "processing torch"),
+        ("Installing collected packages: torch, numpy", "installing"),
+    ],
+)
+def test_the_bar_says_what_pip_does_and_how_large_it_is(line, words):
+    assert install.in_words(line) == words
+
+
+def borrowed_environment(folder, with_pip, symlinks):
     """A folder like an environment whose Python is this one."""
     (folder / "bin").mkdir(parents=True)
     launcher = folder / "bin" / "python"
@@ -75,6 +105,23 @@ def test_a_failure_leaves_no_environment(requirements, tmp_path, monkeypatch, ca
     last = said(capsys)[-1]
     assert last["event"] == "error" and "nowhere" in last["hint"]
     assert not (tmp_path / "runtime").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_with_what_python_said(requirements, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(install.install, "__defaults__", (requirements,))
+    (tmp_path / "file").touch()
+    assert install.main([str(tmp_path / "file" / "runtime")]) == 2
+    assert "can be written" in said(capsys)[-1]["hint"]
+
+
+def test_a_python_without_pip_is_said_with_its_own_words(requirements, tmp_path, monkeypatch, capsys):
+    def no_ensurepip(*_, **__):
+        raise install.subprocess.CalledProcessError(1, "ensurepip", output=b"No module named ensurepip")
+
+    monkeypatch.setattr(install.install, "__defaults__", (requirements,))
+    monkeypatch.setattr(install.venv, "create", no_ensurepip)
+    assert install.main([str(tmp_path / "runtime")]) == 2
+    assert said(capsys)[-1]["hint"].endswith("No module named ensurepip")
 
 
 def test_a_python_without_mediapipe_is_said_before_anything_is_made(tmp_path, monkeypatch, capsys):
