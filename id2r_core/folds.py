@@ -13,12 +13,12 @@ from .head.fit import FittedHead
 FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.75
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # A beard by its mean fine contrast, or by how much darker (log-luminance) or greyer (log-ratio of red to blue) than the
-# cheeks it is. Of twelve training portraits, two white beards are greyer by 0.34 and 0.88, bare chins by at most 0.15.
+# cheeks it is. Of 21 training portraits, three white beards and a moustache are greyer by 0.37 to 0.92, bare chins by at
+# most 0.16.
 STRANDS, BEARD_DARKER, BEARD_GREYER = (0.03, 0.06), (0.35, 0.7), (0.2, 0.32)
-BEARD_REACH, BEARD_PATCH = (
-    0.05,
-    0.006,
-)  # shares of the atlas: how far beyond the mean beard a grey one may grow; its grain
+UPPER_LIP = 0.006  # metres over the middle of the lips
+# Shares of the atlas: how far beyond the mean beard a grey one may grow; its grain.
+BEARD_REACH, BEARD_PATCH = 0.05, 0.006
 SMOOTHING = 0.002  # share of the atlas: what is finer is hair or a pore, not a fold
 
 
@@ -36,11 +36,18 @@ def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
     darker = luminance[on_cheek].median() - luminance[on_chin].median()
     greyer = colour[on_cheek].median() - blur_inside(colour[None], trust + 1e-3, BEARD_PATCH)[0]
-    is_grey = ramp(greyer[on_chin].median(), *BEARD_GREYER)
+    is_grey = _in_moustache_and_chin(greyer, on_chin, atlas)
     grown = soften(dilate(atlas.region("beard"), BEARD_REACH), BEARD_PATCH) * bare
-    grey = is_grey * grown * ramp(greyer, *BEARD_GREYER) * trust
-    signs = torch.stack([ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER), is_grey])
-    return torch.maximum(chin * signs.amax(), grey)
+    grey = is_grey * torch.maximum(chin, grown * ramp(greyer, *BEARD_GREYER) * trust)
+    return torch.maximum(chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER)), grey)
+
+
+def _in_moustache_and_chin(greyer: Tensor, on_chin: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 above the lips where a moustache is grey, 1 below where a beard is."""
+    height, lips = atlas.surface[1], atlas.region("lip") > 0.5
+    above = height > height[lips].mean() + UPPER_LIP
+    shares = [ramp(greyer[on_chin & part].median(), *BEARD_GREYER).nan_to_num() for part in (above, ~above)]
+    return torch.where(above, *shares)
 
 
 def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:

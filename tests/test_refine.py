@@ -327,9 +327,12 @@ def test_a_coloured_rim_does_not_dye_the_brows(prior, head, atlas, albedo, light
     assert (red / blue).median() > 0.7 * TONE[0] / TONE[2]
 
 
-def test_a_white_beard_stays_white(prior, head, atlas, albedo, light):
+@pytest.mark.parametrize("moustache_alone", [False, True])
+def test_a_white_beard_stays_white(prior, head, atlas, albedo, light, places, moustache_alone):
     """Its hairs are brighter and greyer than the skin, as gloss is."""
     beard = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
+    if moustache_alone:
+        beard &= atlas.surface[1] > places[0][1]
     strands = 0.42 * (1 + 0.35 * torch.sin(atlas.surface[0] * 2500))
     found = refine(prior, head, atlas, torch.where(beard, strands, albedo), light)
     seen = beard & (found.trust > 0.9) & (atlas.dark_by_nature < 0.05)
