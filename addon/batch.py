@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import bpy
 
@@ -182,5 +183,12 @@ def _say(events, event: protocol.Event) -> None:
     events.flush()
 
 
+def end(code: int) -> NoReturn:
+    """End the process at once: bpy 4.5 as a module waits forever at its end for a thread of its own, bpy 4.2 crashes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

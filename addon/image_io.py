@@ -155,6 +155,8 @@ def keep_images(images: list[bpy.types.Image], packed: bool, folder: str) -> Non
     if not packed and not bpy.data.filepath:
         raise errors.Id2rError("This .blend has not been saved yet.", "Save it first; the maps then go beside it.")
     for image in images:
+        if image.library:
+            raise errors.Id2rError(f"'{image.name}' is linked from another file.", "Open that file to move its maps.")
         if packed:
             image.pack()
         elif image.packed_file:

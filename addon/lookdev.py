@@ -22,6 +22,7 @@ PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
+OWN_FILE = "id2r_file"  # on the images of environments: which file, and of when
 GREY = "ID2R Grey"  # the node that says whether the camera sees grey
 ROOM = 1.25  # of the width of two heads: what stands nearer than their middles looks larger
 STARTUP_LAMP = 1000.0  # watts
@@ -128,9 +129,13 @@ def is_lit(scene: bpy.types.Scene) -> bool:
 
 
 def _environment(path: Path) -> bpy.types.Image:
-    """The packed image of an environment, loaded once a file."""
-    known = bpy.data.images
-    return known[path.name] if path.name in known else load_image(path, "Linear Rec.709")
+    """The packed image of an environment, loaded once a file: two photos' lights have one name and two folders."""
+    file = f"{path} {path.stat().st_mtime_ns}"
+    known = next((image for image in bpy.data.images if image.get(OWN_FILE) == file and not image.library), None)
+    if known is None:
+        known = load_image(path, "Linear Rec.709")
+        known[OWN_FILE] = file
+    return known
 
 
 def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object) -> bpy.types.Object:
@@ -304,14 +309,20 @@ def clear_stage(scene: bpy.types.Scene) -> None:
     """Hide the cube and the lamp with which Blender starts, as long as they are as it made them: the head stands inside."""
     cube: Any = scene.objects.get("Cube")
     lamp: Any = scene.objects.get("Light")
-    if cube and cube.type == "MESH" and len(cube.data.vertices) == 8 and not any(cube.location):
+    if (
+        cube
+        and cube.type == "MESH"
+        and cube.mode == "OBJECT"
+        and len(cube.data.vertices) == 8
+        and not any(cube.location)
+    ):
         cube.hide_viewport = cube.hide_render = True
     if lamp and lamp.type == "LIGHT" and lamp.data.energy == STARTUP_LAMP:
         lamp.hide_viewport = lamp.hide_render = True
 
 
-def show_through_camera(screen: bpy.types.Screen) -> None:
-    """The 3D viewports of a screen show the head as the camera sees it, textured and lit."""
+def show_through_camera(screen: bpy.types.Screen, collection: bpy.types.Collection | None = None) -> None:
+    """The 3D viewports of a screen show the head as the camera sees it, textured and lit; in a local view, too."""
     for area in screen.areas:
         if area.type == "VIEW_3D":
             view: Any = area.spaces.active
@@ -319,6 +330,8 @@ def show_through_camera(screen: bpy.types.Screen) -> None:
             if view.shading.type in {"WIREFRAME", "SOLID"}:
                 view.shading.type = "MATERIAL"
             view.shading.use_scene_world = True
+            for made in collection.all_objects if collection and view.local_view else ():
+                made.local_view_set(view, True)
 
 
 def set_render(scene: bpy.types.Scene, size: tuple[int, int], samples: int) -> None:

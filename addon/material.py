@@ -177,8 +177,9 @@ def skin_group() -> bpy.types.NodeTree:
     The base colour is the true diffuse albedo. The specular map is in units of "Specular IOR Level": 0.5 is the F0
     of the IOR, which is that of skin, so it goes in unchanged.
     """
-    if GROUP in bpy.data.node_groups:
-        return bpy.data.node_groups[GROUP]
+    known = next((group for group in bpy.data.node_groups if _is_skin_group(group)), None)
+    if known:
+        return known
     tree = bpy.data.node_groups.new(GROUP, "ShaderNodeTree")
     _group_socket(tree, "BSDF", "NodeSocketShader", "OUTPUT")
     for each in SKIN_SOCKETS:
@@ -203,6 +204,12 @@ def skin_group() -> bpy.types.NodeTree:
     output = add_node(tree, "NodeGroupOutput", (600, 0))
     tree.links.new(shader.outputs["BSDF"], output.inputs["BSDF"])
     return tree
+
+
+def _is_skin_group(group: Any) -> bool:
+    """Is it ours, of this version? An artist's own may have the same name, a linked one may go with its file."""
+    is_named = group.name.partition(".")[0] == GROUP and group.type == "SHADER" and not group.library
+    return is_named and {each.name for each in SKIN_SOCKETS} <= {each.name for each in group.interface.items_tree}
 
 
 def _group_socket(tree, name: str, kind: str, direction: str, text: str = ""):

@@ -5,6 +5,7 @@ whole object that it enters, and it must not leave the lids through an eyeball. 
 and are driven by the head's.
 """
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +75,10 @@ def read_head(path: Path) -> HeadFile:
     if not path.is_file():
         raise errors.Id2rError(f"There is no head at {path}.", "Run the reconstruction first; it writes head.npz.")
     to_blender = conventions.yup_to_zup
-    with np.load(path, allow_pickle=False) as file:
-        _check_format(path, int(file["format"]) if "format" in file.files else 1)
-        missing = sorted(set(HeadFile.__dataclass_fields__) - set(file.files))
-        if missing:
-            raise errors.Id2rError(f"{path} lacks {', '.join(missing)}.", "Write it again with this version of ID2R.")
-        data = {name: file[name] for name in HeadFile.__dataclass_fields__}
+    try:
+        data = _arrays_of(path)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
     for name in ("vertices", "photo_vertices", "expressions", "eye_centres"):
         data[name] = to_blender(data[name].astype(np.float32))
     for name in ("part_names", "expression_names"):
@@ -88,6 +87,15 @@ def read_head(path: Path) -> HeadFile:
     data["camera_focal"] = float(data["camera_focal"])
     data["photo_size"] = tuple(int(side) for side in data["photo_size"])
     return HeadFile(**data)
+
+
+def _arrays_of(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        _check_format(path, int(file["format"]) if "format" in file.files else 1)
+        missing = sorted(set(HeadFile.__dataclass_fields__) - set(file.files))
+        if missing:
+            raise errors.Id2rError(f"{path} lacks {', '.join(missing)}.", "Write it again with this version of ID2R.")
+        return {name: file[name] for name in HeadFile.__dataclass_fields__}
 
 
 def _check_format(path: Path, found: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 
 from . import image_io, lookdev, material, mesh_io
-from .core import protocol
+from .core import errors, protocol
 from .steps import Steps, all_or_nothing, run
 
 DEFAULT_HDRI = "studio"
@@ -37,6 +37,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     and hide the cube and the lamp of a new file.
     Only the last step touches what was there before. Raises Id2rError when a file of the result is missing or foreign.
     """
+    check_own(scene)
     data = mesh_io.read_head(folder / "head.npz")
     yield
     images = yield from image_io.load_maps(folder)
@@ -62,9 +63,22 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
 
 
 def read_report(folder: Path) -> dict:
-    """The report.json of a result folder; an empty one when it is missing."""
+    """The report.json of a result folder; an empty one when it is missing. Raises Id2rError for a damaged one."""
     path = folder / "report.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise errors.Id2rError(
+            f"{path} is damaged.", "Delete it (the head opens without), or copy it again."
+        ) from error
+
+
+def check_own(scene: bpy.types.Scene) -> None:
+    """Raises Id2rError for a scene that this file only shows."""
+    if scene.library:
+        raise errors.Id2rError(
+            f"The scene '{scene.name}' is linked from another file.", "Work in a scene of this file, or open that one."
+        )
 
 
 def red_of(report: dict) -> float | None:

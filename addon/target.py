@@ -35,6 +35,10 @@ def named_mesh(name: str) -> bpy.types.Object:
     found: bpy.types.Object | None = bpy.data.objects.get(name)
     if found is None or found.type != "MESH":
         raise errors.Id2rError(f"There is no mesh called '{name}'.", "Select the mesh of a head, not its rig.")
+    if found.mode == "EDIT":  # in which its layout cannot be read
+        raise errors.Id2rError(f"'{name}' is in Edit Mode.", "Leave it first (Tab).")
+    if found.library or mesh_of(found).library:
+        raise errors.Id2rError(f"'{name}' is linked from another file.", "Make it local: Object > Relations.")
     if not mesh_of(found).uv_layers or not mesh_of(found).polygons:
         raise errors.Id2rError(f"'{name}' has no uv layout.", "Unwrap it first: Edit Mode, UV > Unwrap.")
     return found

@@ -37,4 +37,7 @@ def unforeseen(error: Exception) -> tuple[str, str]:
             "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if there is one."
         )
         return "The memory was not enough.", hint
+    if isinstance(error, OSError) and error.filename:
+        hint = "Check that the place is there, that you may read and write it, and that the disk is not full."
+        return f"'{error.filename}': {error.strerror}.", hint
     return f"Something unforeseen happened: {type(error).__name__}: {error}.", "Please report it with the text above."

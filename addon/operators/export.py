@@ -72,6 +72,8 @@ class ID2R_OT_mark_asset(bpy.types.Operator):
 
     def _mark(self, context) -> None:
         collection = collection_of(head_of(context))
+        if collection.library:
+            raise errors.Id2rError(f"'{collection.name}' is linked from another file.", "Mark it there.")
         cameras = [lens_of(each) for each in collection.all_objects if each.type == "CAMERA"]
         photos = [behind.image for camera in cameras for behind in camera.background_images if behind.image]
         export.mark_as_asset(collection, photos[0] if photos else None)

@@ -153,12 +153,8 @@ class JobOperator(Operator):
         """What the work returns, or how it failed. A failure that nobody foresaw is kept for the problem report."""
         try:
             return work(*arguments)
-        except errors.Id2rError as error:
-            return protocol.Failed(error.message, error.hint)
         except Exception as error:  # noqa: BLE001 - the process edge: a bug ends the job, and the panel says so
-            context.window_manager.id2r.trace = traceback.format_exc()
-            traceback.print_exc()
-            return protocol.Failed(*errors.unforeseen(error))
+            return protocol.Failed(*in_words(error, context.window_manager.id2r))
 
     def _start_status(self, context) -> None:
         status = context.window_manager.id2r
@@ -253,10 +249,19 @@ def mesh_name():
 
 
 def tell(operator: bpy.types.Operator, work: Callable, *arguments) -> set[str]:
-    """Do the work of a quick operator; an Id2rError becomes one clear sentence."""
+    """Do the work of a quick operator; a failure becomes one clear sentence."""
     try:
         work(*arguments)
-    except errors.Id2rError as error:
-        operator.report({"ERROR"}, str(error))
+    except Exception as error:  # noqa: BLE001 - the process edge
+        operator.report({"ERROR"}, " ".join(in_words(error, bpy.context.window_manager.id2r)))  # type: ignore[attr-defined]
         return {"CANCELLED"}
     return {"FINISHED"}
+
+
+def in_words(error: Exception, status) -> tuple[str, str]:
+    """Message and hint. Where in the code a failure happened that nobody foresaw is kept for the problem report."""
+    if isinstance(error, errors.Id2rError):
+        return error.message, error.hint
+    status.trace = "".join(traceback.format_exception(error))
+    traceback.print_exception(error)
+    return errors.unforeseen(error)

@@ -21,6 +21,7 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
     task = "Reconstruct"
 
     def begin(self, context) -> job.Job:
+        result.check_own(context.scene)
         settings = context.scene.id2r
         self._request = request_of(settings, python_and_device(context)[1])
         self._set_up_scene = settings.set_up_scene
@@ -40,7 +41,7 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
         made = yield from result.bring_in(Path(event.out), scene, name, self._set_up_scene)
         history.add_run(scene, self._request, event, made.collection)
         if self._set_up_scene and context.screen and scene == context.scene:
-            lookdev.show_through_camera(context.screen)
+            lookdev.show_through_camera(context.screen, made.collection)
 
 
 class ID2R_OT_cancel(bpy.types.Operator):
