@@ -56,10 +56,13 @@ def batch(options: argparse.Namespace) -> int:
 def people(folder: Path) -> dict[str, list[Path]]:
     """The photos of everybody in a folder by the name of their result: a photo is a person, and so is a folder of photos,
     the first by name being the main one. Raises Id2rError when there is nobody, or two would share a result.
+    Results of an earlier batch are nobody, and files that begin with a dot (macOS leaves them beside photos) no photos.
     """
-    photos = lambda place: sorted(each for each in place.glob("*") if each.suffix.lower() in PHOTOS)
+    is_photo = lambda path: path.suffix.lower() in PHOTOS and not path.name.startswith(".")
+    photos = lambda place: sorted(each for each in place.glob("*") if is_photo(each))
+    folders = sorted(each for each in folder.glob("*") if each.is_dir() and not (each / "head.npz").is_file())
     found = [(photo.stem, [photo]) for photo in photos(folder)]
-    found += [(each.name, photos(each)) for each in sorted(folder.glob("*")) if each.is_dir() and photos(each)]
+    found += [(each.name, photos(each)) for each in folders if photos(each)]
     if not found:
         raise errors.Id2rError(f"There are no photos in {folder}.", f"Give a folder with {', '.join(PHOTOS)} files.")
     everybody = dict(found)
@@ -140,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(command)
     command = commands.add_parser("batch", help="everybody in a folder")
     command.set_defaults(run=batch)
-    command.add_argument("folder", help="with a photo, or a folder of photos, for every person")
+    command.add_argument(
+        "folder", help="with a photo, or a folder of photos, for every person: the first is the main one"
+    )
     command.add_argument("--out", metavar="DIR", default="out", help="one folder a person goes in here (default: out)")
     _add_options(command)
     command = commands.add_parser("contact-sheet", help="render a finished result under several environments")

@@ -76,7 +76,7 @@ def in_words(line: str) -> str:
     """What pip does now, for a progress bar: "downloading torch (2100 MB)"."""
     doing, _, what = line.partition(" ")
     size = re.search(r" \([\d.]+ [kMG]?B\)$", what)
-    name = re.match(r"[\w.]+?(?=-\d|$)|[\w.-]+", what.split("/")[-1])
+    name = re.match(r"[\w.]+?(?=-\d|$)|[\w.-]+", what.partition(" ")[0].split("/")[-1])
     if doing == "Installing" or not name:
         return "installing"
     return f"{doing.lower()} {name.group()}{size.group() if size else ''}"

@@ -72,6 +72,7 @@ def test_what_the_packages_pull_in_is_pinned_too(requirements, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("Collecting opencv-python==4.11.0.86 (from -r /of/requirements.txt (line 4))", "collecting opencv-python"),
         ("Collecting imageio!=2.35.0,>=2.33 (from scikit-image==0.26.0)", "collecting imageio"),
         ("Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (2130.2 MB)", "downloading torch (2130.2 MB)"),
         (

@@ -161,3 +161,10 @@ def test_the_head_over_its_photo_has_the_photo_s_light(result_folder):
     contact_sheet.photo_pair(made, result_folder, scene, SIZE)
     assert scene.world.node_tree.nodes["Environment Texture"].image.name.startswith("light")
     assert scene.view_settings.view_transform == kept
+
+
+def test_the_process_ends_without_blender_s_own_end():
+    """Which never comes in bpy 4.5, and crashes in bpy 4.2."""
+    code = "import atexit; from addon import batch; atexit.register(print, 'the end'); print('said'); batch.end(3)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "said\n")

@@ -119,6 +119,13 @@ def test_a_batch_takes_folders_for_people(tmp_path):
     }  # fmt: skip
 
 
+def test_what_lies_about_in_a_batch_is_nobody(tmp_path):
+    for name in ("Ada/1.png", "Ada/._1.png", "._Bob.jpg", "Ada 2/diffuse.png", "Ada 2/head.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert cli.people(tmp_path) == {"Ada": [tmp_path / "Ada/1.png"]}
+
+
 @pytest.mark.parametrize("other", ["Ada.png", "Ada/1.jpg"])
 def test_a_batch_overwrites_nobody_by_a_namesake(tmp_path, other):
     for name in ("Ada.jpg", other):
