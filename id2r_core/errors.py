@@ -1,5 +1,7 @@
 """The exceptions of the house. Every error that a user can cause is an `Id2rError`."""
 
+import sys
+
 OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, NumPy's and PyTorch's, by name: this file imports none
 # PyTorch's on the CPU and OpenCV's have no type of their own.
 OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "Insufficient memory")
@@ -37,6 +39,12 @@ def unforeseen(error: Exception) -> tuple[str, str]:
             "Choose a lower resolution, close other programs, use the CPU, or raise the memory limit if there is one."
         )
         return "The memory was not enough.", hint
+    if isinstance(error, ModuleNotFoundError):
+        hint = "Press Install PyTorch... in the add-on's preferences, or choose a Python there that has it."
+        return (
+            f"This Python has no '{error.name}' ({sys.executable}).",
+            f"{hint} Check Installation says what is missing.",
+        )
     if isinstance(error, OSError) and error.filename:
         hint = "Check that the place is there, that you may read and write it, and that the disk is not full."
         return f"'{error.filename}': {error.strerror}.", hint

@@ -90,9 +90,10 @@ def test_a_program_sees_one_json_object(requests, capsys):
         (Id2rError("No face was found in 'a'.", "Use another."), 2, "Error: No face was found in 'a'. Use another.\n"),
         (KeyboardInterrupt(), 130, "Cancelled"),
         (Cancelled(), 130, "Cancelled"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, "This Python has no 'torch'"),
         (ZeroDivisionError("a bug"), 1, "Something unforeseen happened: ZeroDivisionError: a bug."),
     ],
-    ids=["bad input", "ctrl-c", "cancelled", "bug"],
+    ids=["bad input", "ctrl-c", "cancelled", "no torch", "bug"],
 )
 def test_exit_codes(stand_in, capsys, failure, code, text):
     def reconstruct(request):
