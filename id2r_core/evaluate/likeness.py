@@ -68,7 +68,7 @@ def evaluate_likeness(context: Context) -> Report:
         "first. Plain projection: the photo itself, light and all, on the refined head. "
         f"Recogniser with sha256 {judge.sha256}."
     )
-    data = f"{len(chosen)} unseen official portraits (every {QUICK_EVERY if context.quick else EVERY}th), Cycles."
+    data = f"{len(chosen)} unseen official portraits (one in {QUICK_EVERY if context.quick else EVERY}), Cycles."
     return Report(
         "likeness",
         "Likeness of real people",
