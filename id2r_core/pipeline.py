@@ -14,7 +14,7 @@ from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
 from .files import all_or_nothing, check_writable
-from .glasses import TAKEN_OFF, wears_glasses
+from .glasses import TAKEN_OFF
 from .head.atlas import make_atlas
 from .head.fit import fit_heads
 from .head.irises import measure_irises
@@ -93,7 +93,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "warnings": [
                 *said_of(photos),
                 *said_of(faces),
-                *([TAKEN_OFF] if any(map(wears_glasses, photos, faces)) else []),
+                *([TAKEN_OFF] if any(each.glasses for each in evidence) else []),
                 *doubts(identities, [each.name for each in photos]),
             ],
         }

@@ -7,6 +7,7 @@ Several photos of one person are read one by one, each in its own light, and the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -69,6 +70,11 @@ class Evidence:
         """Cosine of the head's turn away from the camera."""
         towards = functional.normalize(self.head.camera.centre()[0], dim=0)
         return float(towards[2].clamp(min=LEAST_AHEAD))
+
+    @cached_property
+    def glasses(self) -> bool:
+        """Whether the person wears some in this photo."""
+        return wears_glasses(self.photo, self.face)
 
 
 @dataclass(frozen=True)
@@ -145,8 +151,7 @@ def _read(
     evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
-    glasses = wears_glasses(evidence.photo, evidence.face)
-    cover = find_cover(unlit.log_albedo, observed.trust, atlas, glasses)
+    cover = find_cover(unlit.log_albedo, observed.trust, atlas, evidence.glasses)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
     translated = translated_albedo(evidence.translation, observed, prior, atlas)

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from id2r_core.capture.sources import split_of
 from id2r_core.facemesh import BROWS
 from id2r_core.glasses import CORNERS, EYES, STRIP, eye_strip, wears_glasses
+from id2r_core.train.glasses import WORN, fit
 
 # Width of the rim and half the width of a lens, of the distance between the eyes; how bright the rim is.
 STYLES = {"thick and black": (0.07, 0.4, 0.02), "thin": (0.03, 0.38, 0.1), "large": (0.04, 0.44, 0.05)}
@@ -65,3 +67,19 @@ def test_the_strip_is_upright_whatever_the_photo(astronaut, astronaut_face, turn
     assert np.abs(strip - eye_strip(astronaut, astronaut_face)).mean() < 0.02
     column, row = (EYES * STRIP[::-1]).round().astype(int)[0]
     assert strip[row, column].mean() < strip.mean() - 0.1  # the pupil
+
+
+def test_what_is_learnt_tells_people_apart_that_it_has_not_seen():
+    """One feature of three tells, and one in five has it."""
+    dice = np.random.default_rng(0)
+    labels = dice.random(400) < 0.2
+    features = dice.normal(0.0, 1.0, (400, 3)) + 4.0 * labels[:, None] * (0.0, 1.0, 0.0)
+    weights, bias = fit(features[:300], labels[:300])
+    told = features[300:] @ weights + bias > 0
+    assert (told == labels[300:]).mean() > 0.93 and np.abs(weights).argmax() == 1
+
+
+def test_nobody_of_the_test_split_was_learnt_from():
+    worn = WORN.read_text(encoding="utf-8").split()
+    assert len(worn) == len(set(worn)) > 50
+    assert {split_of(name) for name in worn} == {"train"}
