@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from id2r_core.capture.sources import split_of
+from id2r_core.errors import Id2rError
 from id2r_core.facemesh import BROWS
 from id2r_core.glasses import CORNERS, EYES, STRIP, eye_strip, wears_glasses
-from id2r_core.train.glasses import WORN, fit
+from id2r_core.train.glasses import WORN, fit, train_glasses
 
 # Width of the rim and half the width of a lens, of the distance between the eyes; how bright the rim is.
 STYLES = {"thick and black": (0.07, 0.4, 0.02), "thin": (0.03, 0.38, 0.1), "large": (0.04, 0.44, 0.05)}
@@ -83,3 +84,8 @@ def test_nobody_of_the_test_split_was_learnt_from():
     worn = WORN.read_text(encoding="utf-8").split()
     assert len(worn) == len(set(worn)) > 50
     assert {split_of(name) for name in worn} == {"train"}
+
+
+def test_a_folder_without_portraits_is_named(tmp_path):
+    with pytest.raises(Id2rError, match=tmp_path.name):
+        train_glasses(tmp_path)

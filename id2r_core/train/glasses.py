@@ -4,6 +4,7 @@
 out, ten parts in turn, and writes the weights.
 """
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..capture.sources import SPLITS, split_of
-from ..errors import NoFace
+from ..errors import Id2rError, NoFace
 from ..files import whole_file
 from ..glasses import WEIGHTS, describe, eye_strip
 from ..landmarks import detect_face
@@ -23,7 +24,7 @@ DECAY, PARTS = 0.3, 10
 
 
 def train_glasses(data: Path, report: Callable[[str], None] = print) -> None:
-    """Write the weights. data holds portraits/*.jpg."""
+    """Write the weights. data holds portraits/*.jpg. Raises Id2rError when it shows no face of the training split."""
     worn = set(WORN.read_text(encoding="utf-8").split())
     described = {}
     for path in sorted((data / "portraits").glob("*.jpg")):
@@ -33,6 +34,8 @@ def train_glasses(data: Path, report: Callable[[str], None] = print) -> None:
                 described[path.stem] = describe(eye_strip(photo, detect_face(photo)))
             except NoFace:
                 report(f"{path.name}: no face")
+    if not described:
+        raise Id2rError(f"There are no portraits in '{data}'.", "Give the folder that holds portraits/*.jpg.")
     features, labels = np.stack(list(described.values())), np.array([name in worn for name in described])
     part = np.random.default_rng(0).permutation(len(labels)) % PARTS
     told = np.zeros(len(labels), bool)
@@ -62,5 +65,16 @@ def fit(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     return found[:-1], float(found[-1] - mean @ found[:-1])
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m id2r_core.train.glasses", description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, metavar="DATA", help="the directory of training data")
+    try:
+        train_glasses(parser.parse_args().data)
+    except Id2rError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    train_glasses(Path(sys.argv[1]))
+    sys.exit(main())
