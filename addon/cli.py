@@ -165,7 +165,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resolution", type=int, default=1024, metavar="N")
     command.add_argument("--device", choices=protocol.DEVICES, help="default: as in the preferences")
     command.add_argument("--template", default="closest", metavar="closest|NAME")
-    command.add_argument("--keep-expression", action="store_true")
+    command.add_argument("--keep-expression", action=argparse.BooleanOptionalAction, default=True)
     command.add_argument("--refine", type=float, default=1.0, metavar="X")
     command.add_argument("--hair", type=float, default=1.0, metavar="X")
     command.add_argument("--pores", type=float, default=1.0, metavar="X")

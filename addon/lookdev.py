@@ -15,7 +15,7 @@ from mathutils import Matrix, Vector
 from .core import conventions, errors
 from .image_io import load_image
 from .material import add_node, set_inputs, tree_of
-from .mesh_io import PHOTO_KEY, HeadFile, HeadObjects, keys_of
+from .mesh_io import HeadFile, HeadObjects, show_in_frame
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
@@ -210,13 +210,10 @@ def _blender_camera_to_world(view_from_world: np.ndarray) -> Matrix:
 
 
 def bind_views(scene: bpy.types.Scene, made: HeadObjects, portrait: bpy.types.Object, photo: bpy.types.Object) -> None:
-    """Frame 1: the head as reconstructed through Portrait. Frame 2: as photographed, through Photo, over the photo."""
-    key = keys_of(made.head).key_blocks[PHOTO_KEY]
-    for frame, value, camera in ((PORTRAIT_FRAME, 0.0, portrait), (PHOTO_FRAME, 1.0, photo)):
-        key.value = value
-        key.keyframe_insert("value", frame=frame)
+    """Frame 1: the head through Portrait. Frame 2: as photographed, through Photo, over the photo."""
+    for frame, camera in ((PORTRAIT_FRAME, portrait), (PHOTO_FRAME, photo)):
         _bind(scene, frame, camera)
-    _make_steps(keys_of(made.head))
+    show_in_frame(made.head, PHOTO_FRAME)
     scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
     scene.frame_set(PORTRAIT_FRAME)
     scene.camera = portrait
@@ -260,10 +257,6 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
         world = scene.world.node_tree if scene.world else None
         if world:
             world.animation_data_clear()
-    keys = keys_of(head)
-    keys.key_blocks[PHOTO_KEY].value = 0.0
-    keys.key_blocks[PHOTO_KEY].keyframe_insert("value", frame=first)
-    _make_steps(keys)
     _bind(scene, first, camera)
     scene.frame_start, scene.frame_end = first, last - 1  # the last frame would repeat the first
     scene.frame_set(first)
@@ -288,12 +281,6 @@ def _mapping(scene: bpy.types.Scene):
     if mapping is None:
         raise errors.Id2rError("No environment lights this scene.", "Choose one in the Lookdev panel first.")
     return mapping
-
-
-def _make_steps(keys: bpy.types.Key) -> None:
-    for curve in _curves(keys):
-        for point in curve.keyframe_points:
-            point.interpolation = "CONSTANT"
 
 
 def _curves(keys: Any):

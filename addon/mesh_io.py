@@ -21,6 +21,7 @@ from .steps import Steps
 UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
+PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 HEAD_MARK = "id2r_part"  # on our objects: "head" or one of FOLLOWERS
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH = "skin", "mouth", "eye", "tooth", "gum", "lash"
@@ -68,6 +69,7 @@ class HeadFile:
     camera_focal: float
     camera_principal: np.ndarray  # [2]
     photo_size: tuple[int, int]  # width, height
+    keep_expression: bool  # whether the head opens as photographed
 
 
 def read_head(path: Path) -> HeadFile:
@@ -85,6 +87,7 @@ def read_head(path: Path) -> HeadFile:
         data[name] = tuple(str(item) for item in data[name])
     data["format"] = int(data["format"])
     data["camera_focal"] = float(data["camera_focal"])
+    data["keep_expression"] = bool(data["keep_expression"])
     data["photo_size"] = tuple(int(side) for side in data["photo_size"])
     return HeadFile(**data)
 
@@ -128,6 +131,7 @@ def build_head(
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
+    _drive_photo_key(head, float(data.keep_expression))
     followers = {}
     for part, of_kind in FOLLOWERS.items():
         if (kind == of_kind).any():
@@ -263,17 +267,36 @@ def keys_of(made: bpy.types.Object) -> bpy.types.Key:
     return mesh_of(made).shape_keys
 
 
+def _drive_photo_key(head: bpy.types.Object, shown: float) -> None:
+    """A slider on the head itself says how much of the photo's expression it shows: 0 is neutral."""
+    head[PHOTO_EXPRESSION] = shown
+    head.id_properties_ui(PHOTO_EXPRESSION).update(
+        min=0.0, max=1.0, description="Expression of the photo; 0 is neutral"
+    )
+    driver = cast(bpy.types.FCurve, keys_of(head).key_blocks[PHOTO_KEY].driver_add("value")).driver
+    _add_variable(driver, "shown", "OBJECT", head, f'["{PHOTO_EXPRESSION}"]')
+    driver.expression = "shown"
+
+
+def show_in_frame(head: bpy.types.Object, frame: int) -> None:
+    """In this frame the head is as photographed, whatever the slider says."""
+    curve = next(each for each in keys_of(head).animation_data.drivers if PHOTO_KEY in each.data_path)
+    curve.driver.expression = f"1.0 if frame == {frame} else shown"  # Blender works this out without Python
+
+
 def _drive_shape_keys(follower: bpy.types.Object, leader: bpy.types.Object) -> None:
     """Each key of `follower` takes the value of the leader's key of the same name."""
     for key in keys_of(follower).key_blocks[1:]:
         driver = cast(bpy.types.FCurve, key.driver_add("value")).driver
         driver.type = "SUM"
-        variable = driver.variables.new()
-        variable.type = "SINGLE_PROP"
-        target = variable.targets[0]
-        target.id_type = "KEY"
-        target.id = keys_of(leader)
-        target.data_path = f'key_blocks["{key.name}"].value'
+        _add_variable(driver, "leader", "KEY", keys_of(leader), f'key_blocks["{key.name}"].value')
+
+
+def _add_variable(driver: bpy.types.Driver, name: str, id_type: Any, owner: bpy.types.ID, data_path: str) -> None:
+    variable = driver.variables.new()
+    variable.name, variable.type = name, "SINGLE_PROP"
+    target = variable.targets[0]
+    target.id_type, target.id, target.data_path = id_type, owner, data_path
 
 
 def _store_eye_directions(mesh: bpy.types.Mesh, data: HeadFile) -> None:

@@ -122,6 +122,8 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
             return
         self.layout.label(text=head.name, icon="USER")
         column = split_column(self.layout)
+        if mesh_io.PHOTO_EXPRESSION in head:
+            column.prop(head, f'["{mesh_io.PHOTO_EXPRESSION}"]', text="Expression", slider=True)
         for name in material.CONTROLS:
             text = name.replace("Pore Strength", "Pores")
             column.prop(skin.inputs[name], "default_value", text=text, slider=True)

@@ -147,7 +147,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
     )
     keep_expression: BoolProperty(
         name="Keep Expression",
-        description="Show the expression of the photo instead of a neutral face",
+        description="Open the head with the expression of the photo on it; a slider of the result takes it off",
         default=DEFAULTS["keep_expression"],
     )
     refine: factor("refine", "How strongly the photo's own colour and detail go into the maps (0: networks alone)")

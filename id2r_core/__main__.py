@@ -92,7 +92,12 @@ def _reconstruct_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resolution", type=int, default=1024, metavar="N", help="map side (default: %(default)s)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where networks run (default: %(default)s)")
     parser.add_argument("--template", default="closest", metavar="closest|NAME", help="template (default: %(default)s)")
-    parser.add_argument("--keep-expression", action="store_true", help="keep the expression of the photo")
+    parser.add_argument(
+        "--keep-expression",
+        action=argparse.BooleanOptionalAction,
+        default=Request.keep_expression,
+        help="open the head with the expression of the photo on it",
+    )
     parser.add_argument(
         "--refine", type=float, default=1.0, metavar="X", help="strength of the photo's own detail, 0 to 1"
     )

@@ -25,7 +25,7 @@ STAGES = (
 
 VIEWS = 3  # of a capture: from the front, from the subject's left, from the right
 SKIN_IOR = 1.4
-HEAD_FORMAT = 2  # of head.npz in a result folder: 2 has teeth and gums
+HEAD_FORMAT = 3  # of head.npz in a result folder: 3 is neutral whatever it shows, and says what it shows
 
 # Eyes, nose tip and mouth corners, the subject's right first, in a crop of 128 x 128 units whose window at rows 0..111,
 # columns 8..119 is ArcFace's input (insightface.utils.face_align: template, and its convention for sizes such as 512).

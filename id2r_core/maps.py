@@ -50,7 +50,7 @@ def save_maps(
     """Write maps as they are, the upright photo and the mesh into `folder`.
 
     diffuse.png 8 bit sRGB; specular.png, roughness.png, normal.png 16 bit, Non-Color; coverage.png 8 bit; photo.png;
-    head.obj (head-tile uv) and head.npz (all that the add-on needs).
+    head.obj (head-tile uv; with the photo's expression if `keep_expression`) and head.npz (all that the add-on needs).
     """
     grey = lambda domain: maps.images[domain].mean(0, keepdim=True)
     images = {
@@ -86,7 +86,8 @@ def _save_head(folder: Path, head: FittedHead, photo: Photo, irises: Irises, kee
     write_image(folder / PHOTO, stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
     shown = head.vertices if keep_expression else head.neutral_vertices
     _write_obj(folder / "head.obj", head, shown)
-    np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, shown, photo, irises))
+    shows = {"keep_expression": np.array(keep_expression)}
+    np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, photo, irises), **shows)
 
 
 def panorama(light: Light) -> np.ndarray:
@@ -138,12 +139,12 @@ def _write_obj(path: Path, head: FittedHead, vertices: Tensor) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _mesh_arrays(head: FittedHead, shown: Tensor, photo: Photo, irises: Irises) -> dict[str, np.ndarray]:
+def _mesh_arrays(head: FittedHead, photo: Photo, irises: Irises) -> dict[str, np.ndarray]:
     """The arrays of head.npz; all points in metres in the head frame (y up)."""
     model, camera = head.model, head.camera
-    centres, radii = model.eyes(shown)
+    centres, radii = model.eyes(head.neutral_vertices)
     tensors = {
-        "vertices": shown,
+        "vertices": head.neutral_vertices,
         "photo_vertices": head.vertices,
         "quads": model.quads.int(),
         "part": model.part.to(torch.uint8),

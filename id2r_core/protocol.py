@@ -47,7 +47,7 @@ class Request:
     pack: name of an installed weight pack or path of a pack folder.
     resolution: side of the maps in texels.
     template: "closest" or a template's name.
-    keep_expression: show the expression of the photo instead of a neutral face.
+    keep_expression: open the head with the expression of the photo on it, which a slider takes off; otherwise neutral.
     refine: strength of the photo's last word, 0 (swapped maps alone) to 1.
     hair: how densely the scalp is painted with cropped hair where the photo shows hair, 0 (bald) to 1.
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
@@ -66,7 +66,7 @@ class Request:
     resolution: int = 1024
     device: str = "auto"
     template: str = "closest"
-    keep_expression: bool = False
+    keep_expression: bool = True
     refine: float = 1.0
     hair: float = 1.0
     pores: float = 1.0

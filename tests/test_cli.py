@@ -45,7 +45,9 @@ def test_every_option_reaches_the_request(requests, capsys, tmp_path):
     (tmp_path / "points.json").write_text("{}")
     hand = ["--interactive-landmarks", str(tmp_path / "points.json")]
     more = "--more b.jpg c.jpg "
-    options = more + "--out o --pack p --resolution 512 --device cpu --template fixed --keep-expression --refine 0.25"
+    options = (
+        more + "--out o --pack p --resolution 512 --device cpu --template fixed --no-keep-expression --refine 0.25"
+    )
     assert cli.main(["reconstruct", "a.jpg", *options.split(), "--landmarks", "f.task", "--face", "2", *hand]) == 0
     assert requests == [
         Request(
@@ -55,7 +57,7 @@ def test_every_option_reaches_the_request(requests, capsys, tmp_path):
             512,
             "cpu",
             "fixed",
-            True,
+            False,
             0.25,
             task_file="f.task",
             face=2,

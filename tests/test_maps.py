@@ -283,6 +283,7 @@ def test_the_arrays_are_those_that_blender_reads(arrays, head):
         "camera_focal": (),
         "camera_principal": (2,),
         "photo_size": (2,),
+        "keep_expression": (),
         "eye_centres": (2, 3),
         "eye_radius": (2,),
         "iris_radius": (2,),
@@ -308,13 +309,13 @@ def test_eyes_are_the_subjects_left_first(arrays):
     assert 0.01 < arrays["eye_radius"].min() and arrays["eye_radius"].max() < 0.02
 
 
-def test_the_expression_is_shown_only_on_request(arrays, tmp_path, maps, head, atlas, photo):
+def test_the_head_is_neutral_and_says_whether_it_opens_as_photographed(arrays, tmp_path, maps, head, atlas, photo):
     assert (arrays["vertices"] == head.neutral_vertices.numpy()).all()
     assert (arrays["photo_vertices"] == head.vertices.numpy()).all()
     assert np.abs(arrays["vertices"] - arrays["photo_vertices"]).max() > 0.003
     save_maps(tmp_path, maps, head, atlas, photo, IRISES, keep_expression=True)
     with np.load(tmp_path / "head.npz") as kept:
-        assert (kept["vertices"] == head.vertices.numpy()).all()
+        assert kept["keep_expression"] and (kept["vertices"] == head.neutral_vertices.numpy()).all()
     assert np.abs(parse_obj(tmp_path / "head.obj")[0] - head.vertices.numpy()).max() < 1e-5
 
 

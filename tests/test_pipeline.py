@@ -166,8 +166,8 @@ def test_refinement_and_expression_are_what_the_request_says(replay, request_int
     refine, save = pipeline.refine_from_photos, pipeline.save_result
     monkeypatch.setattr(pipeline, "refine_from_photos", lambda *a: passed.update(strength=a[-2]) or refine(*a))
     monkeypatch.setattr(pipeline, "save_result", lambda *a: passed.update(keep=a[-1]) or save(*a))
-    reconstruct(request_into(refine=0.25, keep_expression=True))
-    assert passed == {"strength": 0.25, "keep": True}
+    reconstruct(request_into(refine=0.25, keep_expression=False))
+    assert passed == {"strength": 0.25, "keep": False}
 
 
 def test_an_earlier_result_gives_way_to_a_new_one(replay, request_into, tmp_path):

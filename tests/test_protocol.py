@@ -49,7 +49,7 @@ def test_the_agreed_names_on_the_wire():
 
 
 def test_a_request_survives_the_pipe():
-    request = dataclasses.replace(REQUEST, pack="p", resolution=2048, device="cpu", keep_expression=True, refine=0.5)
+    request = dataclasses.replace(REQUEST, pack="p", resolution=2048, device="cpu", keep_expression=False, refine=0.5)
     command = protocol.decode_command(protocol.encode_command("reconstruct", request))
     assert command == protocol.Command("reconstruct", request)
     assert protocol.decode_command(protocol.encode_command("cancel")) == protocol.Command("cancel")
@@ -62,7 +62,7 @@ def test_further_photos_survive_the_pipe():
 
 
 def test_the_agreed_defaults():
-    expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": False}
+    expected = {"pack": "tiny", "resolution": 1024, "device": "auto", "template": "closest", "keep_expression": True}
     assert (
         REQUEST.to_json()
         == {

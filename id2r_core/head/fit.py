@@ -16,6 +16,7 @@ from ..geometry.camera import Camera
 from ..landmarks import Face
 from ..photo import Photo
 from .model import HeadModel
+from .smile import seat_teeth
 
 # Both corners, upper and lower lid of each eye, the subject's left first.
 EYE_RINGS = ((263, 362, 386, 374), (33, 133, 159, 145))
@@ -147,7 +148,8 @@ class _Fit:
         target = self.view.target
         slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / self.view.eye_distance
         shut = self.model.close_lips if slit < CLOSED_MOUTH else lambda head: head
-        return _clear_eyes(shut(self.vertices + warp), self.model)
+        seated = seat_teeth(shut(self.vertices + warp), self.view.photo, self.view.face, self.camera, self.model)
+        return _clear_eyes(seated, self.model)
 
 
 def _common_moves(fits: Sequence[_Fit]) -> Tensor:
@@ -238,7 +240,7 @@ class _View:
     """One photo's part of the problem; `count` photos share the identity and what it costs."""
 
     def __init__(self, model: HeadModel, photo: Photo, face: Face, count: int):
-        self.model, self.photo = model, photo
+        self.model, self.photo, self.face = model, photo, face
         self.target = torch.from_numpy(face.points).to(model.neutral.device)
         self.eye_distance = float((self.target[EYE_CORNERS[0]] - self.target[EYE_CORNERS[1]]).norm())
         self.weight = _landmark_weights(self.target)

@@ -97,6 +97,7 @@ def head_arrays() -> dict[str, np.ndarray]:
         "camera_focal": np.float32(310.0),
         "camera_principal": np.array([44.0, 67.5], np.float32),
         "photo_size": np.array(PHOTO_SIZE),
+        "keep_expression": np.array(False),
         "eye_centres": EYE_CENTRES,
         "eye_radius": np.full(2, EYE_RADIUS, np.float32),
         "iris_radius": np.full(2, 0.0058, np.float32),

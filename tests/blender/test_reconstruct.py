@@ -40,7 +40,7 @@ SUCCESS = """
 
 
 def test_request_has_the_settings_as_absolute_paths(settings, tmp_path):
-    settings.resolution, settings.refine, settings.keep_expression, settings.template = 512, 0.25, True, "t3"
+    settings.resolution, settings.refine, settings.keep_expression, settings.template = 512, 0.25, False, "t3"
     request = properties.request_of(settings, "cpu")
     assert request == protocol.Request(
         photo=str(tmp_path / "Ada.png"),
@@ -48,7 +48,7 @@ def test_request_has_the_settings_as_absolute_paths(settings, tmp_path):
         resolution=512,
         device="cpu",
         template="t3",
-        keep_expression=True,
+        keep_expression=False,
         refine=0.25,
     )
 

@@ -269,6 +269,21 @@ def test_one_step_in_time_shows_the_photo_s_expression(made):
     assert key.value == 0.0
 
 
+def test_a_slider_takes_the_photo_s_expression_off_and_puts_it_on(result_folder):
+    with np.load(result_folder / "head.npz") as stored:
+        np.savez(result_folder / "head.npz", **{**stored, "keep_expression": np.array(True)})
+    made = load_result(result_folder, bpy.context.scene, "Smiling")
+    head, scene = made.objects.head, bpy.context.scene
+    keys = [each.data.shape_keys.key_blocks["AsPhotographed"] for each in (head, made.objects.lashes) if each]
+    scene.frame_set(1)
+    assert [key.value for key in keys] == [1.0] * len(keys)
+    head["photo_expression"] = 0.25
+    head.update_tag()
+    for frame, value in ((1, 0.25), (2, 1.0), (lookdev.TURNTABLE_FRAME, 0.25)):
+        scene.frame_set(frame)
+        assert [key.value for key in keys] == pytest.approx([value] * len(keys))
+
+
 @pytest.mark.parametrize("orbit", [0.0, -0.6])
 def test_the_portrait_camera_frames_the_whole_head(made, orbit):
     scene = bpy.context.scene
