@@ -13,7 +13,7 @@ import bpy
 
 from .core import conventions
 from .image_io import median_linear
-from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, LASH, MOUTH, SKIN, TOOTH, UV_LAYER
+from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, LASH, MOUTH, SKIN, TOOTH, UV_LAYER, add_variable
 from .steps import Steps
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
@@ -44,7 +44,7 @@ PUPIL = 0.34  # of the iris radius, in room light
 SKIN_NAME = "ID2R Skin"
 GROUP = "ID2R Skin"
 MAP_INPUTS = {"diffuse": "Diffuse", "specular": "Specular", "roughness": "Roughness Map", "normal": "Normal"}
-DISPLACEMENT = "displacement"
+DISPLACEMENT, FOLDS = "displacement", "folds"
 DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5  # what the map's values from 0 to 1 span, and its rest
 CONTROLS = ("Tone", "Oiliness", "Roughness", "Pore Strength", "Subsurface")  # the inputs that panels show
 OIL_SMOOTHS = 0.35  # of the roughness, at full oiliness
@@ -74,6 +74,8 @@ SKIN_SOCKETS = (
     Socket("Pore Strength", FLOAT, "Depth of the pores that are finer than the maps", PORE_STRENGTH, (0.0, 1.0)),
     Socket("Subsurface", FLOAT, "Multiplies how far light walks under the skin", 1.0, (0.0, 3.0)),
     Socket("Diffuse", COLOUR, "True diffuse albedo"),
+    Socket("Folds", FLOAT, "What the folds of the photo's expression leave of the colour", 1.0, (0.0, 1.0)),
+    Socket("Fold Depth", FLOAT, "How much of the folds shows; follows the expression of the photo", 0.0, (0.0, 1.0)),
     Socket("Specular", FLOAT, "Specular IOR Level: 0.5 is textbook skin", NEUTRAL_SPECULAR),
     Socket("Roughness Map", FLOAT, "GGX roughness", 0.5),
     Socket("Normal", VECTOR, "From a Normal Map node"),
@@ -106,7 +108,8 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH, red: flo
     """Skin: four plain image nodes into the node group GROUP, whose inputs are the artist's to set. red: see skin_red.
 
     images: "diffuse" (sRGB), "specular", "roughness", "normal" (Non-Color, tangent space, +Y), and if there is one
-    "displacement", which waits beside the output: the normal map shows the same relief.
+    "displacement", which waits beside the output: the normal map shows the same relief; and "folds" (Non-Color), which
+    `show_folds` lets follow a shape key.
     """
     material, shader = principled(SKIN_NAME, {})
     tree = material.node_tree
@@ -114,8 +117,10 @@ def skin_material(images: Images, pore_strength: float = PORE_STRENGTH, red: flo
     tree.nodes.remove(shader)
     skin = add_skin_nodes(tree, images, UV_LAYER, PORES, red)
     skin.inputs["Pore Strength"].default_value = pore_strength
+    if FOLDS in images:
+        tree.links.new(_add_map(tree, FOLDS, images, 600).outputs["Color"], skin.inputs["Folds"])
     if DISPLACEMENT in images:
-        _add_displacement(tree, images[DISPLACEMENT])
+        _add_displacement(tree, images)
     output.location = (400, 0)
     tree.links.new(skin.outputs["BSDF"], output.inputs["Surface"])
     return material
@@ -128,11 +133,7 @@ def add_skin_nodes(tree, images: Images, uv_layer: str, pore_scale: float, red: 
     uv = add_node(tree, "ShaderNodeUVMap", (-1000, 0), uv_map=uv_layer)
     tree.links.new(uv.outputs["UV"], skin.inputs["Coordinates"])
     for row, name in enumerate(MAP_INPUTS):
-        texture = add_node(
-            tree, "ShaderNodeTexImage", (-700, 300 - 300 * row), image=images[name], interpolation="Cubic"
-        )
-        texture.name = texture.label = name
-        tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+        texture = _add_map(tree, name, images, 300 - 300 * row)
         if name == "normal":
             normal = add_node(tree, "ShaderNodeNormalMap", (-350, -600), space="TANGENT", uv_map=uv_layer)
             tree.links.new(texture.outputs["Color"], normal.inputs["Color"])
@@ -148,12 +149,25 @@ def skin_red(images: Images) -> float:
     return float(median_linear(images["diffuse"])[0])
 
 
-def _add_displacement(tree, image: bpy.types.Image) -> None:
-    """The nodes of true displacement in metres, for the artist to link in the place of the normal map."""
-    texture = add_node(tree, "ShaderNodeTexImage", (-700, -900), image=image, interpolation="Cubic")
-    texture.name = texture.label = DISPLACEMENT
+def show_folds(material: bpy.types.Material, key: bpy.types.ShapeKey) -> None:
+    """Let the folds of the photo's expression show as far as a shape key does."""
+    curve: Any = skin_node(material).inputs["Fold Depth"].driver_add("default_value")
+    curve.driver.type = "SUM"
+    add_variable(curve.driver, "shown", "KEY", key.id_data, key.path_from_id("value"))
+
+
+def _add_map(tree, name: str, images: Images, height: float):
+    """The image node of a map, on the UV node that is there."""
+    texture = add_node(tree, "ShaderNodeTexImage", (-700, height), image=images[name], interpolation="Cubic")
+    texture.name = texture.label = name
     uv = next(node for node in tree.nodes if node.type == "UVMAP")
     tree.links.new(uv.outputs["UV"], texture.inputs["Vector"])
+    return texture
+
+
+def _add_displacement(tree, images: Images) -> None:
+    """The nodes of true displacement in metres, for the artist to link in the place of the normal map."""
+    texture = _add_map(tree, DISPLACEMENT, images, -900)
     scale = add_node(tree, "ShaderNodeDisplacement", (100, -900), label="Link me to Displacement for close-ups")
     set_inputs(scale, {"Midlevel": DISPLACEMENT_MIDDLE, "Scale": DISPLACEMENT_METRES})
     tree.links.new(texture.outputs["Color"], scale.inputs["Height"])
@@ -168,7 +182,9 @@ def skin_node(material: bpy.types.Material | None):
 def maps_of(material: bpy.types.Material) -> Images:
     """The images of the skin's maps, by name."""
     nodes: Any = material.node_tree.nodes
-    return {name: nodes[name].image for name in (*MAP_INPUTS, DISPLACEMENT) if name in nodes and nodes[name].image}
+    return {
+        name: nodes[name].image for name in (*MAP_INPUTS, FOLDS, DISPLACEMENT) if name in nodes and nodes[name].image
+    }
 
 
 def skin_group() -> bpy.types.NodeTree:
@@ -192,7 +208,8 @@ def skin_group() -> bpy.types.NodeTree:
     shader = add_node(tree, "ShaderNodeBsdfPrincipled", (300, 0), subsurface_method="RANDOM_WALK_SKIN")
     set_inputs(shader, skin_inputs())
     tinted = _mix(tree, (-300, 300), 1.0, given["Diffuse"], given["Tone"], blend="MULTIPLY")
-    tree.links.new(tinted, shader.inputs["Base Color"])
+    folded = _mix(tree, (-100, 300), given["Fold Depth"], tinted, given["Folds"], blend="MULTIPLY")
+    tree.links.new(folded, shader.inputs["Base Color"])
     tree.links.new(given["Specular"], shader.inputs["Specular IOR Level"])
     oil = _math(tree, (-600, -200), "MULTIPLY", given["Oiliness"], OIL_SMOOTHS)
     dry = _math(tree, (-400, -200), "SUBTRACT", 1.0, oil)

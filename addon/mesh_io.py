@@ -274,7 +274,7 @@ def _drive_photo_key(head: bpy.types.Object, shown: float) -> None:
         min=0.0, max=1.0, description="Expression of the photo; 0 is neutral"
     )
     driver = cast(bpy.types.FCurve, keys_of(head).key_blocks[PHOTO_KEY].driver_add("value")).driver
-    _add_variable(driver, "shown", "OBJECT", head, f'["{PHOTO_EXPRESSION}"]')
+    add_variable(driver, "shown", "OBJECT", head, f'["{PHOTO_EXPRESSION}"]')
     driver.expression = "shown"
 
 
@@ -289,10 +289,11 @@ def _drive_shape_keys(follower: bpy.types.Object, leader: bpy.types.Object) -> N
     for key in keys_of(follower).key_blocks[1:]:
         driver = cast(bpy.types.FCurve, key.driver_add("value")).driver
         driver.type = "SUM"
-        _add_variable(driver, "leader", "KEY", keys_of(leader), f'key_blocks["{key.name}"].value')
+        add_variable(driver, "leader", "KEY", keys_of(leader), f'key_blocks["{key.name}"].value')
 
 
-def _add_variable(driver: bpy.types.Driver, name: str, id_type: Any, owner: bpy.types.ID, data_path: str) -> None:
+def add_variable(driver: bpy.types.Driver, name: str, id_type: Any, owner: bpy.types.ID, data_path: str) -> None:
+    """A driver's variable: the property at `data_path` of a data-block."""
     variable = driver.variables.new()
     variable.name, variable.type = name, "SINGLE_PROP"
     target = variable.targets[0]

@@ -48,6 +48,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     materials = yield from material.build_materials(images, data, pores, red_of(report))
     collection = bpy.data.collections.new(name)
     objects = yield from mesh_io.build_head(data, materials, collection, name)
+    material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
     yield

@@ -30,7 +30,8 @@ UNSEEN = 1e-6
 class Reading:
     """What one photo shows, or several together, on the head tile.
 
-    albedo [3, T, T] linear; beard [T, T] in [0, 1]; seen, trust [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin;
+    albedo [3, T, T] linear, without the folds of the expression; beard [T, T] in [0, 1]; folds [T, T]: how much darker
+    (log) those make it; seen, trust [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin;
     clarity [T, T] in [0, 1]: how straight and how sharply the photo looks at a texel, whatever covers it; ahead: cosine of
     the head's turn away from the camera.
     """
@@ -38,6 +39,7 @@ class Reading:
     albedo: Tensor
     cover: Cover
     beard: Tensor
+    folds: Tensor
     seen: Tensor
     trust: Tensor
     clarity: Tensor
@@ -51,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Combined:
-    """reading: of all photos; share [T, T]: what of its albedo is the first photo's own."""
+    """reading: of all photos, with the folds of the first one's expression; share [T, T]: what of its albedo is the first photo's own."""
 
     reading: Reading
     share: Tensor
@@ -70,6 +72,7 @@ def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
         albedo=(shares[:, None] * levelled).sum(0),
         cover=cover,
         beard=mixed([each.beard for each in readings]),
+        folds=readings[0].folds * shares[0],
         seen=most([each.seen for each in readings]),
         trust=most([each.trust for each in readings]),
         clarity=mixed([each.clarity for each in readings]),

@@ -38,6 +38,10 @@ FAIRER = (0.25, 0.5)  # log-luminance over the face's that skin of ears and neck
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
 RIM_WIDTH, RIM_LENGTH = 0.025, 0.05  # of the atlas
+RIM_IN_BROW = 0.016  # of the atlas: narrower than most brows
+# Brows under a rim are as dark against the skin as those of the prior when hair is darker by this (log-luminance), lighter
+# when it is; without hair to see they are in between.
+DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
 BRIDGE_REACH = 0.012  # metres to both sides
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
@@ -126,17 +130,26 @@ def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray
     return labels
 
 
-def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker. Brows,
-    which a rim may cross unseen, keep their darkness and take the colour of the skin."""
-    dark = _lids_and_brows(atlas)
-    known = ((cover.rims == 0) & (trust > 0.3) & (dark < 0.3)).float()
+def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, log_prior: Tensor, atlas: HeadAtlas) -> Tensor:
+    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker. Where a rim
+    crosses a brow, the prior [3, T, T] has one; what of brows is seen takes the colour of the skin."""
+    known = ((cover.rims == 0) & (trust > 0.3) & (_lids_and_brows(atlas) < 0.3)).float()
     if not cover.rims.any() or not known.any():
         return log_albedo
-    skin = fill_holes((log_albedo * known)[None], known[None, None])[0]
-    bare = torch.lerp(log_albedo, skin, soften((cover.rims > 0.3).float(), 0.0015))
+    skin, of_prior = (fill_holes((image * known)[None], known[None, None])[0] for image in (log_albedo, log_prior))
+    brow = (log_prior - of_prior).mean(0).clamp(max=0) * atlas.region("brow") * _brow_strength(log_albedo, cover, known)
+    bare = torch.lerp(log_albedo, skin + brow, soften((cover.rims > 0.3).float(), 0.0015))
     browned = bare.mean(0) + (skin - skin.mean(0))[:, known > 0].median(1).values[:, None, None]
     return torch.lerp(bare, browned, (soften(atlas.region("brow"), 0.004) * 2).clamp(max=1))
+
+
+def _brow_strength(log_albedo: Tensor, cover: Cover, skin: Tensor) -> float:
+    """How dark brows are that nobody sees: as the hair of the head is."""
+    luminance, is_hair = log_albedo.mean(0), cover.hair > 0.5
+    if is_hair.float().mean() < LEAST_SHARE:
+        return UNKNOWN_BROW
+    darker = luminance[skin > 0].median() - luminance[is_hair].median()
+    return float((darker / DARK_HAIR).clamp(LEAST_BROW, 1.0))
 
 
 def at_home(atlas: HeadAtlas) -> Tensor:
@@ -204,30 +217,38 @@ def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtla
     """[T, T] 1 on the rims of glasses.
 
     Rims are long thin lines, darker or brighter than what lies on both their sides (top-hat transform), around the eyes
-    but not on the lids. Their bridge may be wide: between the eyes all that is unlike this person's skin goes.
+    but not on the lids; across a brow only what is thinner than it. Their bridge may be wide: between the eyes all that
+    is unlike this person's skin goes.
     """
     position = atlas.surface
     on_nose = (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
-    features = _lids_and_brows(atlas)
-    around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (features < 0.4)
-    width = max(3, round(RIM_WIDTH * atlas.size)) | 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    image, zone = luminance.numpy(force=True), around.numpy(force=True)
-    thin = cv2.morphologyEx(image, cv2.MORPH_BLACKHAT, kernel) * zone
-    gleam = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel) * zone
+    lids, brows = _lids(atlas), atlas.region("brow") > 0.4
+    around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (lids < 0.4)
+    image, zone, of_brow = (each.numpy(force=True) for each in (luminance, around, brows))
+    width, narrow = (max(3, round(share * atlas.size)) | 1 for share in (RIM_WIDTH, RIM_IN_BROW))
+    kernel, fine = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (width, narrow))
+    line = lambda shape: cv2.morphologyEx(image, cv2.MORPH_BLACKHAT, shape)
+    thin = np.where(of_brow, line(fine), line(kernel)) * zone
+    gleam = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel) * zone * ~of_brow
     dark = (thin > RIM_CONTRAST[0]).astype(np.uint8)
     beside = cv2.dilate(dark, np.ones((width // 2, width // 2)))
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(dark | ((gleam > RIM_GLEAM) & beside))
     is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
     is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
     is_rim[0] = False
-    wide = on_nose & (position[0].abs() < BRIDGE_REACH) & (features < 0.4) & (unlike_skin > UNLIKE_SKIN[0])
+    bridge = on_nose & (position[0].abs() < BRIDGE_REACH) & (lids < 0.4) & ~brows
+    wide = bridge & (unlike_skin > UNLIKE_SKIN[0])
     return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance).maximum(wide.float()), 0.002)
 
 
 def _lids_and_brows(atlas: HeadAtlas) -> Tensor:
     """[T, T] 1 on brows and on lids, these soft at their borders."""
-    return torch.maximum((soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1), atlas.region("brow"))
+    return torch.maximum(_lids(atlas), atlas.region("brow"))
+
+
+def _lids(atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on the lids, soft at their borders."""
+    return (soften(atlas.region("eyelid"), 0.004) * 2).clamp(max=1)
 
 
 def _border_of_face(atlas: HeadAtlas) -> Tensor:

@@ -68,7 +68,7 @@ AGED = {"age-old": 1.0, "head-age-incr": 0.5, "head-age-decr": -0.5}  # morphs a
 class Detailed:
     """The finished maps.
 
-    images: file stem -> [T, T, C] as stored, RGB; 8 bit: diffuse, as_photographed (sRGB), coverage;
+    images: file stem -> [T, T, C] as stored, RGB; 8 bit: diffuse, as_photographed (sRGB), coverage, folds;
     16 bit: specular, roughness, normal (tangent space), displacement. report: the entry "detail" of report.json.
     """
 
@@ -111,6 +111,7 @@ def add_detail(
         "normal": stored(normals_of(height, sheet), np.uint16),
         "displacement": stored((height / MILLIMETRES_PER_UNIT + MID_LEVEL)[None], np.uint16),
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
+        "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
         "as_photographed": stored(_completed(photographed, diffuse, working, resolution), np.uint8),
     }
     return Detailed(images, _report(texel, shown, fine is not None, atlas.size, resolution, pores, seed, head))
@@ -441,6 +442,7 @@ def _report(texel, shown, fine: bool, side: int, size: int, pores: float, seed: 
             "roughness": {"reconstructed_by_networks": by_networks, "synthesised": added},
             "normal": {"reconstructed_from_photo": [round(photo, 3), None], "synthesised": added},
             "displacement": {"reconstructed_from_photo": [round(photo, 3), None], "synthesised": added},
+            "folds": {"reconstructed_from_photo": [round(held, 3), None], "synthesised": None},
             "as_photographed": {"reconstructed_from_photo": [round(max(shown, finest), 3), None], "synthesised": None},
         },
         "displacement": {"millimetres_per_unit": MILLIMETRES_PER_UNIT, "mid_level": MID_LEVEL},

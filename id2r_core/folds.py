@@ -50,16 +50,17 @@ def _in_moustache_and_chin(greyer: Tensor, on_chin: Tensor, atlas: HeadAtlas) ->
     return torch.where(above, *shares)
 
 
-def unfold(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
-    """Lighten the folds that the photo's expression has made: the neutral head does not have them.
+def find_folds(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:
+    """[3, T, T] how much darker (log) the folds make the skin that the photo's expression has made: the neutral head does
+    not have them.
 
     A fold is a dark valley (black-hat transform) in skin that the expression has moved. Brows, lids and lips are dark
-    by nature, and so is a beard. A quarter of a fold stays: many faces have it at rest too.
+    by nature, and so is a beard. A quarter of a fold is not counted: many faces have it at rest too.
     """
     moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
     amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - atlas.dark_by_nature)
     smooth = blur_inside(log_albedo, trust + 1e-3, SMOOTHING)
-    return log_albedo + FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
+    return FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
 
 
 def _valleys(image: Tensor, width: float) -> Tensor:

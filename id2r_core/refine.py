@@ -20,8 +20,8 @@ from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, s
 from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
-from .folds import find_beard, unfold
-from .geometry.texture import blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
+from .folds import find_beard, find_folds
+from .geometry.texture import blur, blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import grow_hair, wear_hair
@@ -102,7 +102,7 @@ class Refined:
     """maps: the final maps; light: the first photo's light; tone_linear [3]: mean linear albedo that the face was given;
     white_linear [3]: how bright a white diffuser facing the camera would be in the first photo;
     observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
-    what of that was the first photo's."""
+    what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps."""
 
     maps: Maps
     light: Light
@@ -111,6 +111,7 @@ class Refined:
     observed: Observation
     trust: Tensor
     share: Tensor
+    folds: Tensor
 
 
 def refine_from_photos(
@@ -136,7 +137,7 @@ def refine_from_photos(
     trust = combined.reading.evidence
     maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
     white = _median_under(unlit[0].shading, observed[0].trust * atlas.region("face"))
-    return Refined(maps, unlit[0].light, tone, white, observed[0], trust, combined.share)
+    return Refined(maps, unlit[0].light, tone, white, observed[0], trust, combined.share, combined.reading.folds)
 
 
 def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Unlit:
@@ -152,16 +153,16 @@ def _read(
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
     cover = find_cover(unlit.log_albedo, observed.trust, atlas, evidence.glasses)
-    log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, atlas)
+    log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, prior.log(), atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
     translated = translated_albedo(evidence.translation, observed, prior, atlas)
     # White hairs are brighter and greyer than skin, as gloss is.
     log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin * (1 - beard), atlas)
-    log_albedo = unfold(log_albedo, observed.trust, beard, evidence.head, atlas)
+    folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
     seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
-    albedo = _calm(log_albedo, translated, trust, beard, atlas)
-    return Reading(albedo, cover, beard, seen, trust, observed.clarity, evidence.ahead)
+    albedo = _calm(log_albedo + folds, translated, trust, beard, atlas)
+    return Reading(albedo, cover, beard, _narrow(folds) * trust, seen, trust, observed.clarity, evidence.ahead)
 
 
 def _dress(
@@ -312,6 +313,12 @@ def _calm(log_albedo: Tensor, translated: Tensor, trust: Tensor, beard: Tensor, 
     light = torch.lerp(carried_on(light, sure, SLOW_BAND), light, fade(sure, SLOW_BAND))
     matt = log_albedo - (1 - beard) * light
     return torch.lerp(_soften_highlights(matt, trust, atlas), matt, beard).exp().clamp(2e-3, 0.95)
+
+
+def _narrow(folds: Tensor) -> Tensor:
+    """[T, T] the depth of folds [3, T, T] without their slow part, which is the translation's to tell."""
+    depth = folds.mean(0, keepdim=True)
+    return (depth - blur(depth, SLOW_BAND)).clamp(min=0)[0]
 
 
 def _soften_highlights(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:

@@ -33,6 +33,7 @@ def reading(albedo: Tensor, trust: Tensor, **others) -> Reading:
     values = {
         "cover": Cover(trust, none, none, none),
         "beard": none,
+        "folds": none,
         "seen": trust,
         "clarity": torch.full_like(none, 0.8),
         "ahead": 1.0,

@@ -1,5 +1,6 @@
 """The full-size maps: relief of millimetre size that never repeats, maps that agree, and nothing the photo showed lost."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIDE, SIZE = 256, 1024  # the working size and that of the maps
 SKIN = (0.78, 0.58, 0.48)
+FOLD = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,14 @@ def refined(head, atlas, photo, model):
     light = light_from(model, (0.0, 0.0, 1.0), 1.0, 0.0)
     maps = Maps(images, observed.trust)
     return Refined(
-        maps, light, torch.tensor([0.4, 0.3, 0.2]), torch.ones(3), observed, observed.trust, torch.ones(SIDE, SIDE)
+        maps,
+        light,
+        tone_linear=torch.tensor([0.4, 0.3, 0.2]),
+        white_linear=torch.ones(3),
+        observed=observed,
+        trust=observed.trust,
+        share=torch.ones(SIDE, SIDE),
+        folds=torch.full((SIDE, SIDE), FOLD),
     )
 
 
@@ -320,9 +329,13 @@ def test_all_maps_have_the_full_size_and_their_bit_depths(detailed):
     bits = {name: image.dtype.itemsize * 8 for name, image in detailed.images.items()}
     assert bits == {
         "diffuse": 8, "as_photographed": 8, "coverage": 8, "specular": 16, "roughness": 16, "normal": 16,
-        "displacement": 16,
+        "displacement": 16, "folds": 8,
     }  # fmt: skip
     assert {image.shape[:2] for image in detailed.images.values()} == {(SIZE, SIZE)}
+
+
+def test_folds_are_what_they_leave_of_the_colour(detailed):
+    assert (detailed.images["folds"] == round(255 * math.exp(-FOLD))).all()
 
 
 def test_the_report_says_what_is_enlarged_and_what_is_synthesised(detailed, plain):

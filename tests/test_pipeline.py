@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TEXELS = 128
 FILES = {
     "diffuse.png", "specular.png", "roughness.png", "normal.png", "coverage.png", "photo.png", "head.obj", "head.npz",
-    "report.json", "displacement.png", "as_photographed.png", "light.exr",
+    "report.json", "displacement.png", "as_photographed.png", "folds.png", "light.exr",
 }  # fmt: skip
 # The functions that the path calls, in its order; all but the last are replaced by what they returned once.
 WORK = (

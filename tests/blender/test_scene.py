@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import bpy
+import cv2
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
@@ -168,10 +169,32 @@ def test_the_group_brings_every_map_to_its_socket(made):
     pores, output = source(shader.inputs["Normal"])
     assert (pores.bl_idname, pores.name, output) == ("ShaderNodeBump", "Pores", "Normal")
     assert source(pores.inputs["Normal"])[1] == "Normal" and source(pores.inputs["Strength"])[1] == "Pore Strength"
-    tinted = source(shader.inputs["Base Color"])[0]
-    assert tinted.blend_type == "MULTIPLY"
-    fed = {link.from_socket.name for link in tinted.id_data.links if link.to_node == tinted}
-    assert fed == {"Diffuse", "Tone"}
+    folded = source(shader.inputs["Base Color"])[0]
+    tinted = next(link.from_node for link in folded.id_data.links if link.to_node == folded and not is_given(link))
+    assert tinted.blend_type == folded.blend_type == "MULTIPLY"
+    for node, sockets in ((tinted, {"Diffuse", "Tone"}), (folded, {"Folds", "Fold Depth"})):
+        assert {
+            link.from_socket.name for link in node.id_data.links if link.to_node == node and is_given(link)
+        } == sockets
+
+
+def is_given(link) -> bool:
+    return link.from_node.bl_idname == "NodeGroupInput"
+
+
+def test_folds_show_as_far_as_the_photo_s_expression_does(result_folder):
+    cv2.imwrite(str(result_folder / "folds.png"), np.full((8, 8), 128, np.uint8))
+    made = load_result(result_folder, bpy.context.scene, "Head")
+    skin = material.skin_node(made.objects.head.data.materials[0])
+    assert source(skin.inputs["Folds"])[0].image.name == "folds.png"
+    assert "folds" in material.maps_of(made.objects.head.data.materials[0])
+    seen = {}
+    for value in (0.0, 1.0):
+        made.objects.head["photo_expression"] = value
+        made.objects.head.update_tag()
+        seen[value] = rendered_red(made).mean()
+        assert skin.inputs["Fold Depth"].default_value == pytest.approx(value)
+    assert seen[1.0] < 0.85 * seen[0.0]
 
 
 def test_the_skin_scatters_like_skin(made):
