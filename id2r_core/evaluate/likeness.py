@@ -1,8 +1,9 @@
 """Likeness of rendered heads to real portraits that training never saw, by a recogniser that took no part in it.
 
-The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles, the first head
-once more with the plain photo laid over it; the reported figures are the cosine to the photograph and whether the right
-person comes first. Reports hold no name and no picture.
+The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles as they open, with
+the expression of the photo. The first head is rendered twice more: at rest, and with the plain photo laid over it. The
+reported figures are the cosine to the photograph and whether the right person comes first. Reports hold no name and no
+picture.
 """
 
 import shutil
@@ -24,10 +25,12 @@ from .context import Context
 from .judge import Judge
 from .report import Report, Table, mean
 
-REFINED, SWAPPED, PROJECTED = VARIANTS = ("refined", "swapped maps alone", "plain projection")
-PLAIN_PHOTO = "as_photographed.png"  # in a result folder
+VARIANTS = REFINED, AT_REST, SWAPPED, PROJECTED = (
+    "refined", "refined, at rest", "swapped maps alone", "plain projection",
+)  # fmt: skip
+PLAIN_PHOTO, FOLDS, HEAD = "as_photographed.png", "folds.png", "head.npz"  # in a result folder
 HDRIS = ("studio", "courtyard")
-EVERY, QUICK_EVERY = 3, 36  # of the portraits that training did not see, sorted by name
+EVERY, QUICK_EVERY = 2, 36  # of the portraits that training did not see, sorted by name
 SIZE, SAMPLES = 320, 16  # recognisers look at 112 pixels
 
 
@@ -65,7 +68,8 @@ def evaluate_likeness(context: Context) -> Report:
     )  # fmt: skip
     note = (
         f"Gallery: the photographs of all {len(unseen)} unseen people; who shows no face in the render does not come "
-        "first. Plain projection: the photo itself, light and all, on the refined head. "
+        "first. At rest: without the expression of the photo, which the others show. Plain projection: the photo itself, "
+        "light and all, on the refined head. "
         f"Recogniser with sha256 {judge.sha256}."
     )
     data = f"{len(chosen)} unseen official portraits (one in {QUICK_EVERY if context.quick else EVERY}), Cycles."
@@ -84,9 +88,9 @@ def _make(context: Context, portrait: Path, results: Path, variant: str) -> None
     stamp, wanted = folder / "of.txt", f"{estimator.pack.sha256} {estimator.code} {estimator.size} {variant}"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    if variant == PROJECTED:
+    if variant in (AT_REST, PROJECTED):
         shutil.copytree(results / REFINED, folder, dirs_exist_ok=True)
-        shutil.copyfile(folder / PLAIN_PHOTO, folder / f"{Domain.DIFFUSE.value}.png")
+        _put_at_rest(folder) if variant == AT_REST else _lay_photo_over(folder)
     else:
         strength, device = float(variant == REFINED), estimator.pack.device.type
         reconstruct(
@@ -94,6 +98,17 @@ def _make(context: Context, portrait: Path, results: Path, variant: str) -> None
         )
     render_portraits(folder, HDRIS, SIZE, SAMPLES)
     stamp.write_text(wanted)
+
+
+def _put_at_rest(folder: Path) -> None:
+    with np.load(folder / HEAD) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez_compressed(folder / HEAD, **arrays | {"keep_expression": np.array(False)})
+
+
+def _lay_photo_over(folder: Path) -> None:
+    shutil.copyfile(folder / PLAIN_PHOTO, folder / f"{Domain.DIFFUSE.value}.png")
+    (folder / FOLDS).unlink(missing_ok=True)  # the photo has its own
 
 
 @dataclass(frozen=True)
