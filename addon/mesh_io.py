@@ -270,9 +270,8 @@ def keys_of(made: bpy.types.Object) -> bpy.types.Key:
 def _drive_photo_key(head: bpy.types.Object, shown: float) -> None:
     """A slider on the head itself says how much of the photo's expression it shows: 0 is neutral."""
     head[PHOTO_EXPRESSION] = shown
-    head.id_properties_ui(PHOTO_EXPRESSION).update(
-        min=0.0, max=1.0, description="Expression of the photo; 0 is neutral"
-    )
+    slider: Any = head.id_properties_ui(PHOTO_EXPRESSION)
+    slider.update(min=0.0, max=1.0, description="Expression of the photo; 0 is neutral")
     driver = cast(bpy.types.FCurve, keys_of(head).key_blocks[PHOTO_KEY].driver_add("value")).driver
     add_variable(driver, "shown", "OBJECT", head, f'["{PHOTO_EXPRESSION}"]')
     driver.expression = "shown"

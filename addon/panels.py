@@ -122,7 +122,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
             return
         self.layout.label(text=head.name, icon="USER")
         column = split_column(self.layout)
-        if mesh_io.PHOTO_EXPRESSION in head:
+        if head.get(mesh_io.PHOTO_EXPRESSION) is not None:
             column.prop(head, f'["{mesh_io.PHOTO_EXPRESSION}"]', text="Expression", slider=True)
         for name in material.CONTROLS:
             text = name.replace("Pore Strength", "Pores")

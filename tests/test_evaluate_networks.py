@@ -16,6 +16,7 @@ from id2r_core.evaluate.codebooks import evaluate_codebooks
 from id2r_core.evaluate.context import Context
 from id2r_core.evaluate.held_out import NO_TSNE
 from id2r_core.evaluate.recognition import NOT_REAL, evaluate_recognition
+from id2r_core.evaluate.subjects import evaluate_subjects
 from id2r_core.evaluate.swapper import evaluate_swapper
 from id2r_core.nets import build_nets
 from id2r_core.nets.codebook import Codebook
@@ -61,6 +62,33 @@ def cells(table) -> dict:
 def test_a_run_is_needed(context):
     with pytest.raises(Id2rError, match="run"):
         evaluate_codebooks(replace(context, run=None))
+
+
+def test_runs_on_more_subjects_stand_below_one_another(context, tmp_path):
+    nets, runs = context.estimator.pack.nets, tmp_path / "runs"
+    for count in (115, 30):
+        shutil.copytree(context.run, runs / str(count))
+        blurred = {name: getattr(nets, name).state_dict() for name in ("encoder", "decoder", "codebooks")}
+        if count == 30:
+            blurred["decoder"] = {name: torch.zeros_like(weight) for name, weight in blurred["decoder"].items()}
+        tensors = {
+            key: tensor
+            for name, state in blurred.items()
+            for key, tensor in with_prefix(f"average/{name}", state).items()
+        }
+        save_checkpoint(runs / str(count) / "domains" / CHECKPOINT, tensors, {"preset": MICRO.name, "step": 7})
+    (runs / "notes").mkdir()
+    rows = evaluate_subjects(replace(context, run=runs)).tables[0].rows
+    assert [row[:2] for row in rows] == [["30", 7], ["115", 7]]
+    whole = evaluate_codebooks(context)
+    own = [row["own codebook, dB"] for name, row in cells(whole.tables[0]).items() if name != Domain.RGB.value]
+    assert rows[1][2:6] == pytest.approx(own) and rows[0][2:6] != pytest.approx(own)
+    assert rows[0][6:] == [25.09, 24.12, 24.78, 23.55]
+
+
+def test_a_folder_without_such_runs_says_how_to_make_them(context, tmp_path):
+    with pytest.raises(Id2rError, match="number of subjects"):
+        evaluate_subjects(replace(context, run=tmp_path))
 
 
 def test_codebooks_that_are_copies_differ_in_nothing(context):

@@ -26,6 +26,7 @@ from .results import write_results
 from .robustness import evaluate_robustness
 from .shape import evaluate_shape
 from .speed import evaluate_speed
+from .subjects import evaluate_subjects
 from .swap import evaluate_swap
 from .swapper import evaluate_swapper
 
@@ -42,8 +43,9 @@ EVALUATIONS: dict[str, Callable[[Context], Report]] = {
     "codebooks": evaluate_codebooks,
     "recognition": evaluate_recognition,
     "swapper": evaluate_swapper,
+    "subjects": evaluate_subjects,
 }
-OF_NETWORKS = ("codebooks", "recognition", "swapper")  # on a training run, not on a validation set
+OF_NETWORKS = ("codebooks", "recognition", "swapper", "subjects")  # on training runs, not on a validation set
 SIZE, QUICK_SIZE = 1024, 512
 QUICK_PER_TYPE = 2
 DESCRIPTION = """Measure ID2R, its parts and simple rivals.
@@ -59,7 +61,8 @@ speed       seconds and memory
 likeness    rendered heads of real portraits against their photographs (needs --portraits and --judge)
 codebooks, recognition, swapper
             the networks one by one on the held-out people of a training run (needs --run; --data is the training data)
-all         everything but these three; likeness when --portraits and --judge are given
+subjects    the codebooks of runs on more and more subjects (--run is the folder of runs RUNS/30, RUNS/60 ...)
+all         everything but these four; likeness when --portraits and --judge are given
 results     docs/results.md from the committed reports
 
 From nothing to every table; each command goes on where it was stopped:

@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 FOLDER, TEXT = "results", "results.md"
 ORDER = (
     "fair", "albedo", "relight", "shape", "swap", "likeness", "robustness", "photos", "speed", "codebooks",
-    "recognition", "swapper",
+    "recognition", "swapper", "subjects",
 )  # fmt: skip
 HEADING = """# Results
 

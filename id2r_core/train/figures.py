@@ -8,7 +8,7 @@ from torch import nn
 
 from ..conventions import REFLECTANCE, VIEWS, Domain, linear_to_srgb
 from ..nets import Nets, Swapper
-from ..nets.codebook import Codebook
+from ..nets.codebook import Codebook, DomainCodebooks
 from ..nets.identity_encoder import Embedding
 from ..nets.layers import resized
 from ..nets.vqgan import Decoder, Encoder
@@ -106,6 +106,13 @@ def joint_figures(task: Task, pool: Pool) -> dict[Domain, dict[str, float]]:
     shared = Codebook(preset.codes, preset.code_width, preset.commitment)
     load_trained(task, "codebook", {"encoder": encoder, "decoder": decoder, "codebook": shared})
     return codec_figures(encoder, decoder, lambda latent, domain: shared(latent), pool, task.device)
+
+
+def domain_figures(task: Task, pool: Pool) -> dict[Domain, dict[str, float]]:
+    """The same for the stage after, in which every domain has its own codebook."""
+    encoder, decoder, books = Encoder(task.preset), Decoder(task.preset), DomainCodebooks(task.preset)
+    load_trained(task, "domains", {"encoder": encoder, "decoder": decoder, "codebooks": books})
+    return codec_figures(encoder, decoder, books.quantise, pool, task.device)
 
 
 @torch.no_grad()
