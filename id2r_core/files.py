@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -14,9 +14,13 @@ from .errors import Id2rError
 
 
 def check_writable(out: Path) -> None:
-    """Make the folder, or raise Id2rError: before the work, not after it."""
+    """Raise Id2rError when the folder cannot be made or written: before the work, not after it. Nothing is left."""
+    missing = [path for path in (out, *out.parents) if not path.exists()]
     with all_or_nothing(out):
         pass
+    with suppress(OSError):  # another job may work there by now
+        for path in missing:
+            path.rmdir()
 
 
 @contextmanager

@@ -396,9 +396,12 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):
     assert "--out" in caught.value.hint
 
 
-def test_checking_a_folder_makes_it_and_leaves_it_empty(tmp_path):
+def test_checking_a_folder_leaves_nothing(tmp_path):
     check_writable(tmp_path / "new" / "out")
-    assert list((tmp_path / "new" / "out").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    check_writable(tmp_path / "there")
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"] and not list((tmp_path / "there").iterdir())
 
 
 # ---- irises ----
