@@ -50,7 +50,7 @@ def save_maps(
     """Write maps as they are, the upright photo and the mesh into `folder`.
 
     diffuse.png 8 bit sRGB; specular.png, roughness.png, normal.png 16 bit, Non-Color; coverage.png 8 bit; photo.png;
-    head.obj (head-tile uv; with the photo's expression if `keep_expression`) and head.npz (all that the add-on needs).
+    head.obj (neutral, head-tile uv), as_photographed.obj if `keep_expression`, and head.npz (all that the add-on needs).
     """
     grey = lambda domain: maps.images[domain].mean(0, keepdim=True)
     images = {
@@ -84,8 +84,9 @@ def _save_images(folder: Path, images: dict[str, np.ndarray]) -> None:
 
 def _save_head(folder: Path, head: FittedHead, photo: Photo, irises: Irises, keep_expression: bool) -> None:
     write_image(folder / PHOTO, stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
-    shown = head.vertices if keep_expression else head.neutral_vertices
-    _write_obj(folder / "head.obj", head, shown)
+    _write_obj(folder / "head.obj", head, head.neutral_vertices)
+    if keep_expression:
+        _write_obj(folder / "as_photographed.obj", head, head.vertices)
     shows = {"keep_expression": np.array(keep_expression)}
     np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, photo, irises), **shows)
 

@@ -316,7 +316,7 @@ def test_the_head_is_neutral_and_says_whether_it_opens_as_photographed(arrays, t
     save_maps(tmp_path, maps, head, atlas, photo, IRISES, keep_expression=True)
     with np.load(tmp_path / "head.npz") as kept:
         assert kept["keep_expression"] and (kept["vertices"] == head.neutral_vertices.numpy()).all()
-    assert np.abs(parse_obj(tmp_path / "head.obj")[0] - head.vertices.numpy()).max() < 1e-5
+    assert np.abs(parse_obj(tmp_path / "as_photographed.obj")[0] - head.vertices.numpy()).max() < 1e-5
 
 
 # ---- all or nothing ----
