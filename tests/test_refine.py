@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from id2r_core.cover import at_home, find_cover, person_in_photo
+from id2r_core.cover import at_home, find_cover, person_in_photo, remove_rims
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
@@ -325,6 +325,23 @@ def test_a_coloured_rim_does_not_dye_the_brows(prior, head, atlas, albedo, light
     found = refine(prior, head, atlas, torch.where((worn > 0) | on_brow, teal, albedo), light)
     red, _, blue = diffuse_of(found)[:, on_brow & (found.trust > 0.5)]
     assert (red / blue).median() > 0.7 * TONE[0] / TONE[2]
+
+
+@pytest.mark.parametrize(("hair", "strength"), [(-1.5, 1.0), (0.4, 0.15), (None, 0.6)], ids=["dark", "white", "bald"])
+def test_a_rim_is_no_brow_and_brows_under_it_are_as_dark_as_the_hair(model, hair, strength):
+    atlas = make_atlas(model, 512)
+    worn, y, brow = glasses(atlas), atlas.surface[1], atlas.region("brow") > 0.5
+    worn = worn.maximum((brow & ((y - y[brow].mean()).abs() < 0.0008)).float())
+    skin = TONE.log()[:, None, None].expand(3, 512, 512)
+    above = (atlas.region("scalp") > 0.5) & (y > 0.05)
+    shown = torch.where(above, skin.mean() + hair, skin) if hair is not None else skin
+    prior, trust = skin - 0.8 * brow, atlas.mask.float()
+    shown = shown - 2.5 * worn
+    bare = remove_rims(shown, find_cover(shown, trust, atlas, glasses=True), trust, prior, atlas)
+    crossed = brow & (worn > 0)
+    assert crossed.sum() > 10
+    expected = -0.8 * strength * atlas.region("brow")[crossed].mean()
+    assert (bare - skin)[:, crossed].mean() == pytest.approx(float(expected), abs=0.1)
 
 
 @pytest.mark.parametrize("moustache_alone", [False, True])
