@@ -40,14 +40,14 @@ class Light:
 
 
 HDRIS = {
-    "studio": Light(radians(45), 0.98),
-    "courtyard": Light(radians(110), 1.06),
-    "interior": Light(radians(135), 0.98),
-    "forest": Light(radians(90), 0.98),
-    "city": Light(radians(90), 0.67),
-    "sunset": Light(radians(90), 1.06),
-    "sunrise": Light(radians(90), 0.71),
-    "night": Light(radians(180), 2.22),
+    "studio": Light(radians(45), 0.85),
+    "courtyard": Light(radians(110), 0.92),
+    "interior": Light(radians(135), 0.85),
+    "forest": Light(radians(90), 0.85),
+    "city": Light(radians(90), 0.58),
+    "sunset": Light(radians(90), 0.92),
+    "sunrise": Light(radians(90), 0.62),
+    "night": Light(radians(180), 1.93),
 }
 
 
@@ -362,7 +362,7 @@ def set_view(scene: bpy.types.Scene) -> None:
     """The view transform under which the materials were tuned."""
     view: Any = scene.view_settings
     view.view_transform = "AgX"
-    view.look = "AgX - Punchy"  # AgX alone pales skin next to a photo, with High Contrast fair skin turns to chalk
+    view.look = "AgX - High Contrast"  # with less, AgX pales skin next to a photo, brown skin most
 
 
 @contextmanager
