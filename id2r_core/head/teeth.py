@@ -29,8 +29,8 @@ TOUCHING = 1.13  # smoothing draws crowns in
 # The rings of a crown from below the gum to the biting edge: height (of the crown's), then the places of its face and its
 # back (of its depth, behind the arch), and its breadth. A ring is eight vertices; the last one is closed.
 INCISOR_RINGS = (
-    (-0.25, 0.10, 0.92, 0.72), (0.08, 0.00, 0.98, 0.84), (0.45, -0.03, 0.72, 0.96), (0.78, 0.00, 0.45, 1.00),
-    (0.95, 0.05, 0.30, 0.98), (1.00, 0.09, 0.24, 0.93),
+    (-0.25, 0.10, 0.92, 0.72), (0.08, 0.00, 0.98, 0.84), (0.45, -0.03, 0.72, 0.97), (0.78, 0.00, 0.45, 1.03),
+    (0.95, 0.05, 0.30, 1.04), (1.00, 0.09, 0.24, 1.02),
 )  # fmt: skip
 CANINE_RINGS = (
     (-0.25, 0.10, 0.92, 0.74), (0.08, 0.00, 0.98, 0.86), (0.45, -0.05, 0.76, 1.00), (0.76, 0.00, 0.52, 0.92),
