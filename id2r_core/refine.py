@@ -161,7 +161,8 @@ def _read(
     folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
     seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
-    albedo = _calm(log_albedo + folds, translated, trust, beard, atlas)
+    log_albedo = log_albedo + folds + cover.near_hair * _too_dark_for_hair(unlit.shading, observed.trust, atlas)
+    albedo = _calm(log_albedo, translated, trust, beard, atlas)
     return Reading(albedo, cover, beard, _narrow(folds) * trust, seen, trust, observed.clarity, evidence.ahead)
 
 
@@ -296,6 +297,13 @@ def _non_negative(transfer, albedo, seen, weight, closeness, radiance) -> Tensor
             value = value * (right + smooth[channel] * (closeness @ value)) / (normal @ value + smooth[channel] * value)
         radiance = torch.cat([radiance[:, :channel], value[:, None], radiance[:, channel + 1 :]], 1)
     return radiance
+
+
+def _too_dark_for_hair(shading: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[3, T, T] <= 0: how much less light (log) reaches a texel than most of the face. Hair stands off the scalp that turns
+    away from the light under it: divided by so little, it would come out fair."""
+    of_face = _median_under(shading, trust * atlas.region("face"))
+    return (shading / of_face[:, None, None]).log().clamp(max=0)
 
 
 def _lit(shading: Tensor, trust: Tensor) -> Tensor:

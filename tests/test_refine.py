@@ -26,6 +26,7 @@ from id2r_core.refine import (
     _carve_normals,
     _lash_line,
     _soften_highlights,
+    _too_dark_for_hair,
     estimate_tone,
     observe,
     refine_from_photos,
@@ -514,6 +515,15 @@ def test_black_hair_may_be_bluish_and_a_sky_is_no_hair(atlas, colour, is_hair):
     shown = torch.where(above, torch.tensor(colour)[:, None, None], skin)
     hair = find_cover(shown.log(), atlas.mask.float(), atlas).hair[above & atlas.mask]
     assert hair.mean() > 0.9 if is_hair else hair.mean() < 0.1
+
+
+def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
+    face, scalp = atlas.region("face") > 0.5, (atlas.region("scalp") > 0.5) & atlas.mask
+    for light, expected in ((0.5, math.log(0.5)), (2.0, 0.0)):
+        shading = torch.where(face, 1.0, light).expand(3, -1, -1)
+        assert _too_dark_for_hair(shading, atlas.mask.float(), atlas)[:, scalp & ~face].mean() == pytest.approx(
+            expected
+        )
 
 
 def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):
