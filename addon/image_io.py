@@ -20,7 +20,7 @@ OPTIONAL = {"displacement": "Non-Color", "folds": "Non-Color"}
 
 
 def load_maps(folder: Path) -> Steps[dict[str, bpy.types.Image]]:
-    """Load and pack the four reflectance maps of a result folder, and displacement and folds if there are any, by file stem."""
+    """Load and pack the four reflectance maps of a result folder, by file stem, and displacement and folds if there are any."""
     there = {name: space for name, space in OPTIONAL.items() if (folder / f"{name}.png").is_file()}
     images = {}
     for name, space in (COLOUR_SPACES | there).items():

@@ -53,7 +53,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Combined:
-    """reading: of all photos, with the folds of the first one's expression; share [T, T]: what of its albedo is the first photo's own."""
+    """reading: of all photos, with the folds of the first one's expression; share [T, T]: what of its albedo is the first
+    photo's own."""
 
     reading: Reading
     share: Tensor

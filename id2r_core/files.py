@@ -15,21 +15,19 @@ from .errors import Id2rError
 
 def check_writable(out: Path) -> None:
     """Raise Id2rError when the folder cannot be made or written: before the work, not after it. Nothing is left."""
-    missing = [path for path in (out, *out.parents) if not path.exists()]
     with all_or_nothing(out):
         pass
-    with suppress(OSError):  # another job may work there by now
-        for path in missing:
-            path.rmdir()
 
 
 @contextmanager
 def all_or_nothing(out: Path) -> Iterator[Path]:
-    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails.
+    """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails; folders that
+    were made for it and stay empty vanish, too.
 
     Raises Id2rError when `out` cannot be written.
     """
     try:
+        missing = [path for path in (out, *out.parents) if not path.exists()]
         out.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
     except OSError as error:
@@ -41,6 +39,9 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         raise _unwritable(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # which says that a folder is not empty
+            for path in missing:
+                path.rmdir()
 
 
 def _move_all(folder: Path, out: Path) -> None:

@@ -90,10 +90,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Unlit:
-    """light: of one photo; shading [3, T, T]: what it makes of a white head; log_albedo [3, T, T]: the photo without it."""
+    """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
+    log_albedo [3, T, T]: the photo without it."""
 
     light: Light
     shading: Tensor
+    of_face: Tensor
     log_albedo: Tensor
 
 
@@ -136,8 +138,9 @@ def refine_from_photos(
     images = _dress(maps.images, combined.reading, prior, atlas, hair)
     trust = combined.reading.evidence
     maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
-    white = _median_under(unlit[0].shading, observed[0].trust * atlas.region("face"))
-    return Refined(maps, unlit[0].light, tone, white, observed[0], trust, combined.share, combined.reading.folds)
+    return Refined(
+        maps, unlit[0].light, tone, unlit[0].of_face, observed[0], trust, combined.share, combined.reading.folds
+    )
 
 
 def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Unlit:
@@ -145,7 +148,8 @@ def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, at
     transfer = diffuse_transfer(model, evidence.head.fine_vertices())
     light = solve_light(observed, prior, model, transfer)
     shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
-    return Unlit(light, shading, (observed.linear.clamp(min=1e-3) / shading).log())
+    of_face = _median_under(shading, observed.trust * atlas.region("face"))
+    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log())
 
 
 def _read(
@@ -161,7 +165,7 @@ def _read(
     folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
     seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
-    log_albedo = log_albedo + folds + cover.near_hair * _too_dark_for_hair(unlit.shading, observed.trust, atlas)
+    log_albedo = log_albedo + folds + cover.near_hair * _too_dark_for_hair(unlit)
     albedo = _calm(log_albedo, translated, trust, beard, atlas)
     return Reading(albedo, cover, beard, _narrow(folds) * trust, seen, trust, observed.clarity, evidence.ahead)
 
@@ -299,11 +303,10 @@ def _non_negative(transfer, albedo, seen, weight, closeness, radiance) -> Tensor
     return radiance
 
 
-def _too_dark_for_hair(shading: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
+def _too_dark_for_hair(unlit: Unlit) -> Tensor:
     """[3, T, T] <= 0: how much less light (log) reaches a texel than most of the face. Hair stands off the scalp that turns
     away from the light under it: divided by so little, it would come out fair."""
-    of_face = _median_under(shading, trust * atlas.region("face"))
-    return (shading / of_face[:, None, None]).log().clamp(max=0)
+    return (unlit.shading / unlit.of_face[:, None, None]).log().clamp(max=0)
 
 
 def _lit(shading: Tensor, trust: Tensor) -> Tensor:

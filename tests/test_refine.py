@@ -23,6 +23,7 @@ from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
     Evidence,
+    Unlit,
     _carve_normals,
     _lash_line,
     _soften_highlights,
@@ -521,9 +522,8 @@ def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
     face, scalp = atlas.region("face") > 0.5, (atlas.region("scalp") > 0.5) & atlas.mask
     for light, expected in ((0.5, math.log(0.5)), (2.0, 0.0)):
         shading = torch.where(face, 1.0, light).expand(3, -1, -1)
-        assert _too_dark_for_hair(shading, atlas.mask.float(), atlas)[:, scalp & ~face].mean() == pytest.approx(
-            expected
-        )
+        unlit = Unlit(light=None, shading=shading, of_face=torch.ones(3), log_albedo=shading)
+        assert _too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
 
 
 def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):

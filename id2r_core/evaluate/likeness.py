@@ -72,7 +72,7 @@ def evaluate_likeness(context: Context) -> Report:
         "light and all, on the refined head. "
         f"Recogniser with sha256 {judge.sha256}."
     )
-    data = f"{len(chosen)} unseen official portraits (one in {QUICK_EVERY if context.quick else EVERY}), Cycles."
+    data = f"{len(chosen)} unseen official portraits (one in {QUICK_EVERY if context.quick else EVERY}, at most {MOST}), Cycles."
     return Report(
         "likeness",
         "Likeness of real people",
@@ -90,7 +90,8 @@ def _make(context: Context, portrait: Path, results: Path, variant: str) -> None
         return
     if variant in (AT_REST, PROJECTED):
         shutil.copytree(results / REFINED, folder, dirs_exist_ok=True)
-        _put_at_rest(folder) if variant == AT_REST else _lay_photo_over(folder)
+        change = _put_at_rest if variant == AT_REST else _lay_photo_over
+        change(folder)
     else:
         strength, device = float(variant == REFINED), estimator.pack.device.type
         reconstruct(

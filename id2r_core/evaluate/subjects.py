@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..conventions import REFLECTANCE
 from ..errors import Id2rError
-from ..train.checkpoint import has_checkpoint, load_checkpoint
+from ..train.checkpoint import has_checkpoint, load_state
 from ..train.figures import domain_figures
 from ..train.loop import CHECKPOINT
 from .context import Context
@@ -41,7 +41,7 @@ def evaluate_subjects(context: Context) -> Report:
         context.progress("subjects", number, len(runs))
         held = HeldOut(replace(context, run=path))
         found = domain_figures(held.task, held.pool)
-        steps = load_checkpoint(path / STAGE / CHECKPOINT, prefix="none")[1]["step"]
+        steps = load_state(path / STAGE / CHECKPOINT)["step"]
         rows.append(
             [str(count), steps, *(found[domain]["psnr"] for domain in REFLECTANCE), *PAPER.get(count, (None,) * 4)]
         )
