@@ -127,4 +127,4 @@ def test_a_cancelled_job_leaves_nothing(result, tmp_path):
 
     with pytest.raises(Cancelled):
         makehuman.write_makehuman_maps(tmp_path, 64, stop)
-    assert not list((tmp_path / "makehuman").iterdir())
+    assert not (tmp_path / "makehuman").exists()
