@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .combine import Reading, combine
-from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
 from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
@@ -31,14 +31,17 @@ from .head.model import HeadModel
 from .identity import Identity
 from .landmarks import Face
 from .photo import Photo
-from .relight import Light, diffuse_transfer
+from .relight import Light, diffuse_transfer, gloss_transfer
 from .stitch import Maps
 from .translate import Translation
 
 NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
-LIGHT_SMOOTHNESS, LIGHT_ROUNDS, LIGHT_STEPS = 0.1, 4, 100
+LIGHT_SMOOTHNESS, LIGHT_STEPS = 0.1, 100
+LIGHT_ROUNDS = (1.0, 0.7, 0.5, 0.35)  # from which log of a ratio on a texel drops out of the solve, round by round
+LIGHT_COLOURS = 0.12  # the same of its colour, in which beards and make-up differ, shadows hardly
+LEAST_MATT = 0.35  # share of what the photo shows that no gloss explains
 FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
 LEARNT_TONE = 0.9  # share of the encoder in the tone, the rest is the exposure's
 FAIREST = 0.67  # linear red of the fairest skin; burnt out photos look fairer
@@ -91,7 +94,7 @@ class Observation:
 @dataclass(frozen=True)
 class Unlit:
     """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
-    log_albedo [3, T, T]: the photo without it."""
+    log_albedo [3, T, T]: the photo without it and without what smooth skin mirrors of it."""
 
     light: Light
     shading: Tensor
@@ -132,8 +135,13 @@ def refine_from_photos(
     observed = [observe(each.photo, each.face, each.head, atlas) for each in evidence]
     tone = common_tone(evidence, observed, atlas)
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
-    unlit = [_take_light_out(*pair, prior, atlas) for pair in zip(evidence, observed, strict=True)]
-    readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
+    translated = [
+        translated_albedo(each.translation, look, prior, atlas) for each, look in zip(evidence, observed, strict=True)
+    ]
+    unlit = [_take_light_out(*three, maps, atlas) for three in zip(evidence, observed, translated, strict=True)]
+    readings = [
+        _read(*four, prior, atlas, strength) for four in zip(evidence, observed, translated, unlit, strict=True)
+    ]
     combined = combine(readings, atlas)
     images = _dress(maps.images, combined.reading, prior, atlas, hair)
     trust = combined.reading.evidence
@@ -143,23 +151,39 @@ def refine_from_photos(
     )
 
 
-def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Unlit:
-    model = evidence.head.model
-    transfer = diffuse_transfer(model, evidence.head.fine_vertices())
-    light = solve_light(observed, prior, model, transfer)
-    shading = atlas.bake(transfer @ light.radiance).clamp(min=1e-4)
+def _take_light_out(evidence: Evidence, observed: Observation, albedo: Tensor, maps: Maps, atlas: HeadAtlas) -> Unlit:
+    """albedo [3, T, T]: what the translation shows, which the solve takes for true; maps: for how the skin mirrors."""
+    model, vertices = evidence.head.model, evidence.head.fine_vertices()
+    diffuse = diffuse_transfer(model, vertices)
+    gloss = gloss_transfer(model, vertices, evidence.head.camera, *_mirroring(maps, atlas))
+    light = solve_light(observed, albedo, model, diffuse, gloss)
+    shading = atlas.bake(diffuse @ light.radiance).clamp(min=1e-4)
+    mirrored = atlas.bake(gloss @ light.radiance)
     of_face = _median_under(shading, observed.trust * atlas.region("face"))
-    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log())
+    matt = (observed.linear - mirrored).maximum(LEAST_MATT * observed.linear).clamp(min=1e-3)
+    return Unlit(light, shading, of_face, (matt / shading).log())
+
+
+def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:
+    """Mean F0 and roughness of the face in the swapped maps."""
+    face = atlas.region("face") > 0.5
+    specular, roughness = (float(maps.images[name][0, face].mean()) for name in (Domain.SPECULAR, Domain.ROUGHNESS))
+    return 2 * specular * ior_to_f0(SKIN_IOR), roughness
 
 
 def _read(
-    evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
+    evidence: Evidence,
+    observed: Observation,
+    translated: Tensor,
+    unlit: Unlit,
+    prior: Tensor,
+    atlas: HeadAtlas,
+    strength: float,
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
     cover = find_cover(unlit.log_albedo, observed.trust, atlas, evidence.glasses)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, prior.log(), atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
-    translated = translated_albedo(evidence.translation, observed, prior, atlas)
     # White hairs are brighter and greyer than skin, as gloss is.
     log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin * (1 - beard), atlas)
     folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
@@ -253,32 +277,44 @@ def _sharpness(seen: Seen) -> Tensor:
     return area.abs().sqrt().clamp(max=1)
 
 
-def solve_light(observed: Observation, prior: Tensor, model: HeadModel, transfer: Tensor) -> Light:
-    """Radiance of every light direction such that prior albedo times self-shadowed shading explains the photo.
+def solve_light(
+    observed: Observation, albedo: Tensor, model: HeadModel, diffuse: Tensor, gloss: Tensor | None = None
+) -> Light:
+    """Radiance of every light direction such that the albedo [3, T, T] times self-shadowed shading, and what the surface
+    mirrors, explain the photo.
 
-    transfer [Nf, L]: what each direction gives to the fine vertices as photographed (`relight.diffuse_transfer`).
+    diffuse, gloss [Nf, L]: what each direction gives to the fine vertices as photographed (`relight.diffuse_transfer`,
+    `relight.gloss_transfer`); without gloss the head is matt.
 
     Non-negative least squares by multiplicative updates (Lee & Seung 2001), smooth over the sphere, and reweighted so
-    that highlights, hair and whatever is not this skin drop out.
+    that highlights, hair and whatever is not this skin drop out: the more, the better the light is known.
     """
     small = make_atlas(model, LIGHT_SIZE)
     shrink = lambda image: functional.interpolate(image[None], size=LIGHT_SIZE, mode="area")[0]
     of_face = small.region("face") * (1 - small.region("lip")) * (1 - small.region("brow")) * small.mask
     weight = (shrink(observed.trust[None])[0] * of_face).flatten()
     use = weight > 0.3
-    transfer = small.bake(transfer).flatten(1).T[use]  # [P, L]
-    albedo, seen = (shrink(image).flatten(1).T[use] for image in (prior, observed.linear))  # [P, 3]
-    weight = weight[use][:, None].expand(-1, 3)
+    of_texels = lambda transfer: small.bake(transfer).flatten(1).T[use]  # [P, L]
+    diffuse = of_texels(diffuse)
+    gloss = torch.zeros_like(diffuse) if gloss is None else of_texels(gloss)
+    albedo, seen = (shrink(image).flatten(1).T[use] for image in (albedo, observed.linear))  # [P, 3]
+    weight = weight[use][:, None]
     directions = model.light_directions
     closeness = (directions @ directions.T).clamp(min=0) ** 24
     closeness = closeness / closeness.sum(1, keepdim=True)
-    radiance = (seen / albedo).mean(0).expand(len(directions), 3) / transfer.sum(1).mean()
-    for _ in range(LIGHT_ROUNDS):
-        explained = albedo * (transfer @ radiance)
+    radiance = (seen / albedo).mean(0).expand(len(directions), 3) / diffuse.sum(1).mean()
+    for outlying in LIGHT_ROUNDS:
+        explained = albedo * (diffuse @ radiance) + gloss @ radiance
         off = (seen.clamp(min=1e-3) / explained.clamp(min=1e-3)).log()
         off = off - off.median(0).values
-        robust = weight / (1 + (off / 0.2) ** 2) ** 2
-        radiance = _non_negative(transfer, albedo, seen, robust, closeness, radiance)
+        brighter = off.mean(1, keepdim=True)
+        coloured = (off - brighter).norm(dim=1, keepdim=True)
+        robust = weight / ((1 + (brighter / outlying) ** 2) * (1 + (coloured / LIGHT_COLOURS) ** 2)) ** 2
+        channels = [
+            _non_negative(albedo[:, [c]] * diffuse + gloss, seen[:, c], robust[:, 0], closeness, radiance[:, c])
+            for c in range(3)
+        ]
+        radiance = torch.stack(channels, 1)
     return Light(directions, _calm_colours(radiance))
 
 
@@ -289,17 +325,14 @@ def _calm_colours(radiance: Tensor) -> Tensor:
     return brightness * (radiance / brightness).clamp(min=0.1).sqrt() * mean_colour.sqrt()
 
 
-def _non_negative(transfer, albedo, seen, weight, closeness, radiance) -> Tensor:
-    """Multiplicative updates of radiance [L, 3]; each channel has its own normal equations."""
-    smooth = LIGHT_SMOOTHNESS * (weight * albedo**2).sum(0) * (transfer**2).mean()
-    for channel in range(3):
-        scaled = transfer * (weight[:, channel] * albedo[:, channel] ** 2)[:, None]
-        normal = transfer.T @ scaled  # [L, L]
-        right = transfer.T @ (weight[:, channel] * albedo[:, channel] * seen[:, channel])
-        value = radiance[:, channel].clamp(min=1e-6)
-        for _ in range(LIGHT_STEPS):
-            value = value * (right + smooth[channel] * (closeness @ value)) / (normal @ value + smooth[channel] * value)
-        radiance = torch.cat([radiance[:, :channel], value[:, None], radiance[:, channel + 1 :]], 1)
+def _non_negative(transfer: Tensor, seen: Tensor, weight: Tensor, closeness: Tensor, radiance: Tensor) -> Tensor:
+    """Radiance [L] of one channel after multiplicative updates; transfer [P, L], seen [P], weight [P]."""
+    scaled = transfer * weight[:, None]
+    normal, right = transfer.T @ scaled, scaled.T @ seen
+    smooth = LIGHT_SMOOTHNESS * (scaled * transfer).sum() / len(closeness)
+    radiance = radiance.clamp(min=1e-6)
+    for _ in range(LIGHT_STEPS):
+        radiance = radiance * (right + smooth * (closeness @ radiance)) / (normal @ radiance + smooth * radiance)
     return radiance
 
 

@@ -16,6 +16,7 @@ from .head.model import GUM_LINEAR, TOOTH_LINEAR, HeadModel
 
 GROUND_LINEAR = 0.18
 SCLERA_LINEAR, PUPIL_RADIUS = 0.55, 0.0021
+LEAST_FACING = 0.05  # cosine: Smith's masking divides by it
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,18 @@ class Light:
 
 
 def render_head(
-    model: HeadModel, fine_vertices: Tensor, diffuse_srgb: Tensor, light: Light, camera: Camera, irises: Irises
+    model: HeadModel,
+    fine_vertices: Tensor,
+    diffuse_srgb: Tensor,
+    light: Light,
+    camera: Camera,
+    irises: Irises,
+    mirroring: tuple[float, float] | None = None,
 ) -> Tensor:
     """The head seen by `camera` (a batch of one) as an sRGB image [3, H, W] on mid grey.
 
-    fine_vertices [Nf, 3]; diffuse_srgb [3, T, T] on the head tile. Lambertian, with the mean head's self-shadowing.
+    fine_vertices [Nf, 3]; diffuse_srgb [3, T, T] on the head tile; mirroring: F0 and roughness of a glossy head, without
+    which it is Lambertian. With the mean head's self-shadowing.
     """
     fragments = rasterize(camera.project(fine_vertices), model.faces, camera.height, camera.width)
     uv = interpolate(model.fine_uv, model.faces_uv, fragments).permute(0, 2, 3, 1)
@@ -41,7 +49,11 @@ def render_head(
     for part, colour in (("teeth", TOOTH_LINEAR), ("gums", GUM_LINEAR)):
         albedo = torch.where(seen(part), albedo.new_tensor(colour)[:, None, None], albedo)
     shading = interpolate(diffuse_transfer(model, fine_vertices) @ light.radiance, model.faces, fragments)[0]
-    image = torch.where(fragments.mask[0], albedo * shading, albedo.new_tensor(GROUND_LINEAR))
+    shown = albedo * shading
+    if mirroring:
+        gloss = gloss_transfer(model, fine_vertices, camera, *mirroring) @ light.radiance
+        shown = shown + interpolate(gloss, model.faces, fragments)[0]
+    image = torch.where(fragments.mask[0], shown, albedo.new_tensor(GROUND_LINEAR))
     return linear_to_srgb(image).clamp(0, 1)
 
 
@@ -50,6 +62,28 @@ def diffuse_transfer(model: HeadModel, fine_vertices: Tensor) -> Tensor:
     normal = vertex_normals(fine_vertices[None], model.faces)[0]
     directions = model.light_directions
     return (normal @ directions.T).clamp(min=0) * model.visibility / len(directions)
+
+
+def gloss_transfer(model: HeadModel, fine_vertices: Tensor, camera: Camera, f0: float, roughness: float) -> Tensor:
+    """[Nf, L] what the surface mirrors of each direction towards the camera, in the units of `diffuse_transfer`: GGX with
+    Smith's masking (Walter et al. 2007) and Schlick's Fresnel (1994). f0: reflectance seen straight on; roughness: as in
+    the map.
+    """
+    normal, lights = vertex_normals(fine_vertices[None], model.faces)[0], model.light_directions
+    to_camera = functional.normalize(camera.centre()[0] - fine_vertices, dim=-1)
+    facing = (normal * to_camera).sum(-1, keepdim=True).clamp(min=LEAST_FACING)
+    cosine = (normal @ lights.T).clamp(min=0)
+    # Cosines of the half vector without the vector itself, which would be three times as large as the result.
+    between = to_camera @ lights.T
+    length = (2 + 2 * between).clamp(min=1e-6).sqrt()
+    up, across = ((cosine + facing) / length).clamp(max=1), length / 2
+    alpha = roughness**2
+    facets = alpha**2 / (torch.pi * (up.square() * (alpha**2 - 1) + 1).square())
+    masked = lambda c: c + (alpha**2 + (1 - alpha**2) * c.square()).sqrt()
+    fresnel = f0 + (1 - f0) * (1 - across) ** 5
+    # D F G cos / (4 cos facing), with the masking's own cosines cancelled.
+    mirrored = facets * fresnel * cosine / (masked(cosine) * masked(facing))
+    return torch.pi * mirrored * model.visibility / len(lights)
 
 
 def _eye_albedo(uv: Tensor, model: HeadModel, irises: Irises) -> Tensor:

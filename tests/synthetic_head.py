@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from id2r_core.conventions import SKIN_IOR, ior_to_f0
 from id2r_core.geometry.camera import Camera, look_at_head
 from id2r_core.head.fit import FittedHead
 from id2r_core.head.irises import Irises
@@ -16,6 +17,7 @@ from id2r_core.photo import Photo
 from id2r_core.relight import Light, render_head
 
 FACE_CENTRE = (0.0, -0.02, -0.07)
+MIRRORING = (ior_to_f0(SKIN_IOR), 0.4)  # F0 and roughness of skin
 IRISES = Irises(torch.tensor([0.0059, 0.0059]), torch.tensor([0.10, 0.055, 0.03]))
 
 
@@ -81,5 +83,5 @@ def light_from(model: HeadModel, direction: tuple[float, float, float], ambient:
 
 def photograph(head: FittedHead, diffuse_srgb: Tensor, light: Light) -> Photo:
     """The photo that the head's own camera takes of it."""
-    image = render_head(head.model, head.fine_vertices(), diffuse_srgb, light, head.camera, IRISES)
+    image = render_head(head.model, head.fine_vertices(), diffuse_srgb, light, head.camera, IRISES, MIRRORING)
     return Photo(image.permute(1, 2, 0).contiguous().numpy(), "synthetic.png")
