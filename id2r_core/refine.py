@@ -33,6 +33,7 @@ from .landmarks import Face
 from .photo import Photo
 from .relight import Light, diffuse_transfer, gloss_transfer
 from .stitch import Maps
+from .tone import common_tone, estimate_tone
 from .translate import Translation
 
 NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
@@ -43,9 +44,6 @@ LIGHT_ROUNDS = (1.0, 0.7, 0.5, 0.35)  # from which log of a ratio on a texel dro
 LIGHT_COLOURS = 0.12  # the same of its colour, in which beards and make-up differ, shadows hardly
 LEAST_MATT = 0.35  # share of what the photo shows that no gloss explains
 FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
-LEARNT_TONE = 0.9  # share of the encoder in the tone, the rest is the exposure's
-FAIREST = 0.67  # linear red of the fairest skin; burnt out photos look fairer
-EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 DARKEST_TRANSLATED = 5e-3  # linear
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 # Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
@@ -54,7 +52,7 @@ HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
-LEAST_AHEAD, TONE_TURNED = 0.05, 8  # cosine of the head's turn; its exponent in the say of a photo in the tone
+LEAST_AHEAD = 0.05  # cosine of the head's turn
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
 
@@ -133,7 +131,11 @@ def refine_from_photos(
     becomes the largest of the views' and the photos'.
     """
     observed = [observe(each.photo, each.face, each.head, atlas) for each in evidence]
-    tone = common_tone(evidence, observed, atlas)
+    tones = [
+        estimate_tone(skin_shown(look, atlas), each.identity.tone_linear)
+        for each, look in zip(evidence, observed, strict=True)
+    ]
+    tone = common_tone(tones, [each.ahead for each in evidence])
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
     translated = [
         translated_albedo(each.translation, look, prior, atlas) for each, look in zip(evidence, observed, strict=True)
@@ -205,28 +207,6 @@ def _dress(
     return images
 
 
-def common_tone(evidence: Sequence[Evidence], observed: Sequence[Observation], atlas: HeadAtlas) -> Tensor:
-    """Mean linear albedo [3] of the facial skin, the geometric mean of what the photos say; the tone of a turned head is
-    told less well."""
-    tones = [estimate_tone(look, each.identity, atlas) for each, look in zip(evidence, observed, strict=True)]
-    says = torch.tensor([each.ahead**TONE_TURNED for each in evidence]).to(tones[0])
-    return (torch.stack(tones) ** (says / says.sum())[:, None]).prod(0)
-
-
-def estimate_tone(observed: Observation, identity: Identity, atlas: HeadAtlas) -> Tensor:
-    """Mean linear albedo [3] of the facial skin, by two witnesses whose logarithms are averaged.
-
-    The encoder has learnt tone from virtual photos under many lights and exposures; the photographer has exposed the
-    photo so that a white thing at the face would come out a little above white.
-    """
-    plain = observed.trust * atlas.region("face") * (1 - atlas.features)
-    exposed = _median_under(observed.linear, plain) / EXPOSED_WHITE
-    learnt = identity.tone_linear.to(exposed.device)
-    mixed = LEARNT_TONE * learnt.clamp(min=0.01).log() + (1 - LEARNT_TONE) * exposed.clamp(min=0.01).log()
-    tone = mixed.exp().clamp(min=0.015)
-    return tone * (FAIREST / tone.max()).clamp(max=1)
-
-
 def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
     """Scale the prior [3, T, T] so that the plain skin of its face has the mean albedo `tone` [3]."""
     plain = atlas.region("face") * (1 - atlas.features) * atlas.mask
@@ -243,8 +223,16 @@ def translated_albedo(translation: Translation, observed: Observation, prior: Te
     grid = place / image.shape[-1] * 2 - 1
     shown = functional.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
     linear = srgb_to_linear(shown).clamp(min=DARKEST_TRANSLATED)
-    plain = observed.trust * atlas.region("face") * (1 - atlas.features)
-    return linear * _median_under(prior / linear, plain)[:, None, None]
+    return linear * _median_under(prior / linear, _plain(observed, atlas))[:, None, None]
+
+
+def skin_shown(observed: Observation, atlas: HeadAtlas) -> Tensor:
+    """Most of the plain facial skin as the photo shows it, linear [3]."""
+    return _median_under(observed.linear, _plain(observed, atlas))
+
+
+def _plain(observed: Observation, atlas: HeadAtlas) -> Tensor:
+    return observed.trust * atlas.region("face") * (1 - atlas.features)
 
 
 def _median_under(image: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from id2r_core.capture.light import (
     sky_pixels,
     sky_uv,
 )
-from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from id2r_core.capture.preview import main as preview_main
 from id2r_core.capture.skins import skin_maps
 from id2r_core.capture.sources import SPLITS, list_sources, split_of
@@ -30,6 +29,7 @@ from id2r_core.conventions import REFLECTANCE, Domain, decode_normal, srgb_to_li
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import capture_cameras
 from id2r_core.head.model import TOOTH_LINEAR
+from id2r_core.pigment import ITA_EDGES, build_pigment_table, typology_angle
 from tests.capture_data import write_data
 
 SIZE = 64

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from id2r_core.capture.importing import import_folder
-from id2r_core.capture.pigment import build_pigment_table
 from id2r_core.capture.scan import read_obj, read_scan
 from id2r_core.capture.skins import list_captures, load_skins, make_tile
 from id2r_core.capture.valid import GROUPS, group_of
@@ -18,6 +17,7 @@ from id2r_core.errors import Id2rError
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import PARTS
+from id2r_core.pigment import build_pigment_table
 from tests.capture_data import write_data
 
 SIZE = 256

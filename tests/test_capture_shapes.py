@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from id2r_core.capture import shapes
-from id2r_core.capture.pigment import build_pigment_table
 from id2r_core.capture.shapes import (
     DISTANCES,
     FIRST_INNER,
@@ -23,6 +22,7 @@ from id2r_core.capture.shapes import (
 )
 from id2r_core.capture.subjects import SHAPE_MODES, Casting
 from id2r_core.errors import Id2rError
+from id2r_core.pigment import build_pigment_table
 
 
 def scaled_faces(model, sizes, random):

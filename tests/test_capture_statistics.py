@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from id2r_core.capture.pigment import ITA_EDGES, build_pigment_table
 from id2r_core.capture.skins import REGION_ROUGHNESS, REGION_SPECULAR, make_tile
 from id2r_core.capture.stage import CaptureStage
 from id2r_core.capture.subjects import Casting
 from id2r_core.conventions import SKIN_IOR, ior_to_f0
+from id2r_core.pigment import ITA_EDGES, build_pigment_table
 from tests.capture_data import write_data
 
 # F0 of skin by its refractive index: from water (1.33), which wet skin has at its surface, to dry stratum corneum (1.55;

@@ -8,7 +8,6 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from id2r_core.capture.pigment import build_pigment_table
 from id2r_core.capture.subjects import Casting
 from id2r_core.errors import Id2rError
 from id2r_core.geometry.camera import Camera, look_at_head
@@ -16,6 +15,7 @@ from id2r_core.geometry.mesh import triangulate
 from id2r_core.geometry.rasterize import rasterize
 from id2r_core.head.model import OFF_TILE, PARTS
 from id2r_core.head.teeth import follow
+from id2r_core.pigment import build_pigment_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

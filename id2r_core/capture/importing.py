@@ -27,7 +27,7 @@ from ..geometry.rasterize import interpolate, rasterize
 from ..geometry.texture import fill_holes, sample_texture
 from ..head.atlas import HeadAtlas, make_atlas
 from ..head.model import OFF_TILE, load_head
-from .pigment import typology_angle
+from ..pigment import typology_angle
 from .register import Registration, Surface, register, spread_points
 from .scan import DESCRIPTION, Scan, read_scan
 

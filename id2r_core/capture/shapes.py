@@ -16,7 +16,7 @@ import torch
 from ..errors import Id2rError
 from ..geometry.mesh import similarity
 from ..head.model import HeadModel, load_head
-from .pigment import build_pigment_table
+from ..pigment import build_pigment_table
 from .subjects import ACTIVE_SHARE, ASYMMETRY, SHAPE_MODES, Casting
 
 COUNT = 1000

@@ -23,7 +23,7 @@ from ..errors import Id2rError
 from ..geometry.rasterize import interpolate
 from ..geometry.texture import atlas_fragments, fill_holes, sample_texture
 from ..head.model import OFF_TILE, HeadModel
-from .pigment import PigmentTable
+from ..pigment import PigmentTable
 from .sources import list_sources, read_srgb
 from .subjects import Subjects
 

@@ -11,6 +11,7 @@ from ..conventions import LEVEL_SIDES, VIEWS, Domain, linear_to_srgb
 from ..geometry.camera import Camera, capture_cameras
 from ..geometry.mesh import vertex_normals
 from ..head.model import HeadModel, load_head
+from ..pigment import build_pigment_table
 from .dice import Dice
 from .hair import draw_hair, hang_hair, no_hair, with_fuzz
 from .light import LUMINANCE, Environments, Lighting, choose_environments, light_scene, load_environments, seen_behind
@@ -24,7 +25,6 @@ from .photograph import (
     expose,
     eye_colours,
 )
-from .pigment import build_pigment_table
 from .render import (
     Hair,
     Surface,

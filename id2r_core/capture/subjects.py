@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..head.model import HeadModel
-from .pigment import ITA_EDGES, PigmentTable
+from ..pigment import ITA_EDGES, PigmentTable
 from .sources import SPLITS
 
 # Numbers in [0, 1) that a subject's skin and colours are made from, one column of `Subjects.params` each.

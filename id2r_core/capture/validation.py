@@ -33,11 +33,11 @@ from ..head.fit import FittedHead
 from ..head.irises import TYPICAL_RADIUS, Irises
 from ..maps import save_maps
 from ..photo import Photo
+from ..pigment import ITA_EDGES
 from ..stitch import Maps
 from .dice import Dice
 from .light import LUMINANCE, SHADE, about, muted, sky_pixels, sky_uv
 from .photograph import EXPOSURE, GREY_CARD, PHOTO_EXPRESSIONS, draw_cameras, iris_colours
-from .pigment import ITA_EDGES
 from .render import tilt_by_height
 from .sources import list_sources, read_environment
 from .stage import CaptureStage

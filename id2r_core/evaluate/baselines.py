@@ -11,9 +11,10 @@ from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead
 from ..head.model import HeadModel
 from ..packs import Pack
-from ..refine import estimate_tone
+from ..refine import skin_shown
 from ..stitch import stitch_views
 from ..templates import Template, choose_template
+from ..tone import estimate_tone
 from .fitted import Fitted
 
 LEAST_TRUST = 0.1  # texels that the photo shows worse are filled
@@ -108,7 +109,7 @@ def mean_template(pack: Pack, model: HeadModel, atlas: HeadAtlas) -> Tensor:
 
 
 def _tone(fitted: Fitted) -> Tensor:
-    return estimate_tone(fitted.observed, fitted.identity, fitted.atlas)
+    return estimate_tone(skin_shown(fitted.observed, fitted.atlas), fitted.identity.tone_linear)
 
 
 def completed(linear: Tensor, trust: Tensor) -> Tensor:

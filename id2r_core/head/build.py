@@ -13,13 +13,13 @@ import torch
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from ..capture.pigment import build_pigment_table
 from ..capture.subjects import Casting
 from ..conventions import zup_to_yup
 from ..files import whole_file
 from ..geometry.mesh import triangulate
 from ..geometry.rasterize import rasterize
 from ..geometry.subdivide import catmull_clark, linear_subdivision
+from ..pigment import build_pigment_table
 from .landmark_map import find_landmarks
 from .lips import find_lips, seal_lips
 from .model import HEAD_FILE, PARTS, HeadModel, fine_vertices, load_head

@@ -112,10 +112,16 @@ def skin_reflectance(melanin: np.ndarray, blood: np.ndarray) -> np.ndarray:
 
 def typology_angle(linear: np.ndarray) -> np.ndarray:
     """Individual typology angle in degrees, atan((L* - 50) / b*), of linear sRGB [..., 3] under D65."""
-    xyz = np.asarray(linear, dtype=np.float64) @ np.linalg.inv(RGB_FROM_XYZ).T / WHITE_XYZ
-    cube = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    lightness, yellow = 116 * cube[..., 1] - 16, 200 * (cube[..., 1] - cube[..., 2])
-    return np.degrees(np.arctan2(lightness - 50, yellow))
+    lab = lab_of(torch.as_tensor(linear, dtype=torch.float64)).numpy()
+    return np.degrees(np.arctan2(lab[..., 0] - 50, lab[..., 2]))
+
+
+def lab_of(linear: Tensor) -> Tensor:
+    """CIELAB [..., 3] of linear sRGB [..., 3] under D65."""
+    xyz = linear @ linear.new_tensor(np.linalg.inv(RGB_FROM_XYZ).T / WHITE_XYZ)
+    cube = torch.where(xyz > 216 / 24389, xyz.clamp(min=1e-6) ** (1 / 3), (24389 / 27 * xyz + 16) / 116)
+    x, y, z = cube.unbind(-1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
 def _xyz_weights() -> np.ndarray:

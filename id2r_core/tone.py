@@ -1,0 +1,54 @@
+"""How light the person's skin is, and of what colour: one mean albedo, which all maps and the photo's light hang on."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .pigment import build_pigment_table, lab_of
+
+LEARNT = 0.9  # share of the encoder in the tone, the rest is the exposure's
+EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
+FAIREST, DARKEST = 0.67, 0.015  # linear red of the fairest skin, as burnt out photos look fairer; of any channel
+TURNED = 8  # exponent of the cosine of a head's turn in the say of its photo
+# How far a colour (CIE76) may be from all that melanin and blood can make, and how much stays of what is more. How light it
+# is counts for more there than its colour, of which photographers make what they like.
+SLACK, KEPT, LIGHTNESS = 6.0, 0.4, 3.0
+
+
+def estimate_tone(shown: Tensor, learnt: Tensor) -> Tensor:
+    """Mean linear albedo [3] of the facial skin, by two witnesses whose logarithms are averaged.
+
+    learnt [3]: the encoder's, from virtual photos under many lights and exposures; shown [3]: plain skin as the photo
+    shows it, linear. The photographer has exposed so that a white thing at the face would come out a little above white.
+    """
+    exposed = (shown / EXPOSED_WHITE).clamp(min=0.01).log()
+    mixed = LEARNT * learnt.to(shown).clamp(min=0.01).log() + (1 - LEARNT) * exposed
+    tone = as_skin(mixed.exp().clamp(min=DARKEST))
+    return tone * (FAIREST / tone.max()).clamp(max=1)
+
+
+def common_tone(tones: Sequence[Tensor], ahead: Sequence[float]) -> Tensor:
+    """The geometric mean [3] of what the photos say; ahead: cosine of the head's turn in each, for the tone of a turned
+    head is told less well."""
+    says = torch.tensor([cosine**TURNED for cosine in ahead]).to(tones[0])
+    return (torch.stack(tuple(tones)) ** (says / says.sum())[:, None]).prod(0)
+
+
+def as_skin(tone: Tensor) -> Tensor:
+    """A linear albedo [3] pulled towards the nearest that skin can have. Photos are developed more colourful than skin is,
+    and what is too much belongs to the light."""
+    linear, lab = _all_skin()
+    linear, lab = linear.to(tone), lab.to(tone)
+    off = (lab - lab_of(tone)) * lab.new_tensor([LIGHTNESS, 1.0, 1.0])
+    distance, nearest = off.norm(dim=1).min(0)
+    pull = (1 - KEPT) * (distance - SLACK).clamp(min=0) / distance.clamp(min=SLACK)
+    return torch.lerp(tone.log(), linear[nearest].log(), pull).exp()
+
+
+@cache
+def _all_skin() -> tuple[Tensor, Tensor]:
+    """Linear albedo [P, 3] and CIELAB [P, 3] of every entry of the pigment table."""
+    linear = build_pigment_table().linear.flatten(1).T
+    return linear, lab_of(linear)

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from id2r_core.pigment import build_pigment_table, lab_of
+from id2r_core.tone import as_skin, common_tone, estimate_tone
+
+
+def test_nobody_is_fairer_than_skin_can_be():
+    burnt = estimate_tone(torch.tensor([0.9, 0.7, 0.6]), torch.tensor([0.95, 0.65, 0.55]))
+    assert burnt.max() == pytest.approx(0.67, abs=1e-3)
+    assert 1.25 < burnt[0] / burnt[1] < 1.7
+
+
+def test_what_skin_can_have_stays_as_it_is():
+    table = build_pigment_table().linear[:, ::12, ::12].flatten(1).T
+    for skin in table:
+        assert torch.allclose(as_skin(skin), skin, rtol=1e-4)
+
+
+@pytest.mark.parametrize("orange", [(0.475, 0.114, 0.036), (0.521, 0.174, 0.045)])
+def test_an_orange_face_is_taken_for_orange_light_half_way(orange):
+    """As two portraits are developed: their light is warmer than any skin."""
+    tone = torch.tensor(orange)
+    skin = as_skin(tone)
+    before, after = lab_of(tone), lab_of(skin)
+    assert before[1:].norm() - 20 < after[1:].norm() < before[1:].norm() - 10
+    assert abs(after[0] - before[0]) < 5
+
+
+def test_a_turned_head_has_less_say():
+    ahead, turned = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.3, 0.2, 0.1])
+    assert torch.allclose(common_tone([ahead, turned], [1.0, 1.0]), (ahead * turned).sqrt())
+    assert torch.allclose(common_tone([ahead, turned], [1.0, 0.3]), ahead, rtol=0.01)
