@@ -40,14 +40,14 @@ class Light:
 
 
 HDRIS = {
-    "studio": Light(radians(45), 0.70),
-    "courtyard": Light(radians(110), 0.75),
-    "interior": Light(radians(135), 0.70),
-    "forest": Light(radians(90), 0.70),
-    "city": Light(radians(90), 0.48),
-    "sunset": Light(radians(90), 0.75),
-    "sunrise": Light(radians(90), 0.51),
-    "night": Light(radians(180), 1.58),
+    "studio": Light(radians(45), 0.82),
+    "courtyard": Light(radians(110), 0.80),
+    "interior": Light(radians(135), 0.85),
+    "forest": Light(radians(90), 0.82),
+    "city": Light(radians(90), 0.56),
+    "sunset": Light(radians(90), 0.88),
+    "sunrise": Light(radians(90), 0.62),
+    "night": Light(radians(180), 1.90),
 }
 
 

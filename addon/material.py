@@ -4,7 +4,7 @@ Sockets are addressed by name, which is the same in Blender 4.2 to 5.x, and ever
 defaults differ between versions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import asin, sin
 from typing import Any
@@ -13,7 +13,7 @@ import bpy
 
 from .core import conventions
 from .image_io import median_linear
-from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, LASH, MOUTH, SKIN, TOOTH, UV_LAYER, add_variable
+from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, HAIR, LASH, MOUTH, ROOT_ATTRIBUTE, SKIN, TOOTH, UV_LAYER, add_variable
 from .steps import Steps
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
@@ -30,6 +30,9 @@ SCLERA = (0.48, 0.43, 0.395, 1.0)
 MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
+HAIR_INPUTS: "Inputs" = {"Roughness": 0.4, "IOR": 1.55, "Specular IOR Level": 0.5}
+HAIR_EVEN = 0.5  # share of the hair's own colour in that of a strand, the rest is the map's at its root
+HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
 # Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
 ENAMEL_STOPS = (
@@ -43,6 +46,7 @@ PUPIL = 0.34  # of the iris radius, in room light
 
 SKIN_NAME = "ID2R Skin"
 GROUP = "ID2R Skin"
+HAIR_COLOUR = "Hair Colour"
 MAP_INPUTS = {"diffuse": "Diffuse", "specular": "Specular", "roughness": "Roughness Map", "normal": "Normal"}
 DISPLACEMENT, FOLDS = "displacement", "folds"
 DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5  # what the map's values from 0 to 1 span, and its rest
@@ -86,9 +90,14 @@ SKIN_SOCKETS = (
 
 
 def build_materials(
-    images: Images, data, pore_strength: float = PORE_STRENGTH, red: float | None = None
+    images: Images,
+    data,
+    pore_strength: float = PORE_STRENGTH,
+    red: float | None = None,
+    hair_linear: Sequence[float] | None = None,
 ) -> Steps[dict[str, bpy.types.Material]]:
-    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM and LASH. data: the HeadFile; red: see skin_red."""
+    """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM, LASH and HAIR. data: the HeadFile; red: see
+    skin_red; hair_linear [3]: most of the hair's colour, else its roots' alone."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     skin = skin_material(images, pore_strength, red)
     yield
@@ -101,6 +110,7 @@ def build_materials(
         TOOTH: tooth_material(),
         GUM: principled("ID2R Gum", {**wet_inputs(), **GUM_INPUTS})[0],
         LASH: principled("ID2R Lash", LASH_INPUTS)[0],
+        HAIR: hair_material(images["diffuse"], hair_linear),
     }
 
 
@@ -290,6 +300,27 @@ def mouth_material() -> bpy.types.Material:
 def wet_inputs() -> Inputs:
     """Flesh under saliva."""
     return {**skin_inputs(), "Specular IOR Level": NEUTRAL_SPECULAR}
+
+
+def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None) -> bpy.types.Material:
+    """Strands in the colour of the scalp's map at their roots, evened out towards the node "Hair Colour", which is the
+    artist's to set: the map has the photo's locks and what is left of their shine."""
+    material, shader = principled("ID2R Hair", HAIR_INPUTS)
+    tree = material.node_tree
+    root = add_node(tree, "ShaderNodeAttribute", (-1000, 300), attribute_name=ROOT_ATTRIBUTE)
+    texture = add_node(tree, "ShaderNodeTexImage", (-800, 300), image=diffuse, interpolation="Linear")
+    tree.links.new(root.outputs["Vector"], texture.inputs["Vector"])
+    own = add_node(tree, "ShaderNodeRGB", (-800, 0), name=HAIR_COLOUR, label=HAIR_COLOUR)
+    own.outputs[0].default_value = (*(hair_linear or (0.0, 0.0, 0.0)), 1.0)
+    even = _mix(tree, (-500, 200), HAIR_EVEN if hair_linear else 0.0, texture.outputs["Color"], own.outputs[0])
+    strand = add_node(tree, "ShaderNodeHairInfo", (-800, -200))
+    unrest = add_node(tree, "ShaderNodeMapRange", (-500, -200))
+    set_inputs(unrest, {"To Min": HAIR_UNREST[0], "To Max": HAIR_UNREST[1]})
+    tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
+    tree.links.new(
+        _mix(tree, (-200, 200), 1.0, even, unrest.outputs["Result"], blend="MULTIPLY"), shader.inputs["Base Color"]
+    )
+    return material
 
 
 def tooth_material() -> bpy.types.Material:

@@ -1,4 +1,4 @@
-"""head.npz to mesh objects: head (skin, mouth, sockets), eyes, teeth, gums and lashes, with UV layers, parts, shape keys.
+"""head.npz to objects: head (skin, mouth, sockets), eyes, teeth, gums and lashes, with UV layers, parts, shape keys; hair.
 
 Eyes, teeth, gums (with the tongue) and eyelashes are objects of their own: subsurface light in Cycles walks through the
 whole object that it enters, and it must not leave the lids through an eyeball. Shape keys that move them exist on them too
@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from .core import conventions, errors
+from .groom import grow_groom
 from .lashes import grow_lashes
 from .steps import Steps
 
@@ -23,8 +24,9 @@ UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
-HEAD_MARK = "id2r_part"  # on our objects: "head" or one of FOLLOWERS
-SKIN, MOUTH, EYE, TOOTH, GUM, LASH = "skin", "mouth", "eye", "tooth", "gum", "lash"
+ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
+HEAD_MARK = "id2r_part"  # on our objects: "head", "hair" or one of FOLLOWERS
+SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR = "skin", "mouth", "eye", "tooth", "gum", "lash", "hair"
 MATERIAL_OF_PART = {
     "skin": SKIN,
     "mouth_interior": MOUTH,
@@ -113,21 +115,28 @@ def _check_format(path: Path, found: int) -> None:
 
 @dataclass(frozen=True)
 class HeadObjects:
-    """The objects of a reconstruction; all but the head are its children and follow its shape keys.
+    """The objects of a reconstruction; all but the head are its children and, but for the hair, follow its shape keys.
 
-    teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids
+    teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids;
+    hair: None when it has none
     """
 
     head: bpy.types.Object
     eyes: bpy.types.Object
     teeth: tuple[bpy.types.Object, ...]
     lashes: bpy.types.Object | None
+    hair: bpy.types.Object | None
 
 
 def build_head(
-    data: HeadFile, materials: dict[str, bpy.types.Material], collection: bpy.types.Collection, name: str
+    data: HeadFile,
+    materials: dict[str, bpy.types.Material],
+    collection: bpy.types.Collection,
+    name: str,
+    hair: np.ndarray | None = None,
 ) -> Steps[HeadObjects]:
-    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM and LASH."""
+    """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
+    HAIR; hair: the hair map [S, S] in [0, 1]."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -148,7 +157,11 @@ def build_head(
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
     _store_eye_directions(mesh_of(eyes), data)
-    return HeadObjects(head, eyes, tuple(followers.values()), lashes)
+    yield
+    strands = (
+        None if hair is None else (yield from _add_hair(data, hair, f"{name} hair", materials[HAIR], head, collection))
+    )
+    return HeadObjects(head, eyes, tuple(followers.values()), lashes, strands)
 
 
 def _add_object(
@@ -179,6 +192,33 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
     made[HEAD_MARK] = "lashes"
     collection.objects.link(made)
     yield from _add_shape_keys(made, data, lashes.used, lashes.place, keep_still=False)
+    return made
+
+
+def _add_hair(
+    data: HeadFile, density: np.ndarray, name: str, material: bpy.types.Material, head: bpy.types.Object, collection
+) -> Steps[bpy.types.Object | None]:
+    """A marked curves object with the hair that the map [S, S] tells of; None when it tells of none. It follows the head,
+    but not its shape keys, which move the scalp by a millimetre at most."""
+    of_skin = np.array(data.part_names)[data.part] == SKIN
+    groom = grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], density)
+    if groom is None:
+        return None
+    yield
+    count, points, _ = groom.points.shape
+    curves: Any = bpy.data.hair_curves.new(name)
+    curves.add_curves([points] * count)
+    curves.attributes["position"].data.foreach_set("vector", groom.points.ravel())
+    radius = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
+    radius.data.foreach_set("value", np.tile(groom.radius, count))
+    roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
+    roots.data.foreach_set("vector", groom.uv.ravel())
+    curves.materials.append(material)
+    yield
+    made = bpy.data.objects.new(name, curves)
+    made[HEAD_MARK] = HAIR
+    made.parent = head
+    collection.objects.link(made)
     return made
 
 

@@ -10,6 +10,7 @@ from . import image_io, lookdev, material, mesh_io
 from .core import errors, protocol
 from .steps import Steps, all_or_nothing, run
 
+HAIR_MAP = "hair.png"  # results of older versions have none
 DEFAULT_HDRI = "studio"
 DEFAULT_SAMPLES = 128
 LONG_SIDE = 1280  # pixels of a render, whatever size the photo has
@@ -45,9 +46,11 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     yield
     report = read_report(folder)
     pores = 0.0 if report.get("detail", {}).get("pores", 0.0) > 0.0 else material.PORE_STRENGTH
-    materials = yield from material.build_materials(images, data, pores, red_of(report))
+    materials = yield from material.build_materials(images, data, pores, red_of(report), report.get("hair_linear"))
+    hair = image_io.read_pixels(folder / HAIR_MAP)[..., 0] if (folder / HAIR_MAP).is_file() else None
+    yield
     collection = bpy.data.collections.new(name)
-    objects = yield from mesh_io.build_head(data, materials, collection, name)
+    objects = yield from mesh_io.build_head(data, materials, collection, name, hair)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)

@@ -13,7 +13,9 @@ Made = TypeVar("Made")
 Steps = Generator[None, None, Made]
 
 # The data-blocks that our steps make; what hangs on them (shape keys, node trees of materials) goes with them.
-KINDS = ("actions", "cameras", "collections", "images", "materials", "meshes", "node_groups", "objects", "worlds")
+KINDS = (
+    "actions", "cameras", "collections", "hair_curves", "images", "materials", "meshes", "node_groups", "objects", "worlds",
+)  # fmt: skip
 STARTUP = ("Cube", "Light")  # what Blender's new file has, and a first head hides
 
 

@@ -68,8 +68,9 @@ AGED = {"age-old": 1.0, "head-age-incr": 0.5, "head-age-decr": -0.5}  # morphs a
 class Detailed:
     """The finished maps.
 
-    images: file stem -> [T, T, C] as stored, RGB; 8 bit: diffuse, as_photographed (sRGB), coverage, folds;
-    16 bit: specular, roughness, normal (tangent space), displacement. report: the entry "detail" of report.json.
+    images: file stem -> [T, T, C] as stored, RGB; 8 bit: diffuse, as_photographed (sRGB), coverage, folds, hair;
+    16 bit: specular, roughness, normal (tangent space), displacement. Only hair is of the working size.
+    report: the entry "detail" of report.json.
     """
 
     images: dict[str, np.ndarray]
@@ -112,6 +113,7 @@ def add_detail(
         "displacement": stored((height / MILLIMETRES_PER_UNIT + MID_LEVEL)[None], np.uint16),
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
         "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
+        "hair": stored(refined.hair[None].cpu(), np.uint8),  # no finer than its strands are apart
         "as_photographed": stored(_completed(photographed, diffuse, working, resolution), np.uint8),
     }
     return Detailed(images, _report(texel, shown, fine is not None, atlas.size, resolution, pores, seed, head))

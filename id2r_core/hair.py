@@ -20,7 +20,8 @@ OWN_COLOURS = 0.35  # share of the differences of colour in hair that are its ow
 HAIR_RADIUS = 0.4  # of the atlas: how far from its middle strands have the width that was asked for
 DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of the scalp shine through
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
-GLOSS = {Domain.SPECULAR: 0.2, Domain.ROUGHNESS: 0.7}  # in the units of the maps
+GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
+DARK_HAIR = (2.0, 3.0)  # -log-luminance from which on hair is dark, and surely so
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class CroppedHair:
     albedo: Tensor
     presence: Tensor
     edge: Tensor
+
+    def colour(self) -> Tensor | None:
+        """Most of its albedo, linear [3]; None for a bald head."""
+        sure = self.presence > 0.9
+        return self.albedo[:, sure].median(1).values if sure.any() else None
 
 
 def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> CroppedHair:
@@ -56,7 +62,7 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
     near = ramp(soften(sure, GLIDE), 0.02, 0.4)
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
     colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
-    return CroppedHair(colour.clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+    return CroppedHair(_not_blue(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
 
 
 def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
@@ -64,6 +70,14 @@ def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
     usual = shown[:, sure > 0].median(1).values[:, None, None]
     lift = (DARKEST_HAIR - usual.mean()).clamp(min=0)
     return shown + sure * (lift - (1 - torch.exp(-lift)) * (usual - usual.mean()))
+
+
+def _not_blue(shown: Tensor) -> Tensor:
+    """Log-albedo [3, T, T]; dark hair that looks blue is grey: it is melanin that makes it dark, and what is blue in it is
+    mirrored."""
+    brightness = shown.mean(0, keepdim=True)
+    blue = (shown[2:] > shown[:1]) * ramp(-brightness, *DARK_HAIR)
+    return torch.lerp(shown, brightness.expand_as(shown), blue)
 
 
 def _without_shine(shown: Tensor, usual: Tensor, sure: Tensor) -> Tensor:

@@ -84,6 +84,9 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "resolution": request.resolution,
             "identity_cosine": cosine,
             "tone_linear": [round(value, 4) for value in refined.tone_linear.tolist()],
+            "hair_linear": None
+            if (hair := refined.hair_linear) is None
+            else [round(value, 4) for value in hair.tolist()],
             "landmark_error": round(head.error, 4),
             "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
             "morphs": head.morphs(),

@@ -24,7 +24,7 @@ from .folds import find_beard, find_folds
 from .geometry.texture import blur, blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
-from .hair import grow_hair, wear_hair
+from .hair import CroppedHair, grow_hair, wear_hair
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -105,7 +105,8 @@ class Refined:
     """maps: the final maps; light: the first photo's light; tone_linear [3]: mean linear albedo that the face was given;
     white_linear [3]: how bright a white diffuser facing the camera would be in the first photo;
     observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
-    what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps."""
+    what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
+    hair [T, T] in [0, 1]: how densely it grows; hair_linear [3]: most of its albedo, None for a bald head."""
 
     maps: Maps
     light: Light
@@ -115,6 +116,8 @@ class Refined:
     trust: Tensor
     share: Tensor
     folds: Tensor
+    hair: Tensor
+    hair_linear: Tensor | None
 
 
 def refine_from_photos(
@@ -145,11 +148,20 @@ def refine_from_photos(
         _read(*four, prior, atlas, strength) for four in zip(evidence, observed, translated, unlit, strict=True)
     ]
     combined = combine(readings, atlas)
-    images = _dress(maps.images, combined.reading, prior, atlas, hair)
-    trust = combined.reading.evidence
-    maps = replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust))
+    reading, trust = combined.reading, combined.reading.evidence
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, atlas)
+    images = _dress(maps.images, reading, crop, prior, atlas, hair)
     return Refined(
-        maps, unlit[0].light, tone, unlit[0].of_face, observed[0], trust, combined.share, combined.reading.folds
+        maps=replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust)),
+        light=unlit[0].light,
+        tone_linear=tone,
+        white_linear=unlit[0].of_face,
+        observed=observed[0],
+        trust=trust,
+        share=combined.share,
+        folds=reading.folds,
+        hair=hair * crop.presence,
+        hair_linear=crop.colour() if hair else None,
     )
 
 
@@ -197,10 +209,9 @@ def _read(
 
 
 def _dress(
-    images: dict[Domain, Tensor], reading: Reading, prior: Tensor, atlas: HeadAtlas, hair: float
+    images: dict[Domain, Tensor], reading: Reading, crop: CroppedHair, prior: Tensor, atlas: HeadAtlas, hair: float
 ) -> dict[Domain, Tensor]:
     """The images with what the photos tell: skin, hair, and the lines of the skin in its normals."""
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, atlas)
     diffuse = linear_to_srgb(_merge(reading.albedo, prior, reading.trust, reading.beard, atlas))
     images = wear_hair(images | {Domain.DIFFUSE: diffuse}, crop, hair)
     images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], reading.albedo, reading.trust, atlas)

@@ -79,6 +79,8 @@ def refined(head, atlas, photo, model):
         trust=observed.trust,
         share=torch.ones(SIDE, SIDE),
         folds=torch.full((SIDE, SIDE), FOLD),
+        hair=torch.zeros(SIDE, SIDE),
+        hair_linear=None,
     )
 
 
@@ -329,9 +331,10 @@ def test_all_maps_have_the_full_size_and_their_bit_depths(detailed):
     bits = {name: image.dtype.itemsize * 8 for name, image in detailed.images.items()}
     assert bits == {
         "diffuse": 8, "as_photographed": 8, "coverage": 8, "specular": 16, "roughness": 16, "normal": 16,
-        "displacement": 16, "folds": 8,
+        "displacement": 16, "folds": 8, "hair": 8,
     }  # fmt: skip
-    assert {image.shape[:2] for image in detailed.images.values()} == {(SIZE, SIZE)}
+    assert {image.shape[:2] for name, image in detailed.images.items() if name != "hair"} == {(SIZE, SIZE)}
+    assert detailed.images["hair"].shape[:2] == (SIDE, SIDE)
 
 
 def test_folds_are_what_they_leave_of_the_colour(detailed):
