@@ -314,7 +314,9 @@ def solve_light(
             for c in range(3)
         ]
         radiance = torch.stack(channels, 1)
-    return Light(directions, _calm_colours(radiance))
+    radiance = _calm_colours(radiance)
+    explained = albedo * (diffuse @ radiance) + gloss @ radiance
+    return Light(directions, radiance * (robust * seen).sum(0) / (robust * explained).sum(0))
 
 
 def _calm_colours(radiance: Tensor) -> Tensor:
