@@ -5,6 +5,8 @@ import warnings
 from types import SimpleNamespace
 
 import bpy
+import cv2
+import numpy as np
 import pytest
 
 from addon import history, result, steps
@@ -35,7 +37,9 @@ def scene(addon, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    return write_result(tmp_path / "third")
+    folder = write_result(tmp_path / "third")
+    cv2.imwrite(str(folder / "hair.png"), np.full((8, 8), 40, np.uint8))
+    return folder
 
 
 def everything(scene) -> dict:

@@ -1,0 +1,91 @@
+"""Cropped hair on the real head: where it grows, how long it is, and what becomes of it in Blender."""
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+bpy = pytest.importorskip("bpy")
+from test_lashes import data, folder, model  # noqa: F401
+
+from addon import export, mesh_io
+from addon.groom import DEPTH, LENGTH, STRANDS, grow_groom
+from addon.result import load_result
+from id2r_core.geometry.subdivide import catmull_clark
+from id2r_core.head.atlas import make_atlas
+
+SIDE = 256
+
+
+@pytest.fixture(scope="module")
+def density(model):  # noqa: F811
+    """The mean head's scalp, but for its left half."""
+    atlas = make_atlas(model, SIDE)
+    return ((atlas.region("scalp") > 0.5) & (atlas.surface[0] < 0)).float().numpy()
+
+
+def groom_of(data, density):  # noqa: F811
+    of_skin = np.array(data.part_names)[data.part] == "skin"
+    return grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], density)
+
+
+@pytest.fixture(scope="module")
+def groom(data, density):  # noqa: F811
+    return groom_of(data, density)
+
+
+def test_hair_grows_out_of_the_skin(data, groom):  # noqa: F811
+    quads = data.quads[np.array(data.part_names)[data.part] == "skin"]
+    fine = data.vertices
+    for _ in range(3):
+        matrix, quads = catmull_clark(quads, len(fine))
+        fine = np.asarray(matrix @ fine)
+    surface = cKDTree(fine)
+    assert np.quantile(surface.query(groom.points[:, 0])[0], 0.99) < DEPTH + 0.0015
+    assert 0.002 < np.median(surface.query(groom.points[:, -1])[0]) < LENGTH[1]
+
+
+def test_it_grows_where_the_map_says_and_nowhere_else(model, groom, density):  # noqa: F811
+    assert (groom.points[:, 0, 0] < 0.002).all()
+    atlas = make_atlas(model, SIDE)
+    scalp = atlas.surface[:, (density > 0)].T.numpy()
+    area = 0.5 * 4 * np.pi * 0.09**2 / 2  # half of the upper half of a sphere as large as a head
+    assert 0.6 * STRANDS * area < len(groom.points) < 2 * STRANDS * area
+    assert groom.points[:, 0, 2].min() > scalp[:, 1].min() - 0.02
+
+
+def test_half_as_dense_is_half_as_many(data, groom, density):  # noqa: F811
+    assert len(groom_of(data, density / 2).points) == pytest.approx(len(groom.points) / 2, rel=0.05)
+
+
+def test_it_is_longer_on_top(groom):
+    length = np.linalg.norm(np.diff(groom.points, axis=1), axis=2).sum(1)
+    height = groom.points[:, 0, 2] / groom.points[:, 0, 2].max()
+    assert np.median(length[height > 0.85]) > 2 * np.median(length[height < 0.3])
+    assert length.max() < 1.5 * LENGTH[1]
+
+
+def test_a_black_map_grows_none(data, density):  # noqa: F811
+    assert groom_of(data, 0 * density) is None
+
+
+def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # noqa: F811
+    cv2.imwrite(str(folder / "hair.png"), (density * 255).astype(np.uint8))
+    made = load_result(folder, bpy.context.scene, "Ada")
+    hair = made.objects.hair
+    assert hair.parent == made.objects.head and hair.type == "CURVES" and hair[mesh_io.HEAD_MARK] == "hair"
+    assert hair.data.materials[0].name == "ID2R Hair" and len(hair.data.curves) > 5000
+    assert len(hair.data.points) == 6 * len(hair.data.curves)
+    (folder / "hair.png").unlink()
+
+
+def test_a_result_without_a_hair_map_is_bald(result_folder):
+    assert load_result(result_folder, bpy.context.scene, "Ball").objects.hair is None
+
+
+def test_a_head_with_hair_is_exported(folder, density, tmp_path):  # noqa: F811
+    cv2.imwrite(str(folder / "hair.png"), (density * 255).astype(np.uint8))
+    made = load_result(folder, bpy.context.scene, "Ada")
+    export.export_model(made.objects.head, tmp_path / "ada.glb", "GLTF")
+    assert (tmp_path / "ada.glb").stat().st_size > 1e5
+    (folder / "hair.png").unlink()
