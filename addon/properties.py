@@ -151,7 +151,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         default=DEFAULTS["keep_expression"],
     )
     refine: factor("refine", "How strongly the photo's own colour and detail go into the maps (0: networks alone)")
-    hair: factor("hair", "How densely the scalp is painted with cropped hair where the photo shows hair (0: bald)")
+    hair: factor("hair", "How densely cropped hair grows on the scalp where the photo shows hair (0: bald)")
     pores: factor(
         "pores", "How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)"
     )

@@ -49,7 +49,7 @@ class Request:
     template: "closest" or a template's name.
     keep_expression: open the head with the expression of the photo on it, which a slider takes off; otherwise neutral.
     refine: strength of the photo's last word, 0 (swapped maps alone) to 1.
-    hair: how densely the scalp is painted with cropped hair where the photo shows hair, 0 (bald) to 1.
+    hair: how densely cropped hair grows on the scalp where the photo shows hair, 0 (bald) to 1.
     pores: strength of the synthesised pores, furrows and wrinkles, 0 (none) to 1.
     task_file: a MediaPipe face_landmarker .task file; empty for the landmark models inside mediapipe.
     face: which of the photo's faces, counted from the largest, which is 1.
