@@ -9,7 +9,7 @@ import numpy as np
 
 from . import image_io, material
 from .core import conventions, errors
-from .mesh_io import EYE_ATTRIBUTE, FOLLOWERS, HEAD_MARK, UV_LAYER, mesh_of
+from .mesh_io import EYE_ATTRIBUTE, FOLLOWERS, GLASSES, HEAD_MARK, UV_LAYER, mesh_of
 
 DEPTHS = {"PNG8": ("PNG", "8"), "PNG16": ("PNG", "16"), "EXR": ("OPEN_EXR", "16")}
 MODELS = {"GLTF": ".glb", "USD": ".usdc", "FBX": ".fbx"}
@@ -66,7 +66,7 @@ def _sized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
-    """Write head, eyes, teeth, gums and lashes with shape keys and with materials that other programs understand.
+    """Write head, eyes, teeth, gums, lashes and glasses with shape keys and with materials that other programs understand.
 
     kind: of MODELS. The textures are written beside the file, or into it where the format holds them.
     """
@@ -76,7 +76,7 @@ def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
             "glTF and FBX are add-ons that can be switched on in the preferences; some distributions leave out USD.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in FOLLOWERS)]
+    pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in (*FOLLOWERS, GLASSES))]
     with _plain_materials(pieces, path.parent / f"{path.stem}_textures"), _alone(pieces):
         WRITERS[kind](str(path))
     if not path.is_file():
@@ -177,9 +177,20 @@ def _plain(made: bpy.types.Object, own: bpy.types.Material, textures: Path) -> b
         return material.principled("ID2R Tooth plain", enamel)[0]
     if made.get(HEAD_MARK) == "gums":
         return material.principled("ID2R Gum plain", material.GUM_INPUTS)[0]
+    if made.get(HEAD_MARK) == GLASSES:
+        return _plain_glasses(own)
     if made.get(HEAD_MARK) == "lashes":
         return material.principled("ID2R Lash plain", material.LASH_INPUTS)[0]
     return material.principled("ID2R Mouth plain", material.MOUTH_INPUTS)[0]
+
+
+def _plain_glasses(own: bpy.types.Material) -> bpy.types.Material:
+    """The frame as it is; a lens lets most light through."""
+    known: Any = own.node_tree.get_output_node("ALL").inputs["Surface"].links[0].from_node
+    if known.type == "BSDF_PRINCIPLED":
+        colour = tuple(known.inputs["Base Color"].default_value)
+        return material.principled("ID2R Frame plain", {**material.FRAME_INPUTS, "Base Color": colour})[0]
+    return material.principled("ID2R Lens plain", {"Roughness": 0.0, "Alpha": material.LENS_ALPHA})[0]
 
 
 def _plain_skin(own: bpy.types.Material, textures: Path) -> bpy.types.Material:

@@ -33,6 +33,9 @@ LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.3
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.4, "IOR": 1.55, "Specular IOR Level": 0.5}
 HAIR_EVEN = 0.5  # share of the hair's own colour in that of a strand, the rest is the map's at its root
 HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
+FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
+LENS_IOR, COATED = 1.5, 0.08  # and the share of its reflection that an anti-reflective coating leaves
+LENS_ALPHA = 0.08  # of a lens in other programs
 ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
 # Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
 ENAMEL_STOPS = (
@@ -320,6 +323,29 @@ def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None)
     tree.links.new(
         _mix(tree, (-200, 200), 1.0, even, unrest.outputs["Result"], blend="MULTIPLY"), shader.inputs["Base Color"]
     )
+    return material
+
+
+def frame_material(linear: Sequence[float]) -> bpy.types.Material:
+    """The frame of glasses, lacquered, in its albedo [3]."""
+    return principled("ID2R Frame", {**FRAME_INPUTS, "Base Color": (*map(float, linear), 1.0)})[0]
+
+
+def lens_material() -> bpy.types.Material:
+    """Thin glass: light goes straight through, a little is mirrored, most where it is grazed."""
+    material, shader = principled("ID2R Lens", {})
+    tree = material.node_tree
+    tree.nodes.remove(shader)
+    clear = add_node(tree, "ShaderNodeBsdfTransparent", (0, 100))
+    mirror = add_node(tree, "ShaderNodeBsdfAnisotropic", (0, -100))
+    set_inputs(mirror, {"Roughness": 0.0})
+    fresnel = add_node(tree, "ShaderNodeFresnel", (-400, 300))
+    set_inputs(fresnel, {"IOR": LENS_IOR})
+    mix = add_node(tree, "ShaderNodeMixShader", (250, 0))
+    tree.links.new(_math(tree, (-200, 300), "MULTIPLY", fresnel.outputs[0], COATED), mix.inputs[0])
+    tree.links.new(clear.outputs[0], mix.inputs[1])
+    tree.links.new(mirror.outputs[0], mix.inputs[2])
+    tree.links.new(mix.outputs[0], tree.get_output_node("ALL").inputs["Surface"])
     return material
 
 

@@ -19,13 +19,14 @@ from .groom import grow_groom
 from .lashes import grow_lashes
 from .steps import Steps
 
+GLASSES = "glasses"
 UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
-HEAD_MARK = "id2r_part"  # on our objects: "head", "hair" or one of FOLLOWERS
+HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES or one of FOLLOWERS
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR = "skin", "mouth", "eye", "tooth", "gum", "lash", "hair"
 MATERIAL_OF_PART = {
     "skin": SKIN,
@@ -115,7 +116,8 @@ def _check_format(path: Path, found: int) -> None:
 
 @dataclass(frozen=True)
 class HeadObjects:
-    """The objects of a reconstruction; all but the head are its children and, but for the hair, follow its shape keys.
+    """The objects of a reconstruction; all but the head are its children and, but for the hair, follow its shape keys. Glasses
+    are a child more (`add_glasses`).
 
     teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids;
     hair: None when it has none
@@ -217,6 +219,29 @@ def _add_hair(
     yield
     made = bpy.data.objects.new(name, curves)
     made[HEAD_MARK] = HAIR
+    made.parent = head
+    collection.objects.link(made)
+    return made
+
+
+def add_glasses(
+    path: Path,
+    frame: Callable[[list[float]], bpy.types.Material],
+    lens: Callable[[], bpy.types.Material],
+    head: bpy.types.Object,
+    collection: bpy.types.Collection,
+) -> bpy.types.Object:
+    """A marked object of glasses.npz, the frame in the first slot and the lenses in the second. It keeps its place on the
+    head whatever the face does. frame: makes the material of an albedo [3]."""
+    with np.load(path, allow_pickle=False) as file:
+        mesh = _mesh_of_quads(f"{head.name} glasses", conventions.yup_to_zup(file["vertices"]), file["quads"])
+        is_lens, linear = file["is_lens"], file["frame_linear"]
+    mesh.materials.append(frame(linear.tolist()))
+    mesh.materials.append(lens())
+    mesh.polygons.foreach_set("material_index", is_lens.astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(is_lens), bool))
+    made = bpy.data.objects.new(mesh.name, mesh)
+    made[HEAD_MARK] = GLASSES
     made.parent = head
     collection.objects.link(made)
     return made

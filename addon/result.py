@@ -52,6 +52,11 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     collection = bpy.data.collections.new(name)
     objects = yield from mesh_io.build_head(data, materials, collection, name, hair)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
+    if (folder / protocol.GLASSES).is_file():
+        mesh_io.add_glasses(
+            folder / protocol.GLASSES, material.frame_material, material.lens_material, objects.head, collection
+        )
+        yield
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
     yield

@@ -20,10 +20,11 @@ def check_writable(out: Path) -> None:
 
 
 @contextmanager
-def all_or_nothing(out: Path) -> Iterator[Path]:
+def all_or_nothing(out: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
     """A working folder inside `out` whose files move into it when the block succeeds, and vanish when it fails; folders that
     were made for it and stay empty vanish, too.
 
+    outdated: names of files that must not stay from before when the block writes none.
     Raises Id2rError when `out` cannot be written.
     """
     try:
@@ -34,7 +35,7 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         raise _unwritable(out, error) from error
     try:
         yield folder
-        _move_all(folder, out)
+        _move_all(folder, out, outdated)
     except OSError as error:
         raise _unwritable(out, error) from error
     finally:
@@ -44,11 +45,15 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def _move_all(folder: Path, out: Path) -> None:
-    """Move the files of `folder` into `out`; when one cannot be moved, none is and what was there before stays."""
+def _move_all(folder: Path, out: Path, outdated: Sequence[str]) -> None:
+    """Move the files of `folder` into `out`, and what is outdated away; when one cannot be moved, none is and what was
+    there before stays."""
     with tempfile.TemporaryDirectory(prefix=".replaced-", dir=out) as aside:
         replaced, moved = Path(aside), []
         try:
+            for name in outdated:
+                if (out / name).is_file():
+                    os.replace(out / name, replaced / name)
             for path in sorted(folder.iterdir()):
                 if (out / path.name).is_file():
                     os.replace(out / path.name, replaced / path.name)

@@ -20,6 +20,7 @@ EYES = np.array([[0.29, 0.45], [0.71, 0.45]])  # where the eyes lie in it, the s
 CORNERS = ((33, 133), (263, 362))  # landmarks of either eye
 CELL, BLOCK, ORIENTATIONS = 8, 16, 9
 TAKEN_OFF = "Glasses are taken off; the skin behind them is made up."
+MADE = "Glasses are an object of their own; the skin behind them is made up."
 
 
 def wears_glasses(photo: Photo, face: Face) -> bool:

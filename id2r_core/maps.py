@@ -14,13 +14,16 @@ from .detail import Detailed, stored, tangent_slopes
 from .files import write_exr, write_image
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
+from .head.frame import FrameMesh
 from .head.irises import Irises
 from .head.model import PARTS
 from .photo import Photo
-from .protocol import LIGHT, PHOTO
+from .protocol import GLASSES, LIGHT, PHOTO
 from .relight import Light
 from .stitch import Maps
 
+SMILE = "as_photographed.obj"
+OPTIONAL_FILES = (GLASSES, SMILE)
 PANORAMA_HEIGHT = 128
 UNTOLD, TOLD = -0.6, -0.1  # how far forward light must come from to light nothing, and all it can, of a face
 LOBE = 24.0  # exponent of the cosine with which a solved direction of light spreads over its neighbourhood
@@ -86,9 +89,20 @@ def _save_head(folder: Path, head: FittedHead, photo: Photo, irises: Irises, kee
     write_image(folder / PHOTO, stored(torch.tensor(photo.srgb).permute(2, 0, 1), np.uint8))
     _write_obj(folder / "head.obj", head, head.neutral_vertices)
     if keep_expression:
-        _write_obj(folder / "as_photographed.obj", head, head.vertices)
+        _write_obj(folder / SMILE, head, head.vertices)
     shows = {"keep_expression": np.array(keep_expression)}
     np.savez_compressed(folder / "head.npz", **_mesh_arrays(head, photo, irises), **shows)
+
+
+def save_glasses(folder: Path, frame: FrameMesh, frame_linear: np.ndarray) -> None:
+    """Write glasses.npz: vertices [N, 3] metres in the head frame, quads [Q, 4], is_lens [Q], frame_linear [3] albedo."""
+    np.savez_compressed(
+        folder / GLASSES,
+        vertices=frame.vertices,
+        quads=frame.quads,
+        is_lens=frame.is_lens,
+        frame_linear=frame_linear.astype(np.float32),
+    )
 
 
 def panorama(light: Light) -> np.ndarray:

@@ -14,18 +14,20 @@ from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
 from .files import all_or_nothing, check_writable
-from .glasses import TAKEN_OFF
+from .glasses import MADE, TAKEN_OFF
 from .head.atlas import make_atlas
 from .head.fit import fit_heads
+from .head.frame import build_frame
 from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import doubts, embed_identity, mean_identity
 from .landmarks import detect_person
-from .maps import save_report, save_result
+from .maps import OPTIONAL_FILES, save_glasses, save_report, save_result
 from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request
 from .refine import Evidence, refine_from_photos
+from .spectacles import find_spectacles
 from .stitch import stitch_views
 from .swap import swap_identity
 from .templates import choose_template
@@ -72,9 +74,12 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     refined = watch("refine", refine_from_photos, swapped, evidence, atlas, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
+    spectacles = find_spectacles(photo, face, head, refined.white_linear) if evidence[0].glasses else None
     cosine = likeness(refined, head, crop, irises, pack)
-    with all_or_nothing(out) as folder:
+    with all_or_nothing(out, OPTIONAL_FILES) as folder:
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
+        if spectacles:
+            save_glasses(folder, build_frame(spectacles, head), spectacles.frame_linear)
         report = made_with(device, pack) | {
             "photo": photo.name,
             "more_photos": [other.name for other in photos[1:]],
@@ -96,7 +101,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "warnings": [
                 *said_of(photos),
                 *said_of(faces),
-                *([TAKEN_OFF] if any(each.glasses for each in evidence) else []),
+                *([MADE if spectacles else TAKEN_OFF] if any(each.glasses for each in evidence) else []),
                 *doubts(identities, [each.name for each in photos]),
             ],
         }

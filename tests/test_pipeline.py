@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TEXELS = 128
 FILES = {
     "diffuse.png", "specular.png", "roughness.png", "normal.png", "coverage.png", "photo.png", "head.obj", "head.npz",
-    "report.json", "displacement.png", "as_photographed.png", "as_photographed.obj", "folds.png", "light.exr",
+    "report.json", "displacement.png", "as_photographed.png", "as_photographed.obj", "folds.png", "hair.png", "light.exr",
 }  # fmt: skip
 # The functions that the path calls, in its order; all but the last are replaced by what they returned once.
 WORK = (
@@ -173,6 +173,7 @@ def test_refinement_and_expression_are_what_the_request_says(replay, request_int
 def test_an_earlier_result_gives_way_to_a_new_one(replay, request_into, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.json").write_text("old")
+    (tmp_path / "out" / "glasses.npz").write_text("of another person")
     result = reconstruct(request_into())
     assert {path.name for path in result.out.iterdir()} == FILES
     assert json.loads((result.out / "report.json").read_text())["photo"] == "astronaut.png"

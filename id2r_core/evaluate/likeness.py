@@ -1,9 +1,8 @@
 """Likeness of rendered heads to real portraits that training never saw, by a recogniser that took no part in it.
 
 The chosen portraits are reconstructed twice, with the photo's detail and without, and rendered by Cycles as they open, with
-the expression of the photo. The first head is rendered twice more: at rest, and with the plain photo laid over it. The
-reported figures are the cosine to the photograph and whether the right person comes first. Reports hold no name and no
-picture.
+the expression of the photo. The first head is rendered once more with the plain photo laid over it. The reported figures
+are the cosine to the photograph and whether the right person comes first. Reports hold no name and no picture.
 """
 
 import shutil
@@ -19,16 +18,15 @@ from ..conventions import Domain
 from ..errors import Id2rError, NoFace
 from ..photo import load_photo
 from ..pipeline import reconstruct
-from ..protocol import Request
+from ..protocol import GLASSES, Request
 from .blender import render_portraits
 from .context import Context
 from .judge import Judge
 from .report import Report, Table, mean
 
-VARIANTS = REFINED, AT_REST, SWAPPED, PROJECTED = (
-    "refined", "refined, at rest", "swapped maps alone", "plain projection",
-)  # fmt: skip
-PLAIN_PHOTO, FOLDS, HEAD = "as_photographed.png", "folds.png", "head.npz"  # in a result folder
+VARIANTS = REFINED, SWAPPED, PROJECTED = ("refined", "swapped maps alone", "plain projection")
+PLAIN_PHOTO = "as_photographed.png"
+OWN_OF_PHOTO = ("folds.png", "hair.png", GLASSES)  # in a result folder: what the plain photo has by itself
 HDRIS = ("studio", "courtyard")
 EVERY, QUICK_EVERY, MOST = 2, 36, 40  # of the portraits that training did not see, sorted by name
 SIZE, SAMPLES = 320, 16  # recognisers look at 112 pixels
@@ -68,8 +66,7 @@ def evaluate_likeness(context: Context) -> Report:
     )  # fmt: skip
     note = (
         f"Gallery: the photographs of all {len(unseen)} unseen people; who shows no face in the render does not come "
-        "first. At rest: without the expression of the photo, which the others show. Plain projection: the photo itself, "
-        "light and all, on the refined head. "
+        "first. Plain projection: the photo itself, light, hair, glasses and all, on the refined head. "
         f"Recogniser with sha256 {judge.sha256}."
     )
     data = f"{len(chosen)} unseen official portraits (one in {QUICK_EVERY if context.quick else EVERY}, at most {MOST}), Cycles."
@@ -88,10 +85,9 @@ def _make(context: Context, portrait: Path, results: Path, variant: str) -> None
     stamp, wanted = folder / "of.txt", f"{estimator.pack.sha256} {estimator.code} {estimator.size} {variant}"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    if variant in (AT_REST, PROJECTED):
+    if variant == PROJECTED:
         shutil.copytree(results / REFINED, folder, dirs_exist_ok=True)
-        change = _put_at_rest if variant == AT_REST else _lay_photo_over
-        change(folder)
+        _lay_photo_over(folder)
     else:
         strength, device = float(variant == REFINED), estimator.pack.device.type
         reconstruct(
@@ -101,15 +97,10 @@ def _make(context: Context, portrait: Path, results: Path, variant: str) -> None
     stamp.write_text(wanted)
 
 
-def _put_at_rest(folder: Path) -> None:
-    with np.load(folder / HEAD) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    np.savez_compressed(folder / HEAD, **arrays | {"keep_expression": np.array(False)})
-
-
 def _lay_photo_over(folder: Path) -> None:
     shutil.copyfile(folder / PLAIN_PHOTO, folder / f"{Domain.DIFFUSE.value}.png")
-    (folder / FOLDS).unlink(missing_ok=True)  # the photo has its own
+    for name in OWN_OF_PHOTO:
+        (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""Glasses as an object: found where they were drawn, built where they can be worn."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+from synthetic_head import camera_at, face_of, known_head, light_from, photograph
+
+from id2r_core.head.frame import CLEARANCE, build_frame
+from id2r_core.head.model import load_head
+from id2r_core.photo import Photo
+from id2r_core.spectacles import ANGLES, BEFORE_EYES, UPPER, Spectacles, find_spectacles
+
+SIZE = 900
+WORN = {"distance": 0.033, "half_width": 0.0255, "half_height": 0.017, "low": 0.008, "thickness": 0.0030}
+WHITE = torch.ones(3)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return known_head(load_head(), camera_at(yaw_degrees=12.0, size=SIZE))
+
+
+@pytest.fixture(scope="module")
+def bare(head):
+    grey = torch.full((3, 64, 64), 0.75)
+    return photograph(head, grey, light_from(head.model, (0.3, 0.4, 1.0), 0.6, 2.0)).srgb
+
+
+def true_edge(head) -> np.ndarray:
+    """[2, A, 3] the edges of both lenses that are drawn: ellipses."""
+    centres, radii = head.model.eyes(head.vertices)
+    eyes = centres.mean(0).numpy()
+    x = WORN["distance"] + WORN["half_width"] * np.cos(ANGLES)
+    y = eyes[1] - WORN["low"] + WORN["half_height"] * np.sin(ANGLES)
+    z = np.full_like(x, eyes[2] + float(radii.mean()) + BEFORE_EYES)
+    return np.stack([np.stack([eyes[0] + side * x, y, z], -1) for side in (1, -1)])
+
+
+def with_glasses(bare, head, drawn=None) -> Photo:
+    """drawn [A] bool: which part of the rims."""
+    drawn = np.ones(len(ANGLES), bool) if drawn is None else drawn
+    image, pixels_a_metre = (bare * 255).astype(np.uint8).copy(), float(head.camera.focal[0]) / 1.2
+    for edge in true_edge(head):
+        pixels = head.camera.project(torch.tensor(edge, dtype=torch.float32))[0, :, :2].numpy()
+        for start, end, shown in zip(pixels, np.roll(pixels, -1, 0), drawn, strict=True):
+            if shown:
+                width = round(WORN["thickness"] * pixels_a_metre) - 1  # OpenCV's soft edges are a pixel more
+                ends = [tuple(int(v) for v in (each * 16).round()) for each in (start, end)]
+                cv2.line(image, *ends, (30, 22, 20), width, cv2.LINE_AA, 4)
+    return Photo(image.astype(np.float32) / 255, "worn.png")
+
+
+@pytest.fixture(scope="module")
+def found(bare, head) -> Spectacles:
+    return find_spectacles(with_glasses(bare, head), face_of(head), head, WHITE)
+
+
+def test_rims_are_found_where_they_are(found, head):
+    true = true_edge(head)
+    for side, edge in zip((1, -1), true, strict=True):
+        own = np.stack([found.middle + side * found.curve[:, 0], found.curve[:, 1]], -1)
+        off = cKDTree(edge[:, :2]).query(own)[0]
+        assert off.mean() < 0.0012 and off.max() < 0.003
+    assert found.upper and found.lower
+    assert found.depth == pytest.approx(true[0, 0, 2], abs=1e-4)
+
+
+def test_their_thickness_and_colour_are_the_photo_s(found):
+    assert found.thickness == pytest.approx(WORN["thickness"], rel=0.35)
+    assert (found.frame_linear < 0.05).all()
+
+
+def test_half_rims_are_half(bare, head):
+    half = find_spectacles(with_glasses(bare, head, drawn=UPPER), face_of(head), head, WHITE)
+    assert half.upper and not half.lower
+
+
+def test_what_is_too_faint_is_not_made(bare, head):
+    assert find_spectacles(Photo(bare, "bare.png"), face_of(head), head, WHITE) is None
+
+
+def test_the_light_is_not_the_frame_s(bare, head):
+    bright = find_spectacles(with_glasses(bare, head), face_of(head), head, 0.2 * WHITE)
+    dim = find_spectacles(with_glasses(bare, head), face_of(head), head, 2.0 * WHITE)
+    assert (bright.frame_linear > dim.frame_linear).any()
+
+
+def test_the_frame_can_be_worn(found, head):
+    frame = build_frame(found, head)
+    vertices = head.fine_vertices().numpy()
+    ear = head.model.regions["ear"].numpy() > 0.5
+    of_front = frame.vertices[frame.vertices[:, 2] > found.depth - 0.012]
+    skin = vertices[(~ear) & (vertices[:, 2] > 0)]
+    # In front of the skin that lies right behind each point of the rims.
+    distance, nearest = cKDTree(skin[:, :2]).query(of_front[:, :2])
+    close = distance < 0.002
+    assert close.sum() > 100
+    assert (of_front[close, 2] - skin[nearest[close], 2]).min() > 0.5 * CLEARANCE
+    for side in (1, -1):
+        ends = frame.vertices[side * frame.vertices[:, 0] > 0.06]
+        back = ends[ends[:, 2].argmin()]
+        assert cKDTree(vertices[ear]).query(back)[0] < 0.03
+
+
+def test_its_bars_are_closed_and_look_outwards(found, head):
+    frame = build_frame(found, head)
+    solid = frame.quads[~frame.is_lens]
+    edges = np.sort(np.concatenate([solid[:, [i, (i + 1) % 4]] for i in range(4)]), 1)
+    _, count = np.unique(edges, axis=0, return_counts=True)
+    assert (count == 2).all()
+    corners = frame.vertices[solid].astype(np.float64)
+    volume = sum(
+        np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, a], corners[:, b])).sum() / 6
+        for a, b in ((1, 2), (2, 3))
+    )
+    assert 2e-7 < volume < 5e-6  # cubic metres
