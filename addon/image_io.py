@@ -36,10 +36,19 @@ def load_image(path: Path, colour_space: str) -> bpy.types.Image:
     """
     if not path.is_file():
         raise errors.Id2rError(f"The image {path} is missing.", "Run the reconstruction again.")
-    image = bpy.data.images.load(str(path))
+    image = _load(path)
     _set_space(image, colour_space)
     image.pack()
     image.filepath_raw = f"//{path.name}"
+    return image
+
+
+def _load(path: Path) -> bpy.types.Image:
+    """Raises Id2rError for a file that is no picture: Blender itself takes it, and shows it pink."""
+    image = bpy.data.images.load(str(path))
+    if not min(image.size):
+        bpy.data.images.remove(image)
+        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.")
     return image
 
 
@@ -68,7 +77,7 @@ def _buffer(image: bpy.types.Image) -> Any:
 
 def read_pixels(path: Path) -> np.ndarray:
     """A PNG as stored, without colour conversion: float32 [H, W, 4] in [0, 1], first row at the top."""
-    image = bpy.data.images.load(str(path))
+    image = _load(path)
     _set_space(image, "Non-Color")
     try:
         return pixels_of(image)

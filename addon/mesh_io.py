@@ -19,7 +19,6 @@ from .groom import grow_groom
 from .lashes import grow_lashes
 from .steps import Steps
 
-GLASSES = "glasses"
 UV_LAYER = "HeadTile"
 UV_LAYER_MAKEHUMAN = "MakeHuman"
 PHOTO_KEY = "AsPhotographed"
@@ -27,6 +26,7 @@ PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it s
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
 HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES or one of FOLLOWERS
+GLASSES, GLASSES_ARRAYS = "glasses", ("vertices", "quads", "is_lens", "frame_linear")
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR = "skin", "mouth", "eye", "tooth", "gum", "lash", "hair"
 MATERIAL_OF_PART = {
     "skin": SKIN,
@@ -232,10 +232,13 @@ def add_glasses(
     collection: bpy.types.Collection,
 ) -> bpy.types.Object:
     """A marked object of glasses.npz, the frame in the first slot and the lenses in the second. It keeps its place on the
-    head whatever the face does. frame: makes the material of an albedo [3]."""
-    with np.load(path, allow_pickle=False) as file:
-        mesh = _mesh_of_quads(f"{head.name} glasses", conventions.yup_to_zup(file["vertices"]), file["quads"])
-        is_lens, linear = file["is_lens"], file["frame_linear"]
+    head whatever the face does. frame: makes the material of an albedo [3]. Raises Id2rError for a damaged file."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            vertices, quads, is_lens, linear = (file[name] for name in GLASSES_ARRAYS)
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
+    mesh = _mesh_of_quads(f"{head.name} glasses", conventions.yup_to_zup(vertices), quads)
     mesh.materials.append(frame(linear.tolist()))
     mesh.materials.append(lens())
     mesh.polygons.foreach_set("material_index", is_lens.astype(np.int32))

@@ -131,7 +131,7 @@ class ID2R_PT_result(InViewport, bpy.types.Panel):
 
 class ID2R_PT_expressions(InViewport, bpy.types.Panel):
     bl_idname = "ID2R_PT_expressions"
-    bl_label = "Expression"
+    bl_label = "Expression Keys"
     bl_parent_id = "ID2R_PT_result"
     bl_options = {"DEFAULT_CLOSED"}
 

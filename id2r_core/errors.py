@@ -40,10 +40,10 @@ def unforeseen(error: Exception) -> tuple[str, str]:
         )
         return "The memory was not enough.", hint
     if isinstance(error, ModuleNotFoundError):
-        hint = "Press Install PyTorch... in the add-on's preferences, or choose a Python there that has it."
         return (
             f"This Python has no '{error.name}' ({sys.executable}).",
-            f"{hint} Check Installation says what is missing.",
+            "In Blender, press Install PyTorch... in the add-on's preferences, or choose a Python there that has it; in a "
+            "shell, use the Python of .venv that build.py makes. Check Installation, or the command doctor, says what is missing.",
         )
     if isinstance(error, OSError) and error.filename:
         hint = "Check that the place is there, that you may read and write it, and that the disk is not full."
