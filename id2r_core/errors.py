@@ -40,11 +40,11 @@ def unforeseen(error: Exception) -> tuple[str, str]:
         )
         return "The memory was not enough.", hint
     if isinstance(error, ModuleNotFoundError):
-        return (
-            f"This Python has no '{error.name}' ({sys.executable}).",
+        hint = (
             "In Blender, press Install PyTorch... in the add-on's preferences, or choose a Python there that has it; in a "
-            "shell, use the Python of .venv that build.py makes. Check Installation, or the command doctor, says what is missing.",
+            "shell, use the Python of .venv that build.py makes. Check Installation, or the command doctor, says what is missing."
         )
+        return f"This Python has no '{error.name}' ({sys.executable}).", hint
     if isinstance(error, OSError) and error.filename:
         hint = "Check that the place is there, that you may read and write it, and that the disk is not full."
         return f"'{error.filename}': {error.strerror}.", hint

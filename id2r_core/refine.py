@@ -39,13 +39,9 @@ from .translate import Translation
 NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
 CANVAS = 1536
 LIGHT_SIZE = 128  # texels a side for the light solve
-LIGHT_SMOOTHNESS, LIGHT_STEPS = 0.1, 100
+LIGHT_SMOOTHNESS, LIGHT_STEPS = 0.03, 100
 LIGHT_ROUNDS = (1.0, 0.7, 0.5, 0.35)  # from which log of a ratio on a texel drops out of the solve, round by round
 LIGHT_COLOURS = 0.12  # the same of its colour, in which beards and make-up differ, shadows hardly
-# How far the solved light's gloss is believed: taken whole, moles of black skin come out as dark as they are, but twelve
-# virtual photographs lose 0.23 dB, with half of it 0.08 dB, because all that is too fine or wrong is raised with them.
-MIRRORED_TAKEN = 0.5
-LEAST_MATT = 0.35  # share of what the photo shows that no gloss explains
 FACING = (0.14, 0.42)  # cosine of the viewing angle from which the photo counts, and from which it counts fully
 DARKEST_TRANSLATED = 5e-3  # linear
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
@@ -95,7 +91,7 @@ class Observation:
 @dataclass(frozen=True)
 class Unlit:
     """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
-    log_albedo [3, T, T]: the photo without it and without what smooth skin mirrors of it."""
+    log_albedo [3, T, T]: the photo without it."""
 
     light: Light
     shading: Tensor
@@ -175,10 +171,10 @@ def _take_light_out(evidence: Evidence, observed: Observation, albedo: Tensor, m
     gloss = gloss_transfer(model, vertices, evidence.head.camera, *_mirroring(maps, atlas))
     light = solve_light(observed, albedo, model, diffuse, gloss)
     shading = atlas.bake(diffuse @ light.radiance).clamp(min=1e-4)
-    mirrored = atlas.bake(gloss @ light.radiance)
     of_face = _median_under(shading, observed.trust * atlas.region("face"))
-    matt = (observed.linear - MIRRORED_TAKEN * mirrored).maximum(LEAST_MATT * observed.linear).clamp(min=1e-3)
-    return Unlit(light, shading, of_face, (matt / shading).log())
+    # The solved gloss stays in what the photo shows: taken off, moles of black skin are as dark as they are, but all that is
+    # fine and wrong is raised with them; twelve virtual photographs lost 0.1 to 0.2 dB.
+    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log())
 
 
 def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:

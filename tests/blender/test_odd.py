@@ -71,7 +71,7 @@ def test_each_photo_s_light_is_its_own(addon, tmp_path):
         ("glasses.npz", b"nonsense"),
         ("hair.png", b"half"),
         ("specular.png", b""),
-    ],  # fmt: skip
+    ],
 )
 def test_a_damaged_file_is_named(addon, result_folder, name, content):
     (result_folder / name).write_bytes(content)
