@@ -59,6 +59,7 @@ CAVITY_SPECULAR, CAVITY_ROUGHNESS = -0.45, 0.10  # share of the specular, added 
 MOTTLE_SPACINGS = (2.8, 1.5)  # mm
 MELANIN, BLOOD = (0.30, 0.60, 0.85), (0.10, 0.75, 0.60)  # log-albedo per unit, directions of `capture.pigment`
 MELANIN_MOTTLE, BLOOD_MOTTLE = 0.018, 0.022  # standard deviations
+HAIR_SIZE = 512  # its strands are no closer than these texels
 GLOSS_MOTTLE = 0.04  # of specular and roughness, relative
 SRGB_SLOPE = 1 / 2.2  # growth of the logarithm of an sRGB code with that of the light, away from black
 AGED = {"age-old": 1.0, "head-age-incr": 0.5, "head-age-decr": -0.5}  # morphs and the share of old age that each is
@@ -69,7 +70,7 @@ class Detailed:
     """The finished maps.
 
     images: file stem -> [T, T, C] as stored, RGB; 8 bit: diffuse, as_photographed (sRGB), coverage, folds, hair;
-    16 bit: specular, roughness, normal (tangent space), displacement. Only hair is of the working size.
+    16 bit: specular, roughness, normal (tangent space), displacement. Only hair is smaller: HAIR_SIZE at most.
     report: the entry "detail" of report.json.
     """
 
@@ -113,10 +114,15 @@ def add_detail(
         "displacement": stored((height / MILLIMETRES_PER_UNIT + MID_LEVEL)[None], np.uint16),
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
         "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
-        "hair": stored(refined.hair[None].cpu(), np.uint8),  # no finer than its strands are apart
+        "hair": stored(_shrunk(refined.hair[None].cpu(), HAIR_SIZE), np.uint8),
         "as_photographed": stored(_completed(photographed, diffuse, working, resolution), np.uint8),
     }
     return Detailed(images, _report(texel, shown, fine is not None, atlas.size, resolution, pores, seed, head))
+
+
+def _shrunk(image: Tensor, size: int) -> Tensor:
+    """[C, T, T] with at most `size` texels a side."""
+    return image if image.shape[-1] <= size else functional.interpolate(image[None], size=size, mode="area")[0]
 
 
 def content_seed(photo: Photo) -> int:
