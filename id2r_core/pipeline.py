@@ -88,10 +88,8 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "template": template.name,
             "resolution": request.resolution,
             "identity_cosine": cosine,
-            "tone_linear": [round(value, 4) for value in refined.tone_linear.tolist()],
-            "hair_linear": None
-            if (hair := refined.hair_linear) is None
-            else [round(value, 4) for value in hair.tolist()],
+            "tone_linear": rounded(refined.tone_linear),
+            "hair_linear": rounded(refined.hair_linear),
             "landmark_error": round(head.error, 4),
             "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
             "morphs": head.morphs(),
@@ -108,6 +106,11 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
         save_report(folder, report)
         progress(STAGES[-1], len(STAGES), len(STAGES))
     return Result(out, report)
+
+
+def rounded(linear: torch.Tensor | None) -> list[float] | None:
+    """A colour as the report says it."""
+    return None if linear is None else [round(value, 4) for value in linear.tolist()]
 
 
 def said_of(each: list) -> list[str]:

@@ -91,12 +91,13 @@ class Observation:
 @dataclass(frozen=True)
 class Unlit:
     """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
-    log_albedo [3, T, T]: the photo without it."""
+    log_albedo [3, T, T]: the photo without it; translated [3, T, T]: the linear albedo that the translation shows."""
 
     light: Light
     shading: Tensor
     of_face: Tensor
     log_albedo: Tensor
+    translated: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,8 @@ def refine_from_photos(
     ]
     tone = common_tone(tones, [each.ahead for each in evidence])
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
-    translated = [
-        translated_albedo(each.translation, look, prior, atlas) for each, look in zip(evidence, observed, strict=True)
-    ]
-    unlit = [_take_light_out(*three, maps, atlas) for three in zip(evidence, observed, translated, strict=True)]
-    readings = [
-        _read(*four, prior, atlas, strength) for four in zip(evidence, observed, translated, unlit, strict=True)
-    ]
+    unlit = [_take_light_out(*pair, prior, maps, atlas) for pair in zip(evidence, observed, strict=True)]
+    readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
     combined = combine(readings, atlas)
     reading, trust = combined.reading, combined.reading.evidence
     crop = grow_hair(reading.albedo, reading.cover, reading.seen, atlas)
@@ -164,17 +160,18 @@ def refine_from_photos(
     )
 
 
-def _take_light_out(evidence: Evidence, observed: Observation, albedo: Tensor, maps: Maps, atlas: HeadAtlas) -> Unlit:
-    """albedo [3, T, T]: what the translation shows, which the solve takes for true; maps: for how the skin mirrors."""
+def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, maps: Maps, atlas: HeadAtlas) -> Unlit:
+    """By the light under which the translation of the photo, and skin that mirrors as the maps say, look like the photo."""
     model, vertices = evidence.head.model, evidence.head.fine_vertices()
+    translated = translated_albedo(evidence.translation, observed, prior, atlas)
     diffuse = diffuse_transfer(model, vertices)
     gloss = gloss_transfer(model, vertices, evidence.head.camera, *_mirroring(maps, atlas))
-    light = solve_light(observed, albedo, model, diffuse, gloss)
+    light = solve_light(observed, translated, model, diffuse, gloss)
     shading = atlas.bake(diffuse @ light.radiance).clamp(min=1e-4)
     of_face = _median_under(shading, observed.trust * atlas.region("face"))
     # The solved gloss stays in what the photo shows: taken off, moles of black skin are as dark as they are, but all that is
     # fine and wrong is raised with them; twelve virtual photographs lost 0.1 to 0.2 dB.
-    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log())
+    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log(), translated)
 
 
 def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:
@@ -185,25 +182,19 @@ def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:
 
 
 def _read(
-    evidence: Evidence,
-    observed: Observation,
-    translated: Tensor,
-    unlit: Unlit,
-    prior: Tensor,
-    atlas: HeadAtlas,
-    strength: float,
+    evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
     cover = find_cover(unlit.log_albedo, observed.trust, atlas, evidence.glasses)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, prior.log(), atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
     # White hairs are brighter and greyer than skin, as gloss is.
-    log_albedo = remove_gloss(log_albedo, translated, observed.trust * cover.skin * (1 - beard), atlas)
+    log_albedo = remove_gloss(log_albedo, unlit.translated, observed.trust * cover.skin * (1 - beard), atlas)
     folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
     seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
     trust = seen * cover.skin
     log_albedo = log_albedo + folds + cover.near_hair * _too_dark_for_hair(unlit)
-    albedo = _calm(log_albedo, translated, trust, beard, atlas)
+    albedo = _calm(log_albedo, unlit.translated, trust, beard, atlas)
     return Reading(albedo, cover, beard, _narrow(folds) * trust, seen, trust, observed.clarity, evidence.ahead)
 
 
