@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .facemesh import OVAL
+from .conventions import srgb_to_linear
+from .facemesh import EYE_CORNERS, OVAL
 from .geometry.texture import blur, dilate, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
@@ -45,6 +46,8 @@ DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
 BRIDGE_REACH = 0.012  # metres to both sides
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
+# Shares of the head's size in the photo: how far from its outline hair begins, and the least area of it that tells a colour.
+OFF_HEAD, LEAST_AROUND = 0.015, 0.02
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
 FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
@@ -106,6 +109,22 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
     return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+
+
+def hair_around(photo: Photo, face: Face, head: FittedHead, person: np.ndarray) -> np.ndarray | None:
+    """Linear [3]: most of what the person [H, W] shows above the eyes outside the bare head, which is hair that stands off it;
+    None where there is too little."""
+    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True)
+    hull = cv2.convexHull(outline.round().astype(np.int32))
+    size = np.ptp(outline, axis=0).mean()
+    of_head = cv2.dilate(
+        cv2.fillConvexPoly(np.zeros(person.shape, np.uint8), hull, 1), np.ones((2 * round(OFF_HEAD * size) + 1,) * 2)
+    )
+    eyes = int(np.clip(face.points[list(EYE_CORNERS), 1].min(), 0, len(person)))
+    outside = (person[:eyes] > 0.9) & (of_head[:eyes] == 0)
+    if outside.sum() < LEAST_AROUND * size**2:
+        return None
+    return np.median(srgb_to_linear(photo.srgb[:eyes][outside]), 0)
 
 
 def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ BRIGHTEST_STRAND = 0.35  # log-brightness over the usual one that strands come n
 OWN_COLOURS = 0.35  # share of the differences of colour in hair that are its own and not the light's or the file's
 HAIR_RADIUS = 0.4  # of the atlas: how far from its middle strands have the width that was asked for
 DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of the scalp shine through
+MANY = (0.01, 0.04)  # share of the atlas that shows hair, from which on it tells its colour, and alone
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
 DARK_HAIR = (2.0, 3.0)  # -log-luminance from which on hair is dark, and surely so
@@ -39,10 +40,11 @@ class CroppedHair:
         return self.albedo[:, sure].median(1).values if sure.any() else None
 
 
-def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> CroppedHair:
+def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None, atlas: HeadAtlas) -> CroppedHair:
     """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
 
-    Hair that hangs over the face or the ears is left out: it is not at home there.
+    around [3]: linear albedo of the hair outside the bare head, which is believed the more, the less is seen on it: only
+    roots, among which the skin shows. Hair that hangs over the face or the ears is left out: it is not at home there.
     """
     # What is neither hair nor skin, the background between strands, does not make a head bald.
     home, known = at_home(atlas), (seen * torch.maximum(cover.hair, cover.skin) > 0.1).float()
@@ -56,13 +58,20 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, atlas: HeadAtlas) -> C
     presence = soften(home * torch.lerp(ramp(hairy, *SPREAD), cover.hair, known), SOFTNESS)
     shown = _lifted(albedo.log(), sure)
     usual = shown[:, sure > 0].median(1).values[:, None, None]
+    of_all = usual if around is None else _more_than_roots(usual, around, sure)
     inside = soften(erode(cover.hair, SOFTNESS), SOFTNESS)  # its edge shows skin between the strands
     shown = torch.lerp(shown, _without_shine(shown, usual, sure), inside)
-    behind = usual + _strands(shown, sure, atlas)
+    behind = of_all + _strands(shown, sure, atlas)
     near = ramp(soften(sure, GLIDE), 0.02, 0.4)
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
     colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
     return CroppedHair(_not_blue(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+
+
+def _more_than_roots(usual: Tensor, around: Tensor, sure: Tensor) -> Tensor:
+    """Log-albedo [3, 1, 1] between that of hair on the head and that [3] around it, by how much of the former is seen."""
+    around = around.log().clamp(min=DARKEST_HAIR, max=0)[:, None, None]
+    return torch.lerp(around, usual, ramp(sure.mean(), *MANY))
 
 
 def _lifted(shown: Tensor, sure: Tensor) -> Tensor:

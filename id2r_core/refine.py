@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .combine import Reading, combine
 from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
-from .cover import find_cover, person_in_photo, remove_rims
+from .cover import find_cover, hair_around, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, find_folds
@@ -80,12 +80,14 @@ class Evidence:
 @dataclass(frozen=True)
 class Observation:
     """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], which place of
-    the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]."""
+    the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]. around [3]:
+    linear colour of the hair outside the bare head, None without."""
 
     linear: Tensor
     trust: Tensor
     pixel: Tensor
     clarity: Tensor
+    around: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def refine_from_photos(
     readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
     combined = combine(readings, atlas)
     reading, trust = combined.reading, combined.reading.evidence
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, atlas)
+    around = None if observed[0].around is None else observed[0].around / unlit[0].of_face
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
     images = _dress(maps.images, reading, crop, prior, atlas, hair)
     return Refined(
         maps=replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust)),
@@ -248,15 +251,17 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
     srgb = torch.tensor(photo.srgb).permute(2, 0, 1).to(device)
     linear = srgb_to_linear(seen.sample(srgb).clamp(0, 1))
     facing = ramp(seen.cosine, *FACING)
-    person = torch.from_numpy(person_in_photo(photo, face, head)).to(device)
-    facing = facing * seen.sample(person[None])[0].clamp(0, 1)
+    person = person_in_photo(photo, face, head)
+    facing = facing * seen.sample(torch.from_numpy(person)[None].to(device))[0].clamp(0, 1)
     trust = facing * seen.visible * _outside_eyes_and_mouth(seen, face) * (atlas.region("skin") > 0.99)
     trust = soften(erode(trust, 0.002), 0.002) * trust
     if (trust * atlas.region("face") > 0.5).float().mean() < LEAST_SEEN:
         raise Id2rError(
             f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
         )
-    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen))
+    around = hair_around(photo, face, head, person)
+    around = None if around is None else torch.from_numpy(around).to(linear)
+    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen), around)
 
 
 def _sharpness(seen: Seen) -> Tensor:

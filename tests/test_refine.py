@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from id2r_core.cover import at_home, find_cover, person_in_photo, remove_rims
+from id2r_core.cover import Cover, at_home, find_cover, hair_around, person_in_photo, remove_rims
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
+from id2r_core.hair import grow_hair
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
@@ -528,6 +529,31 @@ def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
         shading = torch.where(face, 1.0, light).expand(3, -1, -1)
         unlit = Unlit(None, shading, torch.ones(3), log_albedo=shading, translated=shading)
         assert _too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
+
+
+def test_hair_that_stands_off_the_head_tells_its_colour(head, albedo, light):
+    photo, grey = photograph(head, linear_to_srgb(albedo), light), torch.tensor([0.30, 0.27, 0.25])
+    person = np.zeros(photo.srgb.shape[:2], np.float32)
+    assert hair_around(photo, face_of(head), head, person) is None
+    ground = (np.abs(photo.srgb - photo.srgb[0, 0]) < 1e-4).all(-1)
+    photo.srgb[ground] = linear_to_srgb(grey).numpy()
+    person[:] = 1
+    assert hair_around(photo, face_of(head), head, person) == pytest.approx(grey.numpy(), rel=0.02)
+
+
+@pytest.mark.parametrize("depth, is_around", [(0.004, True), (0.05, False)])
+def test_a_few_roots_do_not_tell_the_colour_of_hair(atlas, depth, is_around):
+    """depth: metres down from the top that the photo shows; its roots are brown, the hair around the head is grey."""
+    brown, grey = torch.tensor([0.10, 0.04, 0.03]), torch.tensor([0.30, 0.27, 0.25])
+    height = atlas.surface[1]
+    scalp = (atlas.region("scalp") > 0.5) & atlas.mask & (atlas.surface[2] > -0.1)
+    shown = scalp & (height > height[scalp].max() - depth)
+    hair, skin = shown.float(), (atlas.region("face") > 0.5).float()
+    cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
+    colour = torch.where(shown, brown[:, None, None], TONE[:, None, None])
+    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), grey, atlas).colour()
+    nearer = (found.log() - grey.log()).norm() < (found.log() - brown.log()).norm()
+    assert bool(nearer) == is_around
 
 
 def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):
