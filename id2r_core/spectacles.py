@@ -89,7 +89,9 @@ def find_spectacles(photo: Photo, face: Face, head: FittedHead, white_linear: to
     )
 
 
-def _picture_of_plane(photo: Photo, face: Face, head: FittedHead, eyes: torch.Tensor, depth: float):
+def _picture_of_plane(
+    photo: Photo, face: Face, head: FittedHead, eyes: torch.Tensor, depth: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The photo as it shows the plane before the eyes, sRGB [H, W, 3], and the face's landmarks in it, pixels."""
     columns, rows = (round(span / PIXEL) for span in (2 * HALF_WIDTH, ABOVE + BELOW))
     corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)

@@ -9,7 +9,7 @@ from .fit import FittedHead
 
 SIDES = 10  # of a bar
 RIM_DEPTH, TEMPLE_WIDTH, LEAST_TEMPLE = 0.0028, 0.0014, 0.0024  # metres: front to back, across, and the lowest height
-EDGE = 0.0006  # metres: thickness of the edge of a lens without a rim
+EDGE, BULGE = 0.0006, 0.0015  # metres: thickness of the edge of a lens without a rim; how far its middle stands out
 BRIDGE, HINGE = 0.45, 0.55  # height of bridge and hinges on the lenses: sine of the angle at their edge
 ARCH, FORWARD = 0.0025, 0.0015  # metres by which the middle of the bridge rises and comes forward
 BRIDGE_POINTS, TEMPLE_POINTS, TIP_POINTS, RINGS = 9, 12, 6, 4
@@ -85,19 +85,20 @@ def _bridge(found: Spectacles, lift: float):
 
 
 def _temple(found: Spectacles, edge: np.ndarray, side: int, skin: np.ndarray, ears: np.ndarray):
-    """From the hinge along the temple over the top of the ear, and down behind it."""
-    hinge = edge[int(np.argmin(np.abs(ANGLES - np.arcsin(HINGE))))]
+    """From the hinge along the temple over the top of the ear, and down behind it; worked out as if it were the left one."""
+    to_left = np.array([side, 1.0, 1.0])
+    hinge = edge[int(np.argmin(np.abs(ANGLES - np.arcsin(HINGE))))] * to_left
     own = ears[side * ears[:, 0] > 0]
     top = np.array([np.abs(own[:, 0]).min() + TEMPLE_WIDTH, np.quantile(own[:, 1], 0.93), np.quantile(own[:, 2], 0.6)])
     share = np.linspace(0.0, 1.0, TEMPLE_POINTS)[:, None]
-    straight = hinge * [side, 1.0, 1.0] + (top - hinge * [side, 1.0, 1.0]) * share  # as of the left side
+    straight = hinge + (top - hinge) * share
     beside = np.abs(skin[None, :, 1:] - straight[:, None, 1:]).max(-1) < NEAR
     widest = np.where(beside & (side * skin[None, :, 0] > 0), np.abs(skin[None, :, 0]), 0.0).max(1)
     straight[:, 0] = np.maximum(straight[:, 0], widest + CLEARANCE + TEMPLE_WIDTH / 2)
-    straight[0, 0] = hinge[0] * side
+    straight[0] = hinge
     bend = np.linspace(0.0, 1.0, TIP_POINTS + 1)[1:, None]
     tip = straight[-1] - np.concatenate([0 * bend, TIP[1] * bend**1.6, TIP[0] * bend], 1)
-    path = np.concatenate([straight, tip]) * [side, 1.0, 1.0]
+    path = np.concatenate([straight, tip]) * to_left
     height = max(found.thickness * (found.upper or found.lower), LEAST_TEMPLE)
     along = np.gradient(path, axis=0)
     out = np.broadcast_to([float(side), 0.0, 0.0], path.shape)
@@ -108,9 +109,9 @@ def _lens(edge: np.ndarray, side: int):
     """A pane of rings from the edge to the middle, bulging a little."""
     middle = edge.mean(0)
     shares = np.linspace(1.0, 0.0, RINGS + 1)[:-1]
-    rings = np.concatenate([middle + (edge - middle) * share + [0, 0, 0.0015 * (1 - share**2)] for share in shares])
+    rings = np.concatenate([middle + (edge - middle) * share + [0, 0, BULGE * (1 - share**2)] for share in shares])
     count = len(edge)
-    points = np.concatenate([rings, (middle + [0, 0, 0.0015])[None]])
+    points = np.concatenate([rings, (middle + [0, 0, BULGE])[None]])
     at, ring = np.meshgrid(np.arange(count), np.arange(RINGS - 1))
     after = (at + 1) % count
     quads = np.stack([ring * count + at, ring * count + after, (ring + 1) * count + after, (ring + 1) * count + at], -1)
