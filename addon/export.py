@@ -186,9 +186,10 @@ def _plain(made: bpy.types.Object, own: bpy.types.Material, textures: Path) -> b
 
 def _plain_glasses(own: bpy.types.Material) -> bpy.types.Material:
     """The frame as it is; a lens lets most light through."""
-    known: Any = own.node_tree.get_output_node("ALL").inputs["Surface"].links[0].from_node
-    if known.type == "BSDF_PRINCIPLED":
-        colour = tuple(known.inputs["Base Color"].default_value)
+    nodes: Any = own.node_tree.nodes
+    frame = next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
+    if frame:
+        colour = tuple(frame.inputs["Base Color"].default_value)
         return material.principled("ID2R Frame plain", {**material.FRAME_INPUTS, "Base Color": colour})[0]
     return material.principled("ID2R Lens plain", {"Roughness": 0.0, "Alpha": material.LENS_ALPHA})[0]
 

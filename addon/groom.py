@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .lashes import unit
+
 STRANDS = 600_000  # a square metre: a third of what grows, each thicker for it
 POINTS = 6  # of a strand
 LENGTH = 0.007, 0.021  # metres, at the sides and on top
@@ -15,11 +17,8 @@ ROOT_RADIUS, TIP = 0.00006, 0.3  # metres; the radius at the tip as a share of i
 DEPTH = 0.0008  # metres below the mesh, whose quads cut the corners of the smooth surface
 LIFT, DROP = 0.55, 0.4  # how far strands stand up from the scalp, and bend back to it, in their lengths
 LEAN = 0.35, 0.5  # how far they lie along it at the root and towards the tip, in their lengths
-LOCKS, LOCK_SIZE, STRAY = (
-    0.35,
-    220.0,
-    0.22,
-)  # how far neighbours lean alike, waves a metre / 2 pi, and each strand alone
+LOCKS, STRAY = 0.35, 0.22  # how far neighbours lean alike, and each strand alone
+LOCK_SIZE = 220.0  # waves in 2 pi metres
 UNEVEN = 0.6, 1.15  # shortest and longest of the length that it should have
 AT_HAIRLINE = 0.35  # of the length, where hair only begins
 CROWN = 0.55, 0.93  # where strands part: shares of the head's depth behind the eyes, and of its height above them
@@ -57,7 +56,7 @@ def grow_groom(
     root_uv = at(uv, corners_uv)
     grown = _look_up(density, root_uv)
     keep = random.uniform(0.0, 1.0, len(chosen)) < grown / np.maximum(hairy[chosen], 1e-6)
-    roots, normal = at(vertices, corners)[keep], _unit(at(normals, corners)[keep])
+    roots, normal = at(vertices, corners)[keep], unit(at(normals, corners)[keep])
     return Groom(
         _strands(roots, normal, grown[keep], vertices.max(0), random),
         ROOT_RADIUS * np.linspace(1.0, TIP, POINTS, dtype=np.float32),
@@ -72,8 +71,8 @@ def _strands(
     crown = np.array([0.0, CROWN[0] * highest[1], CROWN[1] * highest[2]])
     waves = LOCK_SIZE * random.normal(size=(3, 3))
     lean = LOCKS * np.sin(roots @ waves) + STRAY * random.normal(size=roots.shape)
-    away = _unit(_along(roots - crown, normal))
-    away = _unit(away + _along(lean, normal))
+    away = unit(_along(roots - crown, normal))
+    away = unit(away + _along(lean, normal))
     on_top = np.clip((roots[:, 2] / highest[2] - TOP[0]) / (TOP[1] - TOP[0]), 0.0, 1.0)
     length = LENGTH[0] + (LENGTH[1] - LENGTH[0]) * on_top
     length *= random.uniform(*UNEVEN, len(roots)) * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
@@ -111,7 +110,3 @@ def _look_up(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
 def _along(vectors: np.ndarray, normal: np.ndarray) -> np.ndarray:
     """The part of vectors [H, 3] that lies in the surface."""
     return vectors - (vectors * normal).sum(-1, keepdims=True) * normal
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)

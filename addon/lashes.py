@@ -63,15 +63,15 @@ class Lashes:
     def place(self, vertices: np.ndarray) -> np.ndarray:
         """The hairs [H * SEGMENTS * SIDES, 3] on a head's vertices [N, 3]."""
         inner, root, lid = self.stencil @ vertices[self.used]
-        forward = _unit(root - inner)
+        forward = unit(root - inner)
         curl = lid - root
-        curl = _unit(curl - (curl * forward).sum(-1, keepdims=True) * forward)
+        curl = unit(curl - (curl * forward).sum(-1, keepdims=True) * forward)
         fan = np.cross(forward, curl) * self.outwards[:, None]
         along = np.linspace(0.0, 1.0, SEGMENTS)[:, None, None]  # [SEGMENTS, 1, 1]
         grown = [amount[:, None] * axis for amount, axis in zip(self.growth.T, (forward, curl, fan), strict=True)]
         spine = root + along * grown[0] + along**2 * grown[1] + along * grown[2]  # [SEGMENTS, H, 3]
-        across = _unit(np.cross(spine[-1] - root, curl))
-        upright = _unit(np.cross(across, spine[-1] - root))
+        across = unit(np.cross(spine[-1] - root, curl))
+        upright = unit(np.cross(across, spine[-1] - root))
         turn = 2.0 * np.pi * np.arange(SIDES)[:, None, None] / SIDES
         circle = (np.cos(turn) * across + np.sin(turn) * upright)[None]  # [1, SIDES, H, 3]
         points = spine[:, None] + RADIUS * (1.0 + (TIP - 1.0) * along[:, None]) * circle  # [SEGMENTS, SIDES, H, 3]
@@ -183,5 +183,6 @@ def _loops(edges: set[tuple[int, int]]) -> list[list[int]]:
     return loops
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [..., n] as long as one; none of no length."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
