@@ -44,8 +44,8 @@ def grow_groom(
     """
     random = np.random.default_rng(SEED)
     corners, corners_uv = _triangles(quads), _triangles(quads_uv)
-    normals = _vertex_normals(vertices, corners)
     spanned = np.cross(*(vertices[corners[:, i]] - vertices[corners[:, 0]] for i in (1, 2)))
+    normals = _vertex_normals(spanned, corners, len(vertices))
     hairy = np.maximum.reduce([_look_up(density, uv[corners_uv[:, i]]) for i in range(3)])
     expected = np.linalg.norm(spanned, axis=1) / 2 * hairy * STRANDS
     if expected.sum() < 1.0:
@@ -86,11 +86,10 @@ def _triangles(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def _vertex_normals(vertices: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """[N, 3], by area, not of unit length."""
-    spanned = np.cross(*(vertices[corners[:, i]] - vertices[corners[:, 0]] for i in (1, 2)))
+def _vertex_normals(spanned: np.ndarray, corners: np.ndarray, count: int) -> np.ndarray:
+    """[count, 3] not of unit length: the sum of what the triangles [T, 3] round a vertex span [T, 3]."""
     flat = np.repeat(spanned, 3, axis=0)
-    return np.stack([np.bincount(corners.ravel(), flat[:, axis], len(vertices)) for axis in range(3)], -1)
+    return np.stack([np.bincount(corners.ravel(), flat[:, axis], count) for axis in range(3)], -1)
 
 
 def _barycentric(count: int, random: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,21 @@ import bpy
 
 from .core import conventions
 from .image_io import median_linear
-from .mesh_io import EYE, EYE_ATTRIBUTE, GUM, HAIR, LASH, MOUTH, ROOT_ATTRIBUTE, SKIN, TOOTH, UV_LAYER, add_variable
+from .mesh_io import (
+    EYE,
+    EYE_ATTRIBUTE,
+    FRAME,
+    GUM,
+    HAIR,
+    LASH,
+    LENS,
+    MOUTH,
+    ROOT_ATTRIBUTE,
+    SKIN,
+    TOOTH,
+    UV_LAYER,
+    add_variable,
+)
 from .steps import Steps
 
 SUBSURFACE_RADIUS = (1.0, 0.2, 0.1)  # mean free path of red, green, blue in skin, relative to the scale
@@ -98,15 +112,18 @@ def build_materials(
     pore_strength: float = PORE_STRENGTH,
     red: float | None = None,
     hair_linear: Sequence[float] | None = None,
+    frame_linear: Sequence[float] | None = None,
 ) -> Steps[dict[str, bpy.types.Material]]:
     """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM, LASH and HAIR. data: the HeadFile; red: see
-    skin_red; hair_linear [3]: most of the hair's colour, else its roots' alone."""
+    skin_red; hair_linear [3]: most of the hair's colour, else its roots' alone. With frame_linear [3], the albedo of the
+    frame of glasses, also FRAME and LENS."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     skin = skin_material(images, pore_strength, red)
     yield
     eye = eye_material(iris, tuple(data.iris_colour_linear.tolist()))
     yield
-    return {
+    worn = {FRAME: frame_material(frame_linear), LENS: lens_material()} if frame_linear is not None else {}
+    return worn | {
         SKIN: skin,
         MOUTH: mouth_material(),
         EYE: eye,
@@ -328,7 +345,7 @@ def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None)
 
 def frame_material(linear: Sequence[float]) -> bpy.types.Material:
     """The frame of glasses, lacquered, in its albedo [3]."""
-    return principled("ID2R Frame", {**FRAME_INPUTS, "Base Color": (*map(float, linear), 1.0)})[0]
+    return principled("ID2R Frame", {**FRAME_INPUTS, "Base Color": (*linear, 1.0)})[0]
 
 
 def lens_material() -> bpy.types.Material:

@@ -26,8 +26,10 @@ PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it s
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
 HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES or one of FOLLOWERS
-GLASSES, GLASSES_ARRAYS = "glasses", ("vertices", "quads", "is_lens", "frame_linear")
-SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR = "skin", "mouth", "eye", "tooth", "gum", "lash", "hair"
+GLASSES = "glasses"
+SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, FRAME, LENS = (
+    "skin", "mouth", "eye", "tooth", "gum", "lash", "hair", "frame", "lens",
+)  # fmt: skip
 MATERIAL_OF_PART = {
     "skin": SKIN,
     "mouth_interior": MOUTH,
@@ -95,6 +97,28 @@ def read_head(path: Path) -> HeadFile:
     return HeadFile(**data)
 
 
+@dataclass(frozen=True)
+class GlassesFile:
+    """What glasses.npz holds, in Blender's frame (metres); frame_linear [3] is the albedo of all that is no lens."""
+
+    vertices: np.ndarray  # [N, 3]
+    quads: np.ndarray  # [Q, 4]
+    is_lens: np.ndarray  # [Q]
+    frame_linear: np.ndarray
+
+
+def read_glasses(path: Path) -> GlassesFile | None:
+    """Read glasses.npz; None when the person wears none. Raises Id2rError for a damaged file."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            data = {name: file[name] for name in GlassesFile.__dataclass_fields__}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
+    return GlassesFile(**data | {"vertices": conventions.yup_to_zup(data["vertices"])})
+
+
 def _arrays_of(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         _check_format(path, int(file["format"]) if "format" in file.files else 1)
@@ -116,11 +140,11 @@ def _check_format(path: Path, found: int) -> None:
 
 @dataclass(frozen=True)
 class HeadObjects:
-    """The objects of a reconstruction; all but the head are its children and, but for the hair, follow its shape keys. Glasses
-    are a child more (`add_glasses`).
+    """The objects of a reconstruction; all but the head are its children and, but for the hair, follow its shape
+    keys.
 
     teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids;
-    hair: None when it has none
+    hair, glasses: None when it has none
     """
 
     head: bpy.types.Object
@@ -128,6 +152,7 @@ class HeadObjects:
     teeth: tuple[bpy.types.Object, ...]
     lashes: bpy.types.Object | None
     hair: bpy.types.Object | None
+    glasses: bpy.types.Object | None
 
 
 def build_head(
@@ -136,9 +161,10 @@ def build_head(
     collection: bpy.types.Collection,
     name: str,
     hair: np.ndarray | None = None,
+    glasses: GlassesFile | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR; hair: the hair map [S, S] in [0, 1]."""
+    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S] in [0, 1]."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -160,10 +186,13 @@ def build_head(
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
     _store_eye_directions(mesh_of(eyes), data)
     yield
-    strands = (
-        None if hair is None else (yield from _add_hair(data, hair, f"{name} hair", materials[HAIR], head, collection))
-    )
-    return HeadObjects(head, eyes, tuple(followers.values()), lashes, strands)
+    strands = worn = None
+    if hair is not None:
+        strands = yield from _add_hair(data, hair, f"{name} hair", materials[HAIR], head, collection)
+    if glasses:
+        worn = _add_glasses(glasses, f"{name} glasses", materials, head, collection)
+        yield
+    return HeadObjects(head, eyes, tuple(followers.values()), lashes, strands, worn)
 
 
 def _add_object(
@@ -202,7 +231,7 @@ def _add_hair(
 ) -> Steps[bpy.types.Object | None]:
     """A marked curves object with the hair that the map [S, S] tells of; None when it tells of none. It follows the head,
     but not its shape keys, which move the scalp by a millimetre at most."""
-    of_skin = np.array(data.part_names)[data.part] == SKIN
+    of_skin = np.array(data.part_names)[data.part] == "skin"
     groom = grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], density)
     if groom is None:
         return None
@@ -224,26 +253,16 @@ def _add_hair(
     return made
 
 
-def add_glasses(
-    path: Path,
-    frame: Callable[[list[float]], bpy.types.Material],
-    lens: Callable[[], bpy.types.Material],
-    head: bpy.types.Object,
-    collection: bpy.types.Collection,
-) -> bpy.types.Object:
-    """A marked object of glasses.npz, the frame in the first slot and the lenses in the second. It keeps its place on the
-    head whatever the face does. frame: makes the material of an albedo [3]. Raises Id2rError for a damaged file."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            vertices, quads, is_lens, linear = (file[name] for name in GLASSES_ARRAYS)
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
-    mesh = _mesh_of_quads(f"{head.name} glasses", conventions.yup_to_zup(vertices), quads)
-    mesh.materials.append(frame(linear.tolist()))
-    mesh.materials.append(lens())
-    mesh.polygons.foreach_set("material_index", is_lens.astype(np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.ones(len(is_lens), bool))
-    made = bpy.data.objects.new(mesh.name, mesh)
+def _add_glasses(
+    data: GlassesFile, name: str, materials: dict[str, bpy.types.Material], head: bpy.types.Object, collection
+):
+    """A marked object that keeps its place on the head whatever the face does."""
+    mesh = _mesh_of_quads(name, data.vertices, data.quads)
+    for material in (FRAME, LENS):
+        mesh.materials.append(materials[material])
+    mesh.polygons.foreach_set("material_index", data.is_lens.astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(data.is_lens), bool))
+    made = bpy.data.objects.new(name, mesh)
     made[HEAD_MARK] = GLASSES
     made.parent = head
     collection.objects.link(made)

@@ -46,17 +46,20 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     yield
     report = read_report(folder)
     pores = 0.0 if report.get("detail", {}).get("pores", 0.0) > 0.0 else material.PORE_STRENGTH
-    materials = yield from material.build_materials(images, data, pores, red_of(report), report.get("hair_linear"))
+    glasses = mesh_io.read_glasses(folder / protocol.GLASSES)
+    materials = yield from material.build_materials(
+        images,
+        data,
+        pores,
+        red_of(report),
+        report.get("hair_linear"),
+        glasses.frame_linear.tolist() if glasses else None,
+    )
     hair = image_io.read_pixels(folder / HAIR_MAP)[..., 0] if (folder / HAIR_MAP).is_file() else None
     yield
     collection = bpy.data.collections.new(name)
-    objects = yield from mesh_io.build_head(data, materials, collection, name, hair)
+    objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
-    if (folder / protocol.GLASSES).is_file():
-        mesh_io.add_glasses(
-            folder / protocol.GLASSES, material.frame_material, material.lens_material, objects.head, collection
-        )
-        yield
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
     yield

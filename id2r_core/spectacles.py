@@ -36,10 +36,8 @@ USUAL, SPREAD = (
 )
 PRIOR, NARROWEST_BRIDGE = 0.02, 0.006  # weight of the usual; metres between two lenses
 WEIGHT_OF_TOP = 0.55
-LEAST_LINE, LEAST_RIM = (
-    0.40,
-    0.32,
-)  # mean strength of lines under the upper rims of any glasses; under a half that has a rim
+# Mean strength of lines: under the upper rims of any glasses that are made; under the half of a lens that has a rim.
+LEAST_LINE, LEAST_RIM = 0.40, 0.32
 ROUNDS, POPULATION, SEED = 60, 14, 0
 THICKNESS = 0.0010, 0.0060  # metres
 WIDER_SIDE = 0.7  # quantile of the widths that are measured along the rims
@@ -76,16 +74,17 @@ def find_spectacles(photo: Photo, face: Face, head: FittedHead, white_linear: to
     plane, points = _picture_of_plane(photo, face, head, eyes, depth)
     lines = _lines(plane, points)
     shape = _fit(lines)
-    found = _look_up(lines, _curves(shape))
+    edges = _curves(shape)
+    found = _look_up(lines, edges)
     if found[:, UPPER].mean() < LEAST_LINE:
         return None
     has_rim = [found[:, half].mean() > LEAST_RIM for half in (UPPER, ~UPPER)]
-    dark = found >= np.quantile(found, 0.5)
-    shown = srgb_to_linear(np.stack([_look_up(plane[..., c], _curves(shape)) for c in range(3)], -1)[dark])
+    clear = found >= np.quantile(found, 0.5)
+    shown = srgb_to_linear(_look_up(plane, edges)[clear])
     frame = (np.quantile(shown, DARK_SIDE, axis=0) / white_linear.numpy(force=True)).clip(DARKEST, BRIGHTEST)
-    curve = _curves(shape)[0] + [-shape[0], float(eyes[1])]
+    curve = edges[0] + [-shape[0], float(eyes[1])]
     return Spectacles(
-        curve, float(eyes[0]) + shape[0], depth, _thickness(plane, shape, dark), *map(bool, has_rim), frame
+        curve, float(eyes[0]) + shape[0], depth, _thickness(plane, shape, clear), *map(bool, has_rim), frame
     )
 
 
@@ -158,10 +157,11 @@ def _look_up(image: np.ndarray, place: np.ndarray) -> np.ndarray:
     return cv2.remap(image, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
 
 
-def _thickness(plane: np.ndarray, shape: np.ndarray, dark: np.ndarray) -> float:
-    """Metres across which the rim is more unlike the skin beside it than half, where it shows."""
+def _thickness(plane: np.ndarray, shape: np.ndarray, clear: np.ndarray) -> float:
+    """Metres across which the rim is more unlike the skin beside it than half, where [2, A] it is clear."""
+    luminance = _log_luminance(plane)
     steps = np.arange(-WIDEST_RIM / 2, WIDEST_RIM / 2, PIXEL)
-    across = np.stack([_look_up(_log_luminance(plane), _curves(shape, step)) for step in steps])[:, dark]
+    across = np.stack([_look_up(luminance, _curves(shape, step)) for step in steps])[:, clear]
     skin = (across[0] + across[-1]) / 2
     off = np.abs(across - skin)
     return float(np.clip(np.quantile((off > 0.5 * off.max(0)).sum(0), WIDER_SIDE) * PIXEL, *THICKNESS))

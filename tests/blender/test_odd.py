@@ -71,6 +71,8 @@ def test_each_photo_s_light_is_its_own(addon, tmp_path):
         ("glasses.npz", b"nonsense"),
         ("hair.png", b"half"),
         ("specular.png", b""),
+        ("diffuse.png", b"\x89PNG\r\n\x1a\n"),
+        ("normal.png", b"half"),
     ],
 )
 def test_a_damaged_file_is_named(addon, result_folder, name, content):

@@ -438,13 +438,3 @@ def test_two_heads_in_one_scene(result_folder):
         assert driver.variables[0].targets[0].id == made.objects.head.data.shape_keys
         assert material.skin_node(made.objects.head.data.materials[0]).inputs["Diffuse"].is_linked
     assert first.objects.head.data.materials[0] != second.objects.head.data.materials[0]
-
-
-@pytest.mark.parametrize("name", ["diffuse", "normal"])
-def test_a_damaged_map_is_refused(result_folder, name):
-    file = result_folder / f"{name}.png"
-    file.write_bytes(file.read_bytes()[:60])
-    before = len(bpy.data.images)
-    with pytest.raises(errors.Id2rError, match=f"{name}.png is damaged"):
-        load_result(result_folder, bpy.context.scene, "Ada")
-    assert len(bpy.data.images) == before

@@ -17,12 +17,12 @@ def worn(addon, result_folder):
     is_lens = np.arange(6) >= 4
     np.savez(result_folder / "glasses.npz", vertices=BOX, quads=QUADS, is_lens=is_lens, frame_linear=linear)
     made = load_result(result_folder, bpy.context.scene, "Ada")
-    (glasses,) = (each for each in made.objects.head.children if each.get(mesh_io.HEAD_MARK) == "glasses")
-    return made, glasses
+    return made, made.objects.glasses
 
 
 def test_they_hang_on_the_head_in_their_own_colour(worn):
     made, glasses = worn
+    assert glasses.parent == made.objects.head and glasses[mesh_io.HEAD_MARK] == "glasses"
     assert glasses.name == "Ada glasses" and glasses.name in made.collection.objects
     frame, lens = glasses.data.materials
     assert frame.name == "ID2R Frame" and lens.name == "ID2R Lens"
@@ -53,4 +53,5 @@ def test_they_are_exported(worn, tmp_path):
 
 def test_a_result_without_glasses_has_none(addon, result_folder):
     made = load_result(result_folder, bpy.context.scene, "Ada")
+    assert made.objects.glasses is None
     assert not [each for each in made.objects.head.children if each.get(mesh_io.HEAD_MARK) == "glasses"]
