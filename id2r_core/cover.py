@@ -38,13 +38,11 @@ BLUE_SPILL = (0.12, 0.3)  # log-ratio of red to blue below the face's: what mirr
 FAIRER = (0.25, 0.5)  # log-luminance over the face's that skin of ears and neck has not: a collar lights it, or bleeds
 BEARD_LIKE, BEARD_REACH = 2.0, 0.06  # standard deviations; metres from the chin
 LEAST_SHARE = 0.0008  # of the atlas: less scalp than this in the photo tells nothing about the hair
-RIM_WIDTH, RIM_LENGTH = 0.025, 0.05  # of the atlas
-RIM_IN_BROW = 0.016  # of the atlas: narrower than most brows
+RIM_BLEEDS = 0.008  # of the atlas: how far from a coloured rim brows take its colour
+BROW_SEEN = (0.4, 0.7)  # share of the brows beside the rims from which on their form is the photo's
 # Brows under a rim are as dark against the skin as those of the prior when hair is darker by this (log-luminance), lighter
 # when it is; without hair to see they are in between.
 DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
-RIM_CONTRAST, RIM_GLEAM = (0.2, 0.4), 0.3  # log-luminance: of any part of a rim, of some part of it; of its reflections
-BRIDGE_REACH = 0.012  # metres to both sides
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 # Shares of the head's size in the photo: how far from its outline hair begins, and the least area of it that tells a colour.
 OFF_HEAD, LEAST_AROUND = 0.015, 0.02
@@ -67,12 +65,12 @@ class Cover:
     rims: Tensor
 
 
-def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas, glasses: bool = False) -> Cover:
-    """Tell skin, hair and rims apart. log_albedo [3, T, T]: what the photo shows, its light divided out; trust [T, T];
-    glasses: whether the person wears some, else nothing is a rim."""
+def find_cover(log_albedo: Tensor, trust: Tensor, rims: Tensor, atlas: HeadAtlas) -> Cover:
+    """Tell skin and hair apart. log_albedo [3, T, T]: what the photo shows, its light divided out; trust [T, T];
+    rims [T, T]: where it shows glasses."""
     looks = _looks(log_albedo, trust, atlas)
     middle = atlas.region("face") * (1 - _border_of_face(atlas))
-    of_skin = middle * (1 - atlas.features) * trust
+    of_skin = middle * (1 - atlas.features) * trust * (1 - rims)
     unlike_skin = _unlikeness(looks, of_skin)
     own = torch.maximum(middle * (1 - atlas.region("forehead")), atlas.region("face") * atlas.features)
     is_sky = (log_albedo[2] - log_albedo[0] > BLUEST_HAIR) & (log_albedo.mean(0) > DARKEST_SKY)
@@ -84,7 +82,7 @@ def find_cover(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas, glasses: boo
         skin=soften(erode(torch.minimum(skin, 1 - near_hair), 0.003), 0.003),
         hair=hair,
         near_hair=soften(near_hair, 0.003),
-        rims=_rims(looks[0], unlike_skin, trust, atlas) if glasses else torch.zeros_like(trust),
+        rims=rims,
     )
 
 
@@ -150,16 +148,24 @@ def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray
 
 
 def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, log_prior: Tensor, atlas: HeadAtlas) -> Tensor:
-    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker. Where a rim
-    crosses a brow, the prior [3, T, T] has one; what of brows is seen takes the colour of the skin."""
-    known = ((cover.rims == 0) & (trust > 0.3) & (_lids_and_brows(atlas) < 0.3)).float()
+    """Continue the skin of [3, T, T] under the rims of glasses, from the skin alone: lids and brows are darker. A brow goes on
+    under a rim; of one that hardly looks out, the prior [3, T, T] knows the form. What of brows is seen beside a rim takes
+    the colour of the skin."""
+    bare = (cover.rims == 0) & (trust > 0.3)
+    known = (bare & (_lids_and_brows(atlas) < 0.3)).float()
     if not cover.rims.any() or not known.any():
         return log_albedo
-    skin, of_prior = (fill_holes((image * known)[None], known[None, None])[0] for image in (log_albedo, log_prior))
-    brow = (log_prior - of_prior).mean(0).clamp(max=0) * atlas.region("brow") * _brow_strength(log_albedo, cover, known)
-    bare = torch.lerp(log_albedo, skin + brow, soften((cover.rims > 0.3).float(), 0.0015))
-    browned = bare.mean(0) + (skin - skin.mean(0))[:, known > 0].median(1).values[:, None, None]
-    return torch.lerp(bare, browned, (soften(atlas.region("brow"), 0.004) * 2).clamp(max=1))
+    fill = lambda image, mask: fill_holes((image * mask)[None], mask[None, None])[0]
+    skin, of_prior = fill(log_albedo, known), fill(log_prior, known)
+    brow = atlas.region("brow")
+    guessed = (log_prior - of_prior).mean(0).clamp(max=0) * brow * _brow_strength(log_albedo, cover, known)
+    is_brow = brow > 0.5
+    looks_out = ramp(bare[is_brow].float().mean(), *BROW_SEEN) * (2 * brow).clamp(max=1)
+    under = torch.lerp(skin + guessed, fill(log_albedo, (bare & is_brow).float()), looks_out)
+    taken_off = torch.lerp(log_albedo, under, soften((cover.rims > 0.3).float(), 0.0015))
+    browned = taken_off.mean(0) + (skin - skin.mean(0))[:, known > 0].median(1).values[:, None, None]
+    beside = soften(dilate((cover.rims > 0.3).float(), RIM_BLEEDS), 0.004)
+    return torch.lerp(taken_off, browned, (soften(brow, 0.004) * 2).clamp(max=1) * beside)
 
 
 def _brow_strength(log_albedo: Tensor, cover: Cover, skin: Tensor) -> float:
@@ -230,34 +236,6 @@ def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:
     spread = 1.5 * (inside - middle[:, None]).abs().median(1).values
     spread = torch.maximum(spread, spread.new_tensor(LOOKS_FLOOR))
     return ((looks - middle[:, None, None]) / spread[:, None, None]).square().mean(0).sqrt()
-
-
-def _rims(luminance: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 on the rims of glasses.
-
-    Rims are long thin lines, darker or brighter than what lies on both their sides (top-hat transform), around the eyes
-    but not on the lids; across a brow only what is thinner than it. Their bridge may be wide: between the eyes all that
-    is unlike this person's skin goes.
-    """
-    position = atlas.surface
-    on_nose = (position[1] < 0.014) & (position[1] > -0.024) & (position[2] > 0)
-    lids, brows = _lids(atlas), atlas.region("brow") > 0.4
-    around = ramp(soften(atlas.region("eyelid"), 0.05), 0.004, 0.012) * (trust > 0.1) * (lids < 0.4)
-    image, zone, of_brow = (each.numpy(force=True) for each in (luminance, around, brows))
-    width, narrow = (max(3, round(share * atlas.size)) | 1 for share in (RIM_WIDTH, RIM_IN_BROW))
-    kernel, fine = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (width, narrow))
-    line = lambda shape: cv2.morphologyEx(image, cv2.MORPH_BLACKHAT, shape)
-    thin = np.where(of_brow, line(fine), line(kernel)) * zone
-    gleam = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel) * zone * ~of_brow
-    dark = (thin > RIM_CONTRAST[0]).astype(np.uint8)
-    beside = cv2.dilate(dark, np.ones((width // 2, width // 2)))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(dark | ((gleam > RIM_GLEAM) & beside))
-    is_rim = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) > RIM_LENGTH * atlas.size
-    is_rim &= np.isin(np.arange(len(boxes)), np.unique(labels[thin > RIM_CONTRAST[1]]))
-    is_rim[0] = False
-    bridge = on_nose & (position[0].abs() < BRIDGE_REACH) & (lids < 0.4) & ~brows
-    wide = bridge & (unlike_skin > UNLIKE_SKIN[0])
-    return dilate(torch.from_numpy(is_rim[labels].astype(np.float32)).to(luminance).maximum(wide.float()), 0.002)
 
 
 def _lids_and_brows(atlas: HeadAtlas) -> Tensor:

@@ -19,8 +19,8 @@ STRIP = (48, 96)  # pixels, rows and columns
 EYES = np.array([[0.29, 0.45], [0.71, 0.45]])  # where the eyes lie in it, the subject's right first
 CORNERS = ((33, 133), (263, 362))  # landmarks of either eye
 CELL, BLOCK, ORIENTATIONS = 8, 16, 9
-TAKEN_OFF = "Glasses are taken off; the skin behind them is made up."
-MADE = "Glasses are an object of their own; the skin behind them is made up."
+TAKEN_OFF = "Glasses are taken off; the skin under their rims is made up."
+MADE = "Glasses are an object of their own; the skin under their rims is made up."
 
 
 def wears_glasses(photo: Photo, face: Face) -> bool:

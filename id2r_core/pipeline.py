@@ -27,7 +27,7 @@ from .packs import Pack, load_pack
 from .photo import load_photo
 from .protocol import Request
 from .refine import Evidence, refine_from_photos
-from .spectacles import find_spectacles
+from .spectacles import as_spectacles
 from .stitch import stitch_views
 from .swap import swap_identity
 from .templates import choose_template
@@ -74,7 +74,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     refined = watch("refine", refine_from_photos, swapped, evidence, atlas, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
     irises = measure_irises(photo, face, head, refined.white_linear)
-    spectacles = find_spectacles(photo, face, head, refined.white_linear) if evidence[0].glasses else None
+    spectacles = as_spectacles(evidence[0].rims, refined.white_linear) if evidence[0].rims else None
     cosine = likeness(refined, head, crop, irises, pack)
     with all_or_nothing(out, OPTIONAL_FILES) as folder:
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
@@ -99,7 +99,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "warnings": [
                 *said_of(photos),
                 *said_of(faces),
-                *([MADE if spectacles else TAKEN_OFF] if any(each.glasses for each in evidence) else []),
+                *([MADE if spectacles else TAKEN_OFF] if any(each.rims for each in evidence) else []),
                 *doubts(identities, [each.name for each in photos]),
             ],
         }

@@ -32,6 +32,7 @@ from .identity import Identity
 from .landmarks import Face
 from .photo import Photo
 from .relight import Light, diffuse_transfer, gloss_transfer
+from .rims import Rims, find_rims
 from .stitch import Maps
 from .tone import common_tone, estimate_tone
 from .translate import Translation
@@ -72,21 +73,22 @@ class Evidence:
         return float(towards[2].clamp(min=LEAST_AHEAD))
 
     @cached_property
-    def glasses(self) -> bool:
-        """Whether the person wears some in this photo."""
-        return wears_glasses(self.photo, self.face)
+    def rims(self) -> Rims | None:
+        """Of the glasses in this photo; None when the person wears none."""
+        return find_rims(self.photo, self.face, self.head) if wears_glasses(self.photo, self.face) else None
 
 
 @dataclass(frozen=True)
 class Observation:
     """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], which place of
-    the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]. around [3]:
-    linear colour of the hair outside the bare head, None without."""
+    the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]. rims [T, T]
+    in [0, 1]: where it shows glasses; around [3]: linear colour of the hair outside the bare head, None without."""
 
     linear: Tensor
     trust: Tensor
     pixel: Tensor
     clarity: Tensor
+    rims: Tensor
     around: Tensor | None
 
 
@@ -135,7 +137,7 @@ def refine_from_photos(
     [0, 1]: how densely cropped hair is painted on the scalp where a photo shows hair; 0 leaves it bald. The coverage
     becomes the largest of the views' and the photos'.
     """
-    observed = [observe(each.photo, each.face, each.head, atlas) for each in evidence]
+    observed = [observe(each.photo, each.face, each.head, atlas, each.rims) for each in evidence]
     tones = [
         estimate_tone(skin_shown(look, atlas), each.identity.tone_linear)
         for each, look in zip(evidence, observed, strict=True)
@@ -188,7 +190,7 @@ def _read(
     evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
 ) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
-    cover = find_cover(unlit.log_albedo, observed.trust, atlas, evidence.glasses)
+    cover = find_cover(unlit.log_albedo, observed.trust, observed.rims, atlas)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, prior.log(), atlas)
     beard = find_beard(log_albedo, observed.trust, atlas)
     # White hairs are brighter and greyer than skin, as gloss is.
@@ -244,7 +246,7 @@ def _median_under(image: Tensor, mask: Tensor) -> Tensor:
     return image[:, mask >= 0.5 * mask.max()].median(1).values
 
 
-def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Observation:
+def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas, rims: Rims | None = None) -> Observation:
     """Look up the photo at every texel of the head as photographed."""
     device = head.vertices.device
     seen = look(atlas, head.fine_vertices(), head.camera)
@@ -252,7 +254,8 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
     linear = srgb_to_linear(seen.sample(srgb).clamp(0, 1))
     facing = ramp(seen.cosine, *FACING)
     person = person_in_photo(photo, face, head)
-    facing = facing * seen.sample(torch.from_numpy(person)[None].to(device))[0].clamp(0, 1)
+    look_up = lambda image: seen.sample(torch.from_numpy(image)[None].to(device))[0].clamp(0, 1)
+    facing = facing * look_up(person)
     trust = facing * seen.visible * _outside_eyes_and_mouth(seen, face) * (atlas.region("skin") > 0.99)
     trust = soften(erode(trust, 0.002), 0.002) * trust
     if (trust * atlas.region("face") > 0.5).float().mean() < LEAST_SEEN:
@@ -261,7 +264,8 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas) -> Obs
         )
     around = hair_around(photo, face, head, person)
     around = None if around is None else torch.from_numpy(around).to(linear)
-    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen), around)
+    on_rims = torch.zeros_like(trust) if rims is None else look_up(rims.in_photo(photo))
+    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen), on_rims, around)
 
 
 def _sharpness(seen: Seen) -> Tensor:

@@ -10,7 +10,8 @@ from synthetic_head import camera_at, face_of, known_head, light_from, photograp
 from id2r_core.head.frame import CLEARANCE, build_frame
 from id2r_core.head.model import load_head
 from id2r_core.photo import Photo
-from id2r_core.spectacles import ANGLES, BEFORE_EYES, UPPER, Spectacles, find_spectacles
+from id2r_core.rims import ANGLES, BEFORE_EYES, UPPER, find_rims
+from id2r_core.spectacles import Spectacles, as_spectacles
 
 SIZE = 900
 WORN = {"distance": 0.033, "half_width": 0.0255, "half_height": 0.017, "low": 0.008, "thickness": 0.0030}
@@ -28,22 +29,25 @@ def bare(head):
     return photograph(head, grey, light_from(head.model, (0.3, 0.4, 1.0), 0.6, 2.0)).srgb
 
 
-def true_edge(head) -> np.ndarray:
-    """[2, A, 3] the edges of both lenses that are drawn: ellipses."""
+def true_edge(head, corners=0.0) -> np.ndarray:
+    """[2, A, 3] the edges of both lenses that are drawn: ellipses, but for three corners, metres high."""
     centres, radii = head.model.eyes(head.vertices)
     eyes = centres.mean(0).numpy()
-    x = WORN["distance"] + WORN["half_width"] * np.cos(ANGLES)
-    y = eyes[1] - WORN["low"] + WORN["half_height"] * np.sin(ANGLES)
+    pointed = corners * np.cos(3 * (ANGLES - 0.5))
+    x = WORN["distance"] + (WORN["half_width"] + pointed) * np.cos(ANGLES)
+    y = eyes[1] - WORN["low"] + (WORN["half_height"] + pointed) * np.sin(ANGLES)
     z = np.full_like(x, eyes[2] + float(radii.mean()) + BEFORE_EYES)
     return np.stack([np.stack([eyes[0] + side * x, y, z], -1) for side in (1, -1)])
 
 
-def with_glasses(bare, head, drawn=None) -> Photo:
-    """drawn [A] bool: which part of the rims."""
+def with_glasses(bare, head, drawn=None, corners=0.0, dark=False) -> Photo:
+    """drawn [A] bool: which part of the rims; dark: sunglasses."""
     drawn = np.ones(len(ANGLES), bool) if drawn is None else drawn
     image, pixels_a_metre = (bare * 255).astype(np.uint8).copy(), float(head.camera.focal[0]) / 1.2
-    for edge in true_edge(head):
+    for edge in true_edge(head, corners):
         pixels = head.camera.project(torch.tensor(edge, dtype=torch.float32))[0, :, :2].numpy()
+        if dark:
+            cv2.fillPoly(image, [pixels.round().astype(np.int32)], (12, 12, 12))
         for start, end, shown in zip(pixels, np.roll(pixels, -1, 0), drawn, strict=True):
             if shown:
                 width = round(WORN["thickness"] * pixels_a_metre) - 1  # OpenCV's soft edges are a pixel more
@@ -52,13 +56,18 @@ def with_glasses(bare, head, drawn=None) -> Photo:
     return Photo(image.astype(np.float32) / 255, "worn.png")
 
 
+def spectacles_in(photo: Photo, head, white=WHITE) -> Spectacles | None:
+    return as_spectacles(find_rims(photo, face_of(head), head), white)
+
+
 @pytest.fixture(scope="module")
 def found(bare, head) -> Spectacles:
-    return find_spectacles(with_glasses(bare, head), face_of(head), head, WHITE)
+    return spectacles_in(with_glasses(bare, head), head)
 
 
-def test_rims_are_found_where_they_are(found, head):
-    true = true_edge(head)
+@pytest.mark.parametrize("corners", [0.0, 0.003])
+def test_rims_are_found_where_they_are(bare, head, corners):
+    found, true = spectacles_in(with_glasses(bare, head, corners=corners), head), true_edge(head, corners)
     for side, edge in zip((1, -1), true, strict=True):
         own = np.stack([found.middle + side * found.curve[:, 0], found.curve[:, 1]], -1)
         off = cKDTree(edge[:, :2]).query(own)[0]
@@ -73,17 +82,33 @@ def test_their_thickness_and_colour_are_the_photo_s(found):
 
 
 def test_half_rims_are_half(bare, head):
-    half = find_spectacles(with_glasses(bare, head, drawn=UPPER), face_of(head), head, WHITE)
+    half = spectacles_in(with_glasses(bare, head, drawn=UPPER), head)
     assert half.upper and not half.lower
 
 
 def test_what_is_too_faint_is_not_made(bare, head):
-    assert find_spectacles(Photo(bare, "bare.png"), face_of(head), head, WHITE) is None
+    assert spectacles_in(Photo(bare, "bare.png"), head) is None
+
+
+def test_nothing_but_the_rims_is_taken_off(bare, head):
+    worn = with_glasses(bare, head)
+    mask = find_rims(worn, face_of(head), head).in_photo(worn) > 0.5
+    drawn = np.abs(worn.srgb - bare).max(-1) > 0.1
+    assert mask[drawn].mean() > 0.97
+    near = cv2.dilate(drawn.astype(np.uint8), np.ones((13, 13))) > 0
+    assert mask[~near].sum() < 0.2 * drawn.sum()
+
+
+def test_behind_dark_lenses_nothing_is_seen(bare, head):
+    worn = with_glasses(bare, head, dark=True)
+    mask = find_rims(worn, face_of(head), head).in_photo(worn) > 0.5
+    drawn = np.abs(worn.srgb - bare).max(-1) > 0.1
+    assert mask[drawn].mean() > 0.9
 
 
 def test_the_light_is_not_the_frame_s(bare, head):
-    bright = find_spectacles(with_glasses(bare, head), face_of(head), head, 0.2 * WHITE)
-    dim = find_spectacles(with_glasses(bare, head), face_of(head), head, 2.0 * WHITE)
+    bright = spectacles_in(with_glasses(bare, head), head, 0.2 * WHITE)
+    dim = spectacles_in(with_glasses(bare, head), head, 2.0 * WHITE)
     assert (bright.frame_linear > dim.frame_linear).any()
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..spectacles import ANGLES, UPPER, Spectacles
+from ..rims import ANGLES, BRIDGE, HINGE, UPPER
+from ..spectacles import Spectacles
 from .fit import FittedHead
 
 SIDES = 10  # of a bar
 RIM_DEPTH, TEMPLE_WIDTH, LEAST_TEMPLE = 0.0028, 0.0014, 0.0024  # metres: front to back, across, and the lowest height
 EDGE, BULGE = 0.0006, 0.0015  # metres: thickness of the edge of a lens without a rim; how far its middle stands out
-BRIDGE, HINGE = 0.45, 0.55  # height of bridge and hinges on the lenses: sine of the angle at their edge
 ARCH, FORWARD = 0.0025, 0.0015  # metres by which the middle of the bridge rises and comes forward
 BRIDGE_POINTS, TEMPLE_POINTS, TIP_POINTS, RINGS = 9, 12, 6, 4
 WRAP = 1.6  # 1 / metre: the front bends back as the square of the distance from the nose
