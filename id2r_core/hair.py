@@ -12,6 +12,9 @@ from .geometry.texture import blur_inside, erode, fade, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 
 SPREAD = (0.2, 0.5)  # of hairiness around, where the scalp is not seen: from bald to haired
+# How far the top of a head looks upwards there; metres from its middle, and the share of the atlas, that must be seen of it to
+# tell whether it is bald up to the crown; the share of hair in that from which on it is not.
+TOP, TOP_MIDDLE, TOP_SEEN, TOP_HAIRY = (0.3, 0.6), 0.03, 0.001, (0.18, 0.3)
 GLIDE = 0.04  # of the atlas: over which the hair that is seen glides into that behind
 STRAND_WIDTHS, STRAND_LENGTH = (0.0008, 0.002), 0.012  # shares of the atlas
 SHINE, SHINE_BAND = 0.85, 0.03  # share of the slow changes of brightness in hair that is light; of the atlas
@@ -22,7 +25,7 @@ DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of t
 MANY = (0.01, 0.04)  # share of the atlas that shows hair, from which on it tells its colour, and alone
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
-DARK_HAIR = (2.0, 3.0)  # -log-luminance from which on hair is dark, and surely so
+DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None,
     hairy = torch.lerp(
         atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
     )
-    presence = soften(home * torch.lerp(ramp(hairy, *SPREAD), cover.hair, known), SOFTNESS)
+    spread = ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas)
+    presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
     shown = _lifted(albedo.log(), sure)
     usual = shown[:, sure > 0].median(1).values[:, None, None]
     of_all = usual if around is None else _more_than_roots(usual, around, sure)
@@ -66,6 +70,15 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None,
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
     colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
     return CroppedHair(_not_blue(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+
+
+def _not_balding(hair: Tensor, known: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 0 on top of a head whose top is bald as far as it is seen, which then keeps hair at the sides and behind."""
+    top = atlas.region("scalp") * ramp(atlas.normal[1], *TOP)
+    seen = top * known * (atlas.surface[0].abs() < TOP_MIDDLE)
+    if seen.mean() < TOP_SEEN:
+        return torch.ones_like(hair)
+    return 1 - top * (1 - ramp((seen * hair).sum() / seen.sum(), *TOP_HAIRY))
 
 
 def _more_than_roots(usual: Tensor, around: Tensor, sure: Tensor) -> Tensor:
