@@ -1,4 +1,5 @@
-"""Cropped hair as strands: longer on top than at the sides, away from the crown, where the hair map says that hair grows.
+"""Hair as strands, where the hair map says that it grows: cropped, swept back over the volume that the photo's outline
+shows, or hanging down beside the face.
 
 Plain numbers, no Blender: `mesh_io` makes a curves object of them.
 """
@@ -9,11 +10,12 @@ import numpy as np
 
 from .lashes import unit
 
-STRANDS = 600_000  # a square metre: a third of what grows, each thicker for it
-POINTS = 6  # of a strand
-LENGTH = 0.007, 0.021  # metres, at the sides and on top
+STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
+POINTS, HANGING_POINTS = 6, 14  # of a strand
+LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
 ROOT_RADIUS, TIP = 0.00006, 0.3  # metres; the radius at the tip as a share of it
+VOLUME_RADIUS = 1.5  # times that for hair that fills more room
 DEPTH = 0.0008  # metres below the mesh, whose quads cut the corners of the smooth surface
 LIFT, DROP = 0.55, 0.4  # how far strands stand up from the scalp, and bend back to it, in their lengths
 LEAN = 0.35, 0.5  # how far they lie along it at the root and towards the tip, in their lengths
@@ -22,12 +24,26 @@ LOCK_SIZE = 220.0  # waves in 2 pi metres
 UNEVEN = 0.6, 1.15  # shortest and longest of the length that it should have
 AT_HAIRLINE = 0.35  # of the length, where hair only begins
 CROWN = 0.55, 0.93  # where strands part: shares of the head's depth behind the eyes, and of its height above them
+SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any more, and surely so
+FILLED = 0.35, 1.0  # share of the height that the lowest and the highest strands reach
+SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
+LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
+GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.8  # a step; metres of unrest; shortest of the fall
+BACKWARDS, STRAYING = (
+    (0.3, 1.5),
+    0.006,
+)  # for a share of sideways, and that much more in front; metres off the hair's room
+LEVEL_OF_FACE = 0.045  # metres above the eyes up to which hair lies on the skull
+OVAL, FRONT = (
+    (0.072, 0.09),
+    (0.05, 0.06),
+)  # metres: half width and height of the face; how far before its middle hair comes
 SEED = 1
 
 
 @dataclass(frozen=True)
 class Groom:
-    """points [H, POINTS, 3] metres, radius [POINTS] metres, uv [H, 2] of the roots."""
+    """points [H, P, 3] metres, radius [P] metres, uv [H, 2] of the roots."""
 
     points: np.ndarray
     radius: np.ndarray
@@ -35,18 +51,19 @@ class Groom:
 
 
 def grow_groom(
-    vertices: np.ndarray, quads: np.ndarray, uv: np.ndarray, quads_uv: np.ndarray, density: np.ndarray
+    vertices: np.ndarray, quads: np.ndarray, uv: np.ndarray, quads_uv: np.ndarray, hair: np.ndarray
 ) -> Groom | None:
     """The strands of a head; None when its hair map is black.
 
     vertices [N, 3] at rest, z up, the face looks along -y, the eyes near height 0; quads, quads_uv [Q, 4] of its skin;
-    uv [U, 2]; density [S, S] in [0, 1], first row at the top.
+    uv [U, 2]; hair [S, S, 3], first row at the top: density in [0, 1], metres that it stands off the scalp, and metres that it
+    hangs below the eyes.
     """
     random = np.random.default_rng(SEED)
     corners, corners_uv = _triangles(quads), _triangles(quads_uv)
     spanned = np.cross(*(vertices[corners[:, i]] - vertices[corners[:, 0]] for i in (1, 2)))
     normals = _vertex_normals(spanned, corners, len(vertices))
-    hairy = np.maximum.reduce([_look_up(density, uv[corners_uv[:, i]]) for i in range(3)])
+    hairy = np.maximum.reduce([_look_up(hair[..., 0], uv[corners_uv[:, i]]) for i in range(3)])
     expected = np.linalg.norm(spanned, axis=1) / 2 * hairy * STRANDS
     if expected.sum() < 1.0:
         return None
@@ -54,32 +71,128 @@ def grow_groom(
     share = _barycentric(len(chosen), random)
     at = lambda values, index: (values[index[chosen]] * share[..., None]).sum(1)
     root_uv = at(uv, corners_uv)
-    grown = _look_up(density, root_uv)
+    grown, height, fall = _look_up(hair, root_uv).T
     keep = random.uniform(0.0, 1.0, len(chosen)) < grown / np.maximum(hairy[chosen], 1e-6)
-    roots, normal = at(vertices, corners)[keep], unit(at(normals, corners)[keep])
-    return Groom(
-        _strands(roots, normal, grown[keep], vertices.max(0), random),
-        ROOT_RADIUS * np.linspace(1.0, TIP, POINTS, dtype=np.float32),
-        root_uv[keep].astype(np.float32),
-    )
+    scalp = _Scalp(at(vertices, corners)[keep], unit(at(normals, corners)[keep]), vertices.max(0))
+    grown = grown / hair[..., 0].max()  # thin hair is not short for it
+    points = _strands(scalp, grown[keep], height[keep], fall[keep], random)
+    taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
+    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _ramp(np.median(height[keep]), *SWEPT))
+    return Groom(points, radius * taper, root_uv[keep].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Scalp:
+    """roots, normal [H, 3]; highest [3]: the largest coordinates of the head."""
+
+    roots: np.ndarray
+    normal: np.ndarray
+    highest: np.ndarray
+
+    def along(self, vectors: np.ndarray) -> np.ndarray:
+        """The part of vectors [H, 3] that lies in the surface."""
+        return vectors - (vectors * self.normal).sum(-1, keepdims=True) * self.normal
 
 
 def _strands(
-    roots: np.ndarray, normal: np.ndarray, grown: np.ndarray, highest: np.ndarray, random: np.random.Generator
+    scalp: _Scalp, grown: np.ndarray, height: np.ndarray, fall: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """[H, POINTS, 3]; roots, normal [H, 3]; grown [H] in [0, 1]; highest [3]: coordinates of the head."""
-    crown = np.array([0.0, CROWN[0] * highest[1], CROWN[1] * highest[2]])
+    """[H, P, 3]; grown [H] in [0, 1]; height, fall [H] metres."""
     waves = LOCK_SIZE * random.normal(size=(3, 3))
-    lean = LOCKS * np.sin(roots @ waves) + STRAY * random.normal(size=roots.shape)
-    away = unit(_along(roots - crown, normal))
-    away = unit(away + _along(lean, normal))
-    on_top = np.clip((roots[:, 2] / highest[2] - TOP[0]) / (TOP[1] - TOP[0]), 0.0, 1.0)
-    length = LENGTH[0] + (LENGTH[1] - LENGTH[0]) * on_top
-    length *= random.uniform(*UNEVEN, len(roots)) * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
-    s = np.linspace(0.0, 1.0, POINTS)[None, :, None]
+    lean = scalp.along(LOCKS * np.sin(scalp.roots @ waves) + STRAY * random.normal(size=scalp.roots.shape))
+    length = random.uniform(*UNEVEN, len(grown)) * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
+    height = height * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
+    hangs = fall > LEAST_FALL
+    s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS)[None, :, None]
+    volume = _ramp(height, *SWEPT)[:, None, None]
+    grows = (1.0 - volume) * _cropped(scalp, lean, length, s) + volume * _swept(scalp, lean, height, s, random)
+    strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + grows
+    if hangs.any():
+        strands[hangs] = _hanging(scalp, lean, height, fall, s.shape[1], random)[hangs]
+    return strands.astype(np.float32)
+
+
+def _cropped(scalp: _Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """[H, P, 3] from the roots on: away from the crown, longer on top; length [H]: times what cropped hair has."""
+    crown = np.array([0.0, CROWN[0] * scalp.highest[1], CROWN[1] * scalp.highest[2]])
+    away = unit(unit(scalp.along(scalp.roots - crown)) + lean)
+    on_top = np.clip((scalp.roots[:, 2] / scalp.highest[2] - TOP[0]) / (TOP[1] - TOP[0]), 0.0, 1.0)
+    length = (LENGTH[0] + (LENGTH[1] - LENGTH[0]) * on_top) * length
     up, forth = LIFT * (s - DROP * s**2), LEAN[0] * s + LEAN[1] * s**2
-    strands = length[:, None, None] * (up * normal[:, None] + forth * away[:, None])
-    return ((roots - DEPTH * normal)[:, None] + strands).astype(np.float32)
+    return length[:, None, None] * (up * scalp.normal[:, None] + forth * away[:, None])
+
+
+def _swept(
+    scalp: _Scalp, lean: np.ndarray, height: np.ndarray, s: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """[H, P, 3] from the roots on: up and back, and down behind, filling the room up to `height` [H]."""
+    behind = np.clip(scalp.roots[:, 1] / scalp.highest[1], 0.0, 1.0)
+    back = np.stack([0.0 * behind, 1.0 - 0.8 * behind, -behind - 0.25], -1)
+    along = unit(unit(scalp.along(back)) + 0.6 * lean)
+    height = height * random.uniform(*FILLED, len(height))
+    length = SWEEP[0] + SWEEP[1] * height
+    up = height[:, None, None] * np.sin(0.5 * np.pi * (1.15 * s).clip(max=1.0)) * (1.0 - 0.12 * s**3)
+    return up * scalp.normal[:, None] + length[:, None, None] * s**1.4 * along[:, None]
+
+
+def _hanging(
+    scalp: _Scalp, lean: np.ndarray, height: np.ndarray, fall: np.ndarray, count: int, random: np.random.Generator
+) -> np.ndarray:
+    """[H, count, 3]: off the parting over the skull, which is an ellipsoid here, and down beside the face and behind."""
+    low, high = scalp.roots.min(0), scalp.highest
+    centre = np.array([0.0, (low[1] + high[1]) / 2, 0.03])
+    axes = np.array([np.abs(scalp.roots[:, 0]).max(), (high[1] - low[1]) / 2, high[2] - centre[2]])
+    place = scalp.roots - DEPTH * scalp.normal
+    side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
+    share = random.uniform(*FILLED, len(height))
+    begin, end = share * height, share * _height_beside(scalp, side, height)
+    front = 1.0 - _ramp(place[:, 1], low[1], centre[1])
+    heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
+    lowest = -fall * random.uniform(UNEVEN_TIPS, 1.0, len(fall))
+    points = [place]
+    for number in range(1, count):
+        heading = unit(heading + np.array([0.0, 0.0, -GRAVITY * min(1.0, number / 4)]))
+        # The way that is left, in equal parts: over the skull it is longer than straight down.
+        left = points[-1][:, 2] + 0.25 * points[-1][:, 2].clip(min=0.0) - lowest
+        place = points[-1] + (left / (count - number))[:, None] * heading
+        down = 1.0 - _ramp(place[:, 2], 0.0, high[2])
+        room = axes + (min(1.0, number / 3) * (begin + (end - begin) * down))[:, None]
+        off = np.linalg.norm((place - centre) / room, axis=1, keepdims=True)
+        on_skull = _ramp(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
+        place = centre + (place - centre) / np.where(off > 1.0, 1.0 + on_skull * (off - 1.0), off)
+        widest = axes[:2] + end[:, None] + STRAYING
+        place[:, 0] = place[:, 0].clip(-widest[:, 0], widest[:, 0])
+        place[:, 1] = place[:, 1].clip(None, centre[1] + widest[:, 1])
+        place = _round_face(place, side, centre[1])
+        heading = unit(place - points[-1])
+        points.append(place)
+    return np.stack(points, 1)
+
+
+def _height_beside(scalp: _Scalp, side: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """[H] metres that hair stands off the head at the height of the ears, on the side of each strand."""
+    beside = np.zeros(len(height))
+    for each in (-1.0, 1.0):
+        there = (scalp.roots[:, 2] < LEVEL_OF_FACE) & (each * scalp.roots[:, 0] > 0.03)
+        beside[side == each] = np.quantile(height[there], 0.75) if there.any() else 0.0
+    return beside
+
+
+def _round_face(place: np.ndarray, side: np.ndarray, middle: float) -> np.ndarray:
+    """Places [H, 3], those before the face moved out of its oval, which is open at the chin, on their side [H]."""
+    before = (place[:, 1] < middle) & (place[:, 2] < OVAL[1])
+    x, height = side * place[:, 0], place[:, 2].clip(min=0.0)
+    x = x.clip(min=0.0)
+    into = np.hypot(x / OVAL[0], height / OVAL[1]).clip(1e-3, 1.0)
+    pushed = place.copy()
+    pushed[:, 0] = side * np.maximum(x / into, np.where(place[:, 2] < 0.0, OVAL[0], 0.0))
+    pushed[:, 2] = np.where(place[:, 2] > 0.0, place[:, 2] / into, place[:, 2])
+    pushed[:, 1] = np.maximum(place[:, 1], middle - FRONT[0] - FRONT[1] * _ramp(pushed[:, 2], 0.0, OVAL[1]))
+    return np.where(before[:, None], pushed, place)
+
+
+def _ramp(value, low: float, high: float):
+    return np.clip((value - low) / (high - low), 0.0, 1.0)
 
 
 def _triangles(quads: np.ndarray) -> np.ndarray:
@@ -100,12 +213,7 @@ def _barycentric(count: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _look_up(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Nearest texel of [S, S] at uv [P, 2], v up."""
+    """Nearest texel of [S, S, ...] at uv [P, 2], v up."""
     side = len(image)
     column, row = np.clip((np.stack([uv[:, 0], 1.0 - uv[:, 1]]) * side).astype(int), 0, side - 1)
     return image[row, column]
-
-
-def _along(vectors: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The part of vectors [H, 3] that lies in the surface."""
-    return vectors - (vectors * normal).sum(-1, keepdims=True) * normal

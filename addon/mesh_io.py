@@ -164,7 +164,7 @@ def build_head(
     glasses: GlassesFile | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S] in [0, 1]."""
+    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `grow_groom`."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -227,12 +227,12 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
 
 
 def _add_hair(
-    data: HeadFile, density: np.ndarray, name: str, material: bpy.types.Material, head: bpy.types.Object, collection
+    data: HeadFile, hair: np.ndarray, name: str, material: bpy.types.Material, head: bpy.types.Object, collection
 ) -> Steps[bpy.types.Object | None]:
-    """A marked curves object with the hair that the map [S, S] tells of; None when it tells of none. It follows the head,
+    """A marked curves object with the hair that the map [S, S, 3] tells of; None when it tells of none. It follows the head,
     but not its shape keys, which move the scalp by a millimetre at most."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
-    groom = grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], density)
+    groom = grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
     if groom is None:
         return None
     yield

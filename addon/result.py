@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from . import image_io, lookdev, material, mesh_io
 from .core import errors, protocol
@@ -55,7 +56,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         report.get("hair_linear"),
         glasses.frame_linear.tolist() if glasses else None,
     )
-    hair = image_io.read_pixels(folder / HAIR_MAP)[..., 0] if (folder / HAIR_MAP).is_file() else None
+    hair = read_hair(folder, report)
     yield
     collection = bpy.data.collections.new(name)
     objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses)
@@ -72,6 +73,14 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
         scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
     return Result(collection, objects, portrait, photo)
+
+
+def read_hair(folder: Path, report: dict) -> np.ndarray | None:
+    """The hair map [S, S, 3] of a result folder: density in [0, 1], metres off the scalp and below the eyes, which older
+    results do not tell; None without."""
+    if not (folder / HAIR_MAP).is_file():
+        return None
+    return image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
 
 
 def read_report(folder: Path) -> dict:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .conventions import srgb_to_linear
-from .facemesh import EYE_CORNERS, OVAL
+from .facemesh import OVAL
 from .geometry.texture import blur, dilate, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
@@ -31,6 +30,7 @@ LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this un
 HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach beyond the mean head's scalp
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
 UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
+UNLIKE_CHEEK = (2.0, 3.0)  # the same on the cheeks, over which a lock may hang
 ODD_LUMINANCE, ODD_CHROMA = 0.9, 0.42  # log-luminance and log-chroma at which ears and neck are something else
 UNDERSIDE, SHADOW = (0.45, 0.7), (0.15, 0.45)  # how far the jaw faces down there; log-luminance that its shadow takes
 COLLAR_EDGE = 0.01  # of the atlas: how far cloth and background bleed into the skin beside them
@@ -44,8 +44,6 @@ BROW_SEEN = (0.4, 0.7)  # share of the brows beside the rims from which on their
 # when it is; without hair to see they are in between.
 DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
-# Shares of the head's size in the photo: how far from its outline hair begins, and the least area of it that tells a colour.
-OFF_HEAD, LEAST_AROUND = 0.015, 0.02
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
 FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
@@ -72,7 +70,8 @@ def find_cover(log_albedo: Tensor, trust: Tensor, rims: Tensor, atlas: HeadAtlas
     middle = atlas.region("face") * (1 - _border_of_face(atlas))
     of_skin = middle * (1 - atlas.features) * trust * (1 - rims)
     unlike_skin = _unlikeness(looks, of_skin)
-    own = torch.maximum(middle * (1 - atlas.region("forehead")), atlas.region("face") * atlas.features)
+    lock = atlas.region("cheek") * ramp(unlike_skin, *UNLIKE_CHEEK)
+    own = torch.maximum(middle * (1 - atlas.region("forehead")) * (1 - lock), atlas.region("face") * atlas.features)
     is_sky = (log_albedo[2] - log_albedo[0] > BLUEST_HAIR) & (log_albedo.mean(0) > DARKEST_SKY)
     may_be_hair = 1 - is_sky.float()
     hair = _hair(looks, unlike_skin, trust * may_be_hair, atlas) * may_be_hair * (1 - own)
@@ -107,22 +106,6 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
     return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
-
-
-def hair_around(photo: Photo, face: Face, head: FittedHead, person: np.ndarray) -> np.ndarray | None:
-    """Linear [3]: most of what the person [H, W] shows above the eyes outside the bare head, which is hair that stands off it;
-    None where there is too little."""
-    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True)
-    hull = cv2.convexHull(outline.round().astype(np.int32))
-    size = np.ptp(outline, axis=0).mean()
-    of_head = cv2.dilate(
-        cv2.fillConvexPoly(np.zeros(person.shape, np.uint8), hull, 1), np.ones((2 * round(OFF_HEAD * size) + 1,) * 2)
-    )
-    eyes = int(np.clip(face.points[list(EYE_CORNERS), 1].min(), 0, len(person)))
-    outside = (person[:eyes] > 0.9) & (of_head[:eyes] == 0)
-    if outside.sum() < LEAST_AROUND * size**2:
-        return None
-    return np.median(srgb_to_linear(photo.srgb[:eyes][outside]), 0)
 
 
 def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray) -> np.ndarray:

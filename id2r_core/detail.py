@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb
+from .conventions import HAIR_METRES, Domain, decode_normal, encode_normal, linear_to_srgb
 from .geometry.mesh import tangent_axes, tangent_frames
 from .geometry.rasterize import interpolate
 from .geometry.texture import blur_inside, fill_holes, soften
@@ -114,7 +114,9 @@ def add_detail(
         "displacement": stored((height / MILLIMETRES_PER_UNIT + MID_LEVEL)[None], np.uint16),
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
         "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
-        "hair": stored(_shrunk(refined.hair[None].cpu(), HAIR_SIZE), np.uint8),
+        "hair": stored(
+            _shrunk(refined.hair.cpu() / torch.tensor([1.0, *HAIR_METRES])[:, None, None], HAIR_SIZE), np.uint8
+        ),
         "as_photographed": stored(_completed(photographed, diffuse, working, resolution), np.uint8),
     }
     return Detailed(images, _report(texel, shown, fine is not None, atlas.size, resolution, pores, seed, head))

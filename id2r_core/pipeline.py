@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from . import __version__
-from .conventions import STAGES
+from .conventions import HAIR_METRES, STAGES
 from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
@@ -90,6 +90,7 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
             "identity_cosine": cosine,
             "tone_linear": rounded(refined.tone_linear),
             "hair_linear": rounded(refined.hair_linear),
+            "hair_metres": list(HAIR_METRES),
             "landmark_error": round(head.error, 4),
             "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
             "morphs": head.morphs(),

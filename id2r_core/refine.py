@@ -17,14 +17,15 @@ from torch.nn import functional
 
 from .combine import Reading, combine
 from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
-from .cover import find_cover, hair_around, person_in_photo, remove_rims
+from .cover import find_cover, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, find_folds
-from .geometry.texture import blur, blur_inside, carried_on, erode, fade, known_slowly, ramp, soften
+from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_holes, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import CroppedHair, grow_hair, wear_hair
+from .hairstyle import see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -82,14 +83,14 @@ class Evidence:
 class Observation:
     """The photo on the head tile: linear [3, T, T], how far each texel can be trusted [T, T] in [0, 1], which place of
     the photo it shows [T, T, 2], pixels, and how straight and sharply the photo looks at it [T, T] in [0, 1]. rims [T, T]
-    in [0, 1]: where it shows glasses; around [3]: linear colour of the hair outside the bare head, None without."""
+    in [0, 1]: where it shows glasses; person [H, W] in [0, 1]: 0 on the background of the photo."""
 
     linear: Tensor
     trust: Tensor
     pixel: Tensor
     clarity: Tensor
     rims: Tensor
-    around: Tensor | None
+    person: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Refined:
     white_linear [3]: how bright a white diffuser facing the camera would be in the first photo;
     observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
     what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
-    hair [T, T] in [0, 1]: how densely it grows; hair_linear [3]: most of its albedo, None for a bald head."""
+    hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
+    metres; hair_linear [3]: most of its albedo, None for a bald head."""
 
     maps: Maps
     light: Light
@@ -148,8 +150,11 @@ def refine_from_photos(
     readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
     combined = combine(readings, atlas)
     reading, trust = combined.reading, combined.reading.evidence
-    around = None if observed[0].around is None else observed[0].around / unlit[0].of_face
+    style = see_hairstyle(evidence[0].photo, evidence[0].face, evidence[0].head, observed[0].person)
+    around = torch.from_numpy(style.linear).to(trust) / unlit[0].of_face if style else None
     crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
+    shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
+    growth = torch.cat([hair * crop.presence[None], shape])
     images = _dress(maps.images, reading, crop, prior, atlas, hair)
     return Refined(
         maps=replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust)),
@@ -160,7 +165,7 @@ def refine_from_photos(
         trust=trust,
         share=combined.share,
         folds=reading.folds,
-        hair=hair * crop.presence,
+        hair=fill_holes(growth[None], (atlas.mask > 0)[None, None])[0],  # no gap along the border of the tile
         hair_linear=crop.colour() if hair else None,
     )
 
@@ -262,10 +267,8 @@ def observe(photo: Photo, face: Face, head: FittedHead, atlas: HeadAtlas, rims: 
         raise Id2rError(
             f"'{photo.name}' shows too little of the face's skin.", "Use a photo taken more from the front."
         )
-    around = hair_around(photo, face, head, person)
-    around = None if around is None else torch.from_numpy(around).to(linear)
     on_rims = torch.zeros_like(trust) if rims is None else look_up(rims.in_photo(photo))
-    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen), on_rims, around)
+    return Observation(linear, trust, seen.pixel, seen.cosine.clamp(min=0) * _sharpness(seen), on_rims, person)
 
 
 def _sharpness(seen: Seen) -> Tensor:

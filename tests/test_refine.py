@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
-from id2r_core.cover import Cover, at_home, find_cover, hair_around, person_in_photo, remove_rims
+from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_rims
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
@@ -539,16 +539,6 @@ def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
         shading = torch.where(face, 1.0, light).expand(3, -1, -1)
         unlit = Unlit(None, shading, torch.ones(3), log_albedo=shading, translated=shading)
         assert _too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
-
-
-def test_hair_that_stands_off_the_head_tells_its_colour(head, albedo, light):
-    photo, grey = photograph(head, linear_to_srgb(albedo), light), torch.tensor([0.30, 0.27, 0.25])
-    person = np.zeros(photo.srgb.shape[:2], np.float32)
-    assert hair_around(photo, face_of(head), head, person) is None
-    ground = (np.abs(photo.srgb - photo.srgb[0, 0]) < 1e-4).all(-1)
-    photo.srgb[ground] = linear_to_srgb(grey).numpy()
-    person[:] = 1
-    assert hair_around(photo, face_of(head), head, person) == pytest.approx(grey.numpy(), rel=0.02)
 
 
 @pytest.mark.parametrize("depth, is_around", [(0.004, True), (0.05, False)])

@@ -1,4 +1,4 @@
-"""Cropped hair on the real head: where it grows, how long it is, and what becomes of it in Blender."""
+"""Hair on the real head: where it grows, how long it is and how it lies, and what becomes of it in Blender."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ bpy = pytest.importorskip("bpy")
 from test_lashes import data, folder, model  # noqa: F401
 
 from addon import export, mesh_io
-from addon.groom import DEPTH, LENGTH, STRANDS, grow_groom
+from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom
 from addon.result import load_result
 from id2r_core.geometry.subdivide import catmull_clark
 from id2r_core.head.atlas import make_atlas
@@ -24,9 +24,11 @@ def density(model):  # noqa: F811
     return ((atlas.region("scalp") > 0.5) & (atlas.surface[0] < 0)).float().numpy()
 
 
-def groom_of(data, density):  # noqa: F811
+def groom_of(data, density, height=0.0, fall=0.0):  # noqa: F811
+    """height, fall: metres off the scalp and below the eyes."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
-    return grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], density)
+    hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
+    return grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,50 @@ def test_it_is_longer_on_top(groom):
     assert length.max() < 1.5 * LENGTH[1]
 
 
+@pytest.fixture(scope="module")
+def scalp(model):  # noqa: F811
+    """All of the mean head's scalp."""
+    return (make_atlas(model, SIDE).region("scalp") > 0.5).float().numpy()
+
+
+def off_the_head(data, points) -> np.ndarray:  # noqa: F811
+    """Metres from points [..., 3] to the nearest vertex of the skin."""
+    skin = np.unique(data.quads[np.array(data.part_names)[data.part] == "skin"])
+    return cKDTree(data.vertices[skin]).query(points)[0]
+
+
+@pytest.mark.parametrize("height", [0.02, 0.04])
+def test_it_fills_the_height_that_the_photo_shows(data, scalp, height):  # noqa: F811
+    groom = groom_of(data, scalp, height)
+    highest = off_the_head(data, groom.points).max(1)
+    assert 0.85 * height < np.quantile(highest, 0.97) < 1.25 * height
+    assert np.median(highest) > 0.5 * height
+
+
+def test_swept_hair_leaves_the_face_alone(data, scalp):  # noqa: F811
+    groom = groom_of(data, scalp, 0.03)
+    tips = groom.points[:, -1]
+    in_front = (groom.points[:, 0, 1] < 0.04) & (np.abs(groom.points[:, 0, 0]) < 0.03)
+    assert in_front.sum() > 100
+    assert (tips[in_front, 1] > groom.points[in_front, 0, 1]).mean() > 0.95
+
+
+def test_long_hair_hangs_as_far_as_the_photo_shows_and_leaves_the_face_alone(data, scalp):  # noqa: F811
+    groom = groom_of(data, scalp, 0.015, 0.15)
+    lowest = groom.points[..., 2].min(1)
+    assert lowest.min() > -0.17 and np.median(lowest) < -0.11
+    inside = (groom.points[..., 1] < 0.04) & (np.abs(groom.points[..., 0]) < 0.05) & (groom.points[..., 2] < 0.05)
+    assert inside.mean() < 1e-3
+
+
+def test_one_side_can_be_longer(data, scalp, model):  # noqa: F811
+    left = (make_atlas(model, SIDE).surface[0] > 0).numpy()
+    groom = groom_of(data, scalp, 0.015, np.where(left, 0.2, 0.0))
+    lowest = groom.points[..., 2].min(1)
+    on_left = groom.points[:, 0, 0] > 0.02
+    assert np.median(lowest[on_left]) < np.median(lowest[groom.points[:, 0, 0] < -0.02]) - 0.08
+
+
 def test_a_black_map_grows_none(data, density):  # noqa: F811
     assert groom_of(data, 0 * density) is None
 
@@ -75,7 +121,7 @@ def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # no
     hair = made.objects.hair
     assert hair.parent == made.objects.head and hair.type == "CURVES" and hair[mesh_io.HEAD_MARK] == "hair"
     assert hair.data.materials[0].name == "ID2R Hair" and len(hair.data.curves) > 5000
-    assert len(hair.data.points) == 6 * len(hair.data.curves)
+    assert len(hair.data.points) == POINTS * len(hair.data.curves)
     (folder / "hair.png").unlink()
 
 

@@ -1,0 +1,137 @@
+"""The hair outside the bare head: its colour, how far it stands off the scalp, and how far down it hangs.
+
+All of it is read off the person's outline, along rays in the plane through both ears, which is where the outline of a head
+seen from the front lies.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from torch import Tensor
+
+from .conventions import srgb_to_linear
+from .facemesh import EYE_CORNERS
+from .geometry.texture import ramp
+from .head.atlas import HeadAtlas
+from .head.fit import FittedHead
+from .landmarks import Face
+from .photo import Photo
+
+# Shares of the head's size in the photo: how far from its outline hair begins, and the least area of it that tells a colour.
+OFF_HEAD, LEAST_AROUND = 0.015, 0.02
+CENTRE = 0.03  # metres above the eyes: where rays begin
+ANGLES = np.linspace(-10.0, 190.0, 41)  # degrees, from the subject's left over the top to the right
+STEP, LONGEST_RAY, MOST_HEIGHT = 0.001, 0.22, 0.06  # metres
+SMOOTH = 5  # rays: a lock or a hole in the outline is no hairstyle
+FALL_BEGINS, FALL_STEP, MOST_FALL = 0.03, 0.003, 0.25  # metres below the eyes
+BESIDE, LEAST_WIDTH = (0.06, 0.13), 0.008  # metres from the middle where hair hangs, and how wide it must be there
+OF_ONE_COLOUR, OF_ONE_BRIGHTNESS = 0.35, 1.0  # log-chroma and log-luminance within which it is this hair
+DARKEST = 0.005  # linear: darker colours are noise
+GAP = 0.012  # metres: a gleam or an ear-ring does not end it
+LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
+SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
+
+
+@dataclass(frozen=True)
+class Hairstyle:
+    """linear [3]: most of its colour as the photo shows it; height [K]: metres that it stands off the scalp at each of ANGLES;
+    fall: metres below the eyes that it hangs down on the left and on the right, 0 when it ends above."""
+
+    linear: np.ndarray
+    height: np.ndarray
+    fall: tuple[float, float]
+
+    def on_tile(self, atlas: HeadAtlas) -> Tensor:
+        """[2, T, T] height and fall at every texel, metres: the outline goes on from the front to the back."""
+        x, y, _ = atlas.surface.numpy(force=True)
+        angle = (np.degrees(np.arctan2(y - CENTRE, x)) + 90.0) % 360.0 - 90.0
+        height = np.interp(angle, ANGLES, self.height)
+        left = ramp(atlas.surface[0], *SIDES)
+        fall = left * self.fall[0] + (1 - left) * self.fall[1]
+        return torch.stack([torch.from_numpy(height).to(fall), fall]) * atlas.mask
+
+
+def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray) -> Hairstyle | None:
+    """The hair that the person [H, W] shows outside the bare head; None where there is too little."""
+    outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True)
+    hull = cv2.fillConvexPoly(np.zeros(person.shape, np.uint8), cv2.convexHull(outline.round().astype(np.int32)), 1)
+    size = np.ptp(outline, axis=0).mean()
+    of_head = cv2.dilate(hull, np.ones((2 * round(OFF_HEAD * size) + 1,) * 2))
+    eyes = int(np.clip(face.points[list(EYE_CORNERS), 1].min(), 0, len(person)))
+    outside = (person[:eyes] > 0.9) & (of_head[:eyes] == 0)
+    if outside.sum() < LEAST_AROUND * size**2:
+        return None
+    linear = np.median(srgb_to_linear(photo.srgb[:eyes][outside]), 0)
+    return Hairstyle(linear, _height(head, hull, person), _fall(photo, head, hull, person, linear))
+
+
+def _height(head: FittedHead, hull: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """[K] metres of person beyond the bare head along each ray; rays that leave the photo take their neighbours'."""
+    radius, radians = np.arange(0.0, LONGEST_RAY, STEP), np.radians(ANGLES)
+    directions = np.stack([np.cos(radians), np.sin(radians)], -1)
+    place = _place(head, directions[:, None] * radius[:, None] + [0.0, CENTRE], person.shape)
+    begins = np.where(place.of(hull), np.arange(len(radius)), 0).max(1)
+    beyond = (np.arange(len(radius)) > begins[:, None]) & ~place.of(person)
+    ends = np.where(beyond.any(1), beyond.argmax(1), len(radius) - 1)
+    height = (ends - begins - 1) * STEP
+    known = np.take_along_axis(place.inside, ends[:, None], 1)[:, 0]
+    if not known.any():
+        return np.zeros(len(ANGLES))
+    height = np.interp(ANGLES, ANGLES[known], height[known])
+    return median_filter(height, SMOOTH, mode="nearest").clip(0.0, MOST_HEIGHT)
+
+
+def _fall(
+    photo: Photo, head: FittedHead, hull: np.ndarray, person: np.ndarray, linear: np.ndarray
+) -> tuple[float, float]:
+    """Metres below the eyes down to which hair of this colour hangs without a gap beside the face, left and right."""
+    down, across = np.arange(FALL_BEGINS, MOST_FALL, FALL_STEP), np.arange(*BESIDE, FALL_STEP)
+    longest_gap, sides = round(GAP / FALL_STEP), []
+    for side in (1, -1):
+        place = _place(head, np.stack(np.broadcast_arrays(side * across, -down[:, None]), -1), person.shape)
+        is_hair = place.of(person) & ~place.of(hull) & _alike(place.look_up(photo.srgb), linear)
+        wide = is_hair.sum(1) * FALL_STEP > LEAST_WIDTH
+        gone = np.convolve(~wide, np.ones(longest_gap), "valid") >= longest_gap
+        fall = FALL_BEGINS + (int(gone.argmax()) if gone.any() else len(down)) * FALL_STEP
+        sides.append(fall if fall > LEAST_FALL else 0.0)
+    return sides[0], sides[1]
+
+
+def _alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """[...] bool: whether sRGB colours [..., 3] may be hair of a linear colour [3], in light and shade."""
+    off = np.log(srgb_to_linear(srgb) + DARKEST) - np.log(linear + DARKEST)
+    brightness = off.mean(-1)
+    coloured = np.linalg.norm(off - brightness[..., None], axis=-1)
+    return (np.abs(brightness) < OF_ONE_BRIGHTNESS) & (coloured < OF_ONE_COLOUR)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """row, column [...]: where the photo shows places of the plane through the ears; inside [...]: whether it does."""
+
+    row: np.ndarray
+    column: np.ndarray
+    inside: np.ndarray
+
+    def look_up(self, image: np.ndarray) -> np.ndarray:
+        """Values [..., ?] of an image [H, W, ?]; at the edge those of its last pixels."""
+        return image[self.row, self.column]
+
+    def of(self, mask: np.ndarray) -> np.ndarray:
+        """[...] bool: whether a mask [H, W] covers them."""
+        return (self.look_up(mask) > 0.5) & self.inside
+
+
+def _place(head: FittedHead, about_eyes: np.ndarray, shape: tuple[int, ...]) -> _Place:
+    """Places [..., 2] of the plane through the ears, x and y about the eyes in metres, in a photo of a shape."""
+    eyes = head.model.eyes(head.vertices)[0].mean(0)
+    ears = head.fine_vertices()[head.model.regions["ear"] > 0.5]
+    points = torch.from_numpy(about_eyes).to(eyes)
+    points = torch.cat([points + eyes[:2], ears[:, 2].mean().expand_as(points[..., :1])], -1)
+    pixel = head.camera.project(points.reshape(-1, 3))[0, :, :2].numpy(force=True).reshape(about_eyes.shape)
+    size = np.array(shape[1::-1])
+    column, row = np.moveaxis(pixel.clip(0, size - 1).astype(int), -1, 0)
+    return _Place(row, column, ((pixel >= 0) & (pixel < size)).all(-1))

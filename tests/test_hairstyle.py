@@ -1,0 +1,87 @@
+"""The hair outside the bare head: drawn around a synthetic one, it is found as it was drawn."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from synthetic_head import camera_at, face_of, known_head
+
+from id2r_core.conventions import linear_to_srgb
+from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_hairstyle
+from id2r_core.head.atlas import make_atlas
+from id2r_core.head.model import load_head
+from id2r_core.photo import Photo
+
+SIZE = 700
+HAIR, GROUND = np.array([0.10, 0.05, 0.03], np.float32), np.array([0.1, 0.2, 0.6], np.float32)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return known_head(load_head(), camera_at(size=SIZE))
+
+
+def place_in_photo(head, points) -> np.ndarray:
+    """Pixels [P, 2] of points [P, 2], x and y above the eyes, in the plane through the ears, metres."""
+    eyes = head.model.eyes(head.vertices)[0].mean(0)
+    depth = head.fine_vertices()[head.model.regions["ear"] > 0.5][:, 2].mean()
+    points = torch.tensor(points, dtype=torch.float32)
+    world = torch.cat([points + eyes[:2], depth.expand(len(points), 1)], -1)
+    return head.camera.project(world)[0, :, :2].numpy()
+
+
+def drawn(head, thickness=0.0, fall=None) -> tuple[Photo, np.ndarray]:
+    """A head with hair of a thickness above the eyes, and locks beside it down to `fall` on its left, metres; and the person."""
+    outline = head.camera.project(head.vertices)[0, :, :2].numpy()
+    bare = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(outline.round().astype(np.int32)), 1)
+    metre = np.ptp(place_in_photo(head, [[0.0, 0.0], [0.1, 0.0]])[:, 0]) * 10
+    pixels = round(thickness * metre)
+    hair = cv2.dilate(bare, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2))
+    eyes = int(place_in_photo(head, [[0.0, 0.0]])[0, 1])
+    hair[eyes:] = bare[eyes:]
+    if fall:
+        lock = place_in_photo(head, [[0.06, 0.02], [0.115, 0.02], [0.115, -fall], [0.06, -fall]])
+        cv2.fillPoly(hair, [lock.round().astype(np.int32)], 1)
+    colour = np.where(hair[..., None] > 0, HAIR, GROUND)
+    colour[bare > 0] = (0.4, 0.25, 0.2)
+    return Photo(linear_to_srgb(colour), "drawn.png"), (hair > 0).astype(np.float32)
+
+
+def test_a_bare_head_has_no_style(head):
+    photo, person = drawn(head)
+    assert see_hairstyle(photo, face_of(head), head, person) is None
+
+
+@pytest.mark.parametrize("thickness", [0.015, 0.04])
+def test_its_colour_and_height_are_those_of_the_photo(head, thickness):
+    style = see_hairstyle(*pick(head, thickness))
+    assert style.linear == pytest.approx(HAIR, rel=0.02)
+    above = (ANGLES > 20) & (ANGLES < 160)
+    assert style.height[above] == pytest.approx(np.full(above.sum(), thickness), rel=0.2)
+    assert style.fall == (0.0, 0.0)
+
+
+def pick(head, *drawing):
+    photo, person = drawn(head, *drawing)
+    return photo, face_of(head), head, person
+
+
+def test_hair_hangs_where_it_hangs_in_the_photo(head):
+    left, right = see_hairstyle(*pick(head, 0.02, 0.14)).fall
+    assert left == pytest.approx(0.14, abs=0.015) and right == 0.0
+
+
+def test_a_person_without_an_end_is_not_all_hair(head):
+    photo, person = drawn(head, 0.02)
+    style = see_hairstyle(photo, face_of(head), head, np.ones_like(person))
+    assert style.height.max() <= MOST_HEIGHT
+
+
+def test_on_the_tile_the_outline_goes_round_the_head(head):
+    style = see_hairstyle(*pick(head, 0.03, 0.14))
+    atlas = make_atlas(head.model, 128)
+    height, fall = style.on_tile(atlas)
+    top = (atlas.region("scalp") > 0.5) & (atlas.surface[1] > 0.08)
+    assert height[top].mean() == pytest.approx(0.03, rel=0.25)
+    left, right = (side & atlas.mask for side in (atlas.surface[0] > 0.04, atlas.surface[0] < -0.04))
+    assert fall[left].min() > 0.1 and fall[right].max() == 0.0
