@@ -448,6 +448,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     cut = next(foreign, len(arguments))
     options, unknown = parser.parse_known_args(arguments[:cut])
     options.more = unknown + arguments[cut:]
+    if options.function is run:  # which must know it, wherever it stands
+        late = argparse.ArgumentParser(add_help=False)
+        late.add_argument("--out", type=Path, default=options.out)
+        found, options.more = late.parse_known_args(options.more)
+        options.out = found.out
     if options.more and options.function not in (run, test, screenshots):
         parser.error(f"unrecognized arguments: {' '.join(options.more)}")
     return options

@@ -4,14 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import bpy
 
 from . import job
 from .core import errors, protocol
 from .preferences import memory_limit, python_and_device
-
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 def execute(arguments: list[str]) -> int:
@@ -32,7 +31,7 @@ def execute(arguments: list[str]) -> int:
 def reconstruct(options: argparse.Namespace) -> int:
     """Photo to maps in a worker, then head.blend and the contact sheet here."""
     out = Path(options.out or Path("out") / Path(options.photo).stem).absolute()
-    _one(options, Path(options.photo).absolute(), out, options.more)
+    _one(options, _runtime(), Path(options.photo).absolute(), out, options.more)
     print(f"The head is in {out}.")
     return 0
 
@@ -40,13 +39,13 @@ def reconstruct(options: argparse.Namespace) -> int:
 def batch(options: argparse.Namespace) -> int:
     """Everybody in a folder, one after another in one warm worker; a photo that fails does not stop the others."""
     everybody = people(Path(options.folder))
-    failed = 0
+    runtime, failed = _runtime(), 0
     for name, photos in everybody.items():
         print(f"[{name}]", flush=True)
         try:
             main, *more = (photo.absolute() for photo in photos)
-            _one(options, main, (Path(options.out) / name).absolute(), more)
-        except errors.Id2rError as error:
+            _one(options, runtime, main, (Path(options.out) / name).absolute(), more)
+        except (errors.Id2rError, OSError, RuntimeError) as error:  # the latter is what Blender's own operators raise
             failed += 1
             print(f"Error: {error}", file=sys.stderr)
     print(f"{len(everybody) - failed} of {len(everybody)} people are done, in {options.out}.")
@@ -58,13 +57,15 @@ def people(folder: Path) -> dict[str, list[Path]]:
     the first by name being the main one. Raises Id2rError when there is nobody, or two would share a result.
     Results of an earlier batch are nobody, and files that begin with a dot (macOS leaves them beside photos) no photos.
     """
-    is_photo = lambda path: path.suffix.lower() in PHOTOS and not path.name.startswith(".")
+    is_photo = lambda path: path.suffix.lower() in protocol.PHOTO_FILES and not path.name.startswith(".")
     photos = lambda place: sorted(each for each in place.glob("*") if is_photo(each))
     folders = sorted(each for each in folder.glob("*") if each.is_dir() and not (each / "head.npz").is_file())
     found = [(photo.stem, [photo]) for photo in photos(folder)]
     found += [(each.name, photos(each)) for each in folders if photos(each)]
     if not found:
-        raise errors.Id2rError(f"There are no photos in {folder}.", f"Give a folder with {', '.join(PHOTOS)} files.")
+        raise errors.Id2rError(
+            f"There are no photos in {folder}.", f"Give a folder with {', '.join(protocol.PHOTO_FILES)} files."
+        )
     everybody = dict(found)
     for name, chosen in found:
         if everybody[name] is not chosen:
@@ -91,16 +92,30 @@ def doctor(_options: argparse.Namespace) -> int:
     return 2 if report["findings"] else 0
 
 
-def _one(options: argparse.Namespace, photo: Path, out: Path, more: Sequence[str | Path] = ()) -> None:
+class _Runtime(NamedTuple):
+    """What the preferences say of the worker. Read once: a .blend is made in an empty file, which forgets them."""
+
+    python: str
+    device: str
+    memory: float
+
+
+def _runtime() -> _Runtime:
+    python, device = python_and_device(bpy.context)
+    return _Runtime(job.find_python(python), device, memory_limit(bpy.context))
+
+
+def _one(
+    options: argparse.Namespace, runtime: _Runtime, photo: Path, out: Path, more: Sequence[str | Path] = ()
+) -> None:
     from . import batch as blends  # here, because `python -m addon.batch` imports this package before that module runs
 
-    chosen, device = python_and_device(bpy.context)
     request = protocol.Request(
         photo=str(photo),
         out=str(out),
         pack=options.pack,
         resolution=options.resolution,
-        device=options.device or device,
+        device=options.device or runtime.device,
         template=options.template,
         keep_expression=options.keep_expression,
         refine=options.refine,
@@ -110,7 +125,7 @@ def _one(options: argparse.Namespace, photo: Path, out: Path, more: Sequence[str
         interactive_landmarks=protocol.read_text(options.interactive_landmarks),
         more_photos=tuple(str(Path(each).absolute()) for each in more),
     )
-    _report_of(job.run(job.find_python(chosen), request, _print_event, memory_limit(bpy.context)))
+    _report_of(job.run(runtime.python, request, _print_event, runtime.memory))
     blends.build(out, blends.Options(), blends.print_progress)
 
 

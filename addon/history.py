@@ -81,11 +81,20 @@ def remove_run(scene: "Scene", index: int) -> None:
     """Forget a run and delete what it made."""
     run = run_at(scene, index)
     collection = run.collection
-    scene.id2r_runs.remove(list(scene.id2r_runs).index(run))
+    removed, shown = list(scene.id2r_runs).index(run), scene.id2r_run_index
+    scene.id2r_runs.remove(removed)
     if collection:
-        bpy.data.batch_remove([*collection.all_objects, collection])
+        _remove_head(scene, collection)
     if scene.id2r_runs:
-        show_run(scene, min(scene.id2r_run_index, len(scene.id2r_runs) - 1))
+        show_run(scene, min(shown - (removed < shown), len(scene.id2r_runs) - 1))
+
+
+def _remove_head(scene: "Scene", collection: bpy.types.Collection) -> None:
+    """Delete the collection with the head, its parts and cameras; what the artist has put there moves to the scene."""
+    ours = {each for each in collection.all_objects if each.get(HEAD_MARK) or each.type == "CAMERA"}
+    for each in set(collection.all_objects) - ours:
+        scene.collection.objects.link(each)
+    bpy.data.batch_remove([*ours, collection])
 
 
 def used_face(scene: "Scene", photo: str) -> int | None:

@@ -16,17 +16,27 @@ COLOUR_SPACES = {
     "normal": "Non-Color",
 }
 MEDIAN_SIDE = 128  # pixels
+LINEAR_FILES = (".exr", ".hdr")
 OPTIONAL = {"displacement": "Non-Color", "folds": "Non-Color"}
 
 
-def load_maps(folder: Path) -> Steps[dict[str, bpy.types.Image]]:
-    """Load and pack the four reflectance maps of a result folder, by file stem, and displacement and folds if there are any."""
+def load_maps(folder: Path, owner: str) -> Steps[dict[str, bpy.types.Image]]:
+    """Load and pack the four reflectance maps of a result folder, by file stem, and displacement and folds if there are any.
+
+    owner: name of what will wear them; unpacked, they go into a folder of its own
+    """
     there = {name: space for name, space in OPTIONAL.items() if (folder / f"{name}.png").is_file()}
     images = {}
     for name, space in (COLOUR_SPACES | there).items():
         images[name] = load_image(folder / f"{name}.png", space)
+        images[name].filepath_raw = f"//{textures_of(owner)}/{name}.png"
         yield
     return images
+
+
+def textures_of(owner: str) -> str:
+    """Where the maps of a head lie beside the .blend when they are not in it."""
+    return f"textures/{bpy.path.clean_name(owner)}"
 
 
 def load_image(path: Path, colour_space: str) -> bpy.types.Image:
@@ -87,9 +97,14 @@ def read_pixels(path: Path) -> np.ndarray:
 
 def stored_pixels(image: bpy.types.Image) -> np.ndarray:
     """An image's values as its file has them: float32 [H, W, 3], first row at the top."""
+    return pixels_of(image)[..., :3].copy() if image.filepath.endswith(LINEAR_FILES) else shown_pixels(image)
+
+
+def shown_pixels(image: bpy.types.Image) -> np.ndarray:
+    """An image's values as the artist sees them, sRGB: float32 [H, W, 3], first row at the top."""
     rgb = pixels_of(image)[..., :3].copy()
     is_linear = image.is_float and image.colorspace_settings.name != "Non-Color"
-    return conventions.linear_to_srgb(rgb) if is_linear and not image.filepath.endswith((".exr", ".hdr")) else rgb
+    return conventions.linear_to_srgb(rgb) if is_linear else rgb
 
 
 def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -140,20 +155,21 @@ def save_photo(image: bpy.types.Image, path: Path) -> None:
     if image.type == "RENDER_RESULT":
         _save_render_result(image, path)
     else:
-        write_image(path, stored_pixels(image), "PNG", "8")
+        write_image(path, shown_pixels(image), "PNG", "8")
 
 
 def _save_render_result(image: bpy.types.Image, path: Path) -> None:
-    scene = bpy.context.scene
-    settings = scene.render.image_settings
-    before = settings.file_format, settings.color_mode, settings.color_depth
-    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
+    shown, scene = bpy.context.scene.view_settings, bpy.data.scenes.new("id2r render")  # the artist's may write videos
     try:
+        for name in ("view_transform", "look", "exposure", "gamma"):
+            setattr(scene.view_settings, name, getattr(shown, name))
+        settings: Any = scene.render.image_settings
+        settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
         image.save_render(str(path), scene=scene)
     except RuntimeError as error:
         raise errors.Id2rError("There is no finished render.", "Render a picture first.") from error
     finally:
-        settings.file_format, settings.color_mode, settings.color_depth = before
+        bpy.data.scenes.remove(scene)
 
 
 def keep_images(images: list[bpy.types.Image], packed: bool, folder: str) -> None:
@@ -169,11 +185,12 @@ def keep_images(images: list[bpy.types.Image], packed: bool, folder: str) -> Non
         if packed:
             image.pack()
         elif image.packed_file:
-            target = Path(bpy.path.abspath(f"//{folder}")) / image.name
+            name = bpy.path.basename(image.filepath)  # the image's own may end in .001
+            target = Path(bpy.path.abspath(f"//{folder}")) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(image.packed_file.data)
             image.unpack(method="REMOVE")
-            image.filepath = f"//{folder}/{image.name}"
+            image.filepath = f"//{folder}/{name}"
 
 
 def write_png(path: Path, srgb: np.ndarray) -> None:

@@ -53,10 +53,10 @@ def find_python(chosen: str = "") -> str:
                 f"There is no Python at {chosen}.", "Choose another one in the add-on's preferences."
             )
         return chosen
-    for environment in (own_folder(RUNTIME), PACKAGE_ROOT / ".venv"):
-        if python_of(environment).is_file():
-            return str(python_of(environment))
-    return sys.executable
+    own, beside = own_folder(RUNTIME), PACKAGE_ROOT / ".venv"
+    if (own / protocol.COMPLETE).is_file():
+        return str(python_of(own))
+    return str(python_of(beside)) if python_of(beside).is_file() else sys.executable
 
 
 def python_of(environment: Path) -> Path:

@@ -245,18 +245,18 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
     Raises Id2rError when the light is to turn and no environment of ours lights the scene.
     """
     first, last = TURNTABLE_FRAME, TURNTABLE_FRAME + frames
+    light = _mapping(scene) if turn == "LIGHT" or is_lit(scene) else None
+    _end_turn(head, "rotation_euler")
+    if light:
+        _end_turn(light.inputs["Rotation"], "default_value")
     if turn == "NONE":
         scene.frame_start, scene.frame_end = PORTRAIT_FRAME, PHOTO_FRAME
         scene.frame_set(PORTRAIT_FRAME)
         return
-    if turn == "LIGHT":
-        _turn_over(_mapping(scene).inputs["Rotation"], "default_value", first, last)
-        head.animation_data_clear()
+    if light and turn == "LIGHT":
+        _turn_over(light.inputs["Rotation"], "default_value", first, last)
     else:
         _turn_over(head, "rotation_euler", first, last)
-        world = scene.world.node_tree if scene.world else None
-        if world:
-            world.animation_data_clear()
     _bind(scene, first, camera)
     scene.frame_start, scene.frame_end = first, last - 1  # the last frame would repeat the first
     scene.frame_set(first)
@@ -264,19 +264,33 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
 
 def _turn_over(owner, path: str, first: int, last: int) -> None:
     """Key a full turn about the vertical at even speed, from the angle that is set now."""
-    owner.id_data.animation_data_clear()
     angles = getattr(owner, path)
     start = angles[2]
     for frame, turn in ((first, 0.0), (last, 2.0 * pi)):
         angles[2] = start + turn
         owner.keyframe_insert(path, index=2, frame=frame)
-    for curve in _curves(owner.id_data):
-        for point in curve.keyframe_points:
-            point.interpolation = "LINEAR"
+    for point in _turn_of(owner, path).keyframe_points:
+        point.interpolation = "LINEAR"
+
+
+def _end_turn(owner, path: str) -> None:
+    """Take the keys of a turn away and go back to the angle that it began with; other keys stay."""
+    curve = _turn_of(owner, path)
+    if curve:
+        getattr(owner, path)[2] = curve.keyframe_points[0].co.y
+        _curves(owner.id_data).remove(curve)
+
+
+def _turn_of(owner, path: str):
+    """The animation curve of a turn about the vertical; None without."""
+    whole = owner.path_from_id(path)
+    keys = owner.id_data.animation_data
+    curves = _curves(owner.id_data) if keys and keys.action else ()
+    return next((each for each in curves if each.data_path == whole and each.array_index == 2), None)
 
 
 def _mapping(scene: bpy.types.Scene):
-    tree = scene.world.node_tree if scene.world else None
+    tree = scene.world.node_tree if scene.world and is_lit(scene) else None
     mapping = tree.nodes.get("Mapping") if tree else None
     if mapping is None:
         raise errors.Id2rError("No environment lights this scene.", "Choose one in the Lookdev panel first.")

@@ -264,7 +264,8 @@ class ID2R_Status(bpy.types.PropertyGroup):
 def request_of(settings: ID2R_Settings, device: str) -> protocol.Request:
     """The settings as a request with absolute paths. Raises Id2rError for values that no job can have."""
     photo = bpy.path.abspath(settings.photo) if settings.photo else ""
-    out = bpy.path.abspath(settings.out) if settings.out else str(_free_folder(Path(photo).stem or "head"))
+    base = Path(bpy.path.abspath(settings.out)) if settings.out else Path(bpy.app.tempdir) / "id2r"
+    out = str(_free_folder(base / (Path(photo).stem or "head")))
     return protocol.Request(
         photo=photo,
         out=out,
@@ -291,10 +292,9 @@ def apply_request(settings: ID2R_Settings, request: dict) -> None:
         settings.more_photos.add().path = path
 
 
-def _free_folder(name: str) -> Path:
-    """A folder in Blender's temporary one that no earlier run uses."""
-    folder = Path(bpy.app.tempdir) / "id2r" / name
-    number = 1
+def _free_folder(folder: Path) -> Path:
+    """This folder, or one beside it with a number, that no earlier run uses."""
+    name, number = folder.name, 1
     while (folder / "head.npz").is_file():
         number += 1
         folder = folder.with_name(f"{name} {number}")

@@ -42,7 +42,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     check_own(scene)
     data = mesh_io.read_head(folder / "head.npz")
     yield
-    images = yield from image_io.load_maps(folder)
+    images = yield from image_io.load_maps(folder, name)
     photo_image = image_io.load_image(folder / protocol.PHOTO, "sRGB")
     yield
     report = read_report(folder)

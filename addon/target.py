@@ -20,6 +20,7 @@ MPFB_MARK = "MPFB_GEN_object_type"  # MPFB's own property on its base mesh
 LAYOUT = "MakeHuman"  # name of that uv layer on our own heads
 FOLDER = "transfer"  # of meshes on their way to the worker, and of maps in a result folder
 FIT_MARK, FIT_ERROR = "id2r_fit_of", "id2r_fit_mm"  # properties of the wire that shows it
+MADE_OF = "id2r_of"  # of a material: the one that it was copied from, or an empty word
 PORES = 640.0  # over the side of the MakeHuman layout, in which the head is smaller than on the head tile
 
 
@@ -126,21 +127,27 @@ def apply_to_mesh(folder: Path, made: bpy.types.Object, red: float | None = None
     """Give a human the skin of `folder` (the MakeHuman maps of a result); body and rest keep their own material.
 
     red: of the person's skin, see material.skin_red
-    Every material of the mesh is replaced by a copy in which the mask fades from its own surface to the new skin.
+    The material of the head is replaced by a copy in which the mask fades from its own surface to the new skin; done again,
+    by another copy of what was there first.
     """
-    images = yield from image_io.load_maps(folder)
+    images = yield from image_io.load_maps(folder, made.name)
     mask = image_io.load_image(folder / "mask.png", "Non-Color")
     yield
     uv_layer = layer_of(made)
     materials = mesh_of(made).materials
     slot = _slot_of_the_head(made, uv_layer, mask)
-    blended = _blended(materials[slot] if materials else None, images, mask, uv_layer, tile_of(folder), red)
+    blended = _blended(_before_us(materials[slot]) if materials else None, images, mask, uv_layer, tile_of(folder), red)
     hide_fit(made)
     if materials:
         materials[slot] = blended
     else:
         materials.append(blended)
     return blended
+
+
+def _before_us(made: bpy.types.Material | None) -> bpy.types.Material | None:
+    """The material that was there before a skin of ours came over it; None when there was none."""
+    return made.get(MADE_OF, made) or None if made else None
 
 
 def tile_of(folder: Path) -> tuple[int, int]:
@@ -171,6 +178,7 @@ def _blended(
     """A copy of a material with the skin over it where the mask is white."""
     blended = own.copy() if own else bpy.data.materials.new(material.SKIN_NAME)
     blended.name = f"{own.name} with ID2R Skin" if own else material.SKIN_NAME
+    blended[MADE_OF] = own or ""
     tree = material.tree_of(blended)
     own_nodes, output = list(tree.nodes), tree.get_output_node("ALL")
     before = output.inputs["Surface"].links[0].from_socket if output.inputs["Surface"].is_linked else None

@@ -37,6 +37,8 @@ def all_or_nothing(out: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
         yield folder
         _move_all(folder, out, outdated)
     except OSError as error:
+        if not _is_inside(error, out):
+            raise  # the block's own affair
         raise _unwritable(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -121,17 +123,33 @@ def write_image(path: Path, pixels: np.ndarray, options: Sequence[int] = ()) -> 
     Raises Id2rError when that fails, or OpenCV knows no such kind.
     """
     try:
-        written = cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels, options)
+        # In memory: OpenCV cannot open every path that Windows has.
+        encoded, data = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels, options)
     except cv2.error as error:
         raise Id2rError(f"'{path.name}' is no kind of picture that can be written.", "Name a .png or .jpg.") from error
-    if not written:
-        raise Id2rError(f"{path.name} could not be written.", "Check the free space of the disk.")
+    if not encoded:
+        raise Id2rError(f"{path.name} could not be packed.", "Choose a smaller size.")
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """A picture as stored, [H, W] or [H, W, C] in OpenCV's order; None when it is missing or no picture."""
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
 
 
 def write_exr(path: Path, linear: np.ndarray) -> None:
     """[H, W, 3] linear RGB as an OpenEXR picture of half floats."""
     os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # OpenCV asks when it first meets such a file
     write_image(path, linear.astype(np.float32), [cv2.IMWRITE_EXR_TYPE, cv2.IMWRITE_EXR_TYPE_HALF])
+
+
+def _is_inside(error: OSError, folder: Path) -> bool:
+    """Whether it is about something in a folder, or says nothing of where (a full disk)."""
+    return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(folder)
 
 
 def _unwritable(out: Path, error: OSError) -> Id2rError:

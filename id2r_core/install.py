@@ -1,6 +1,7 @@
 """`python -m id2r_core.install FOLDER`: a Python environment with everything a reconstruction needs. Standard library.
 
-Says what it does as the events of `protocol`, for the add-on's progress bar. The folder appears complete or not at all.
+Says what it does as the events of `protocol`, for the add-on's progress bar, and ends when it reads the command "quit". Only
+a complete environment holds the file COMPLETE.
 """
 
 import os
@@ -8,17 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import venv
 from pathlib import Path
 
-from .errors import Id2rError
-from .protocol import Event, Failed, Progress, Result, encode_event
+from .errors import Cancelled, Id2rError
+from .protocol import COMPLETE, Event, Failed, Progress, Result, Stopped, encode_command, encode_event
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"  # written by build.py from the pinned lists
 CONSTRAINTS = "constraints.txt"  # beside it: versions of what those pull in. Without them pip tries dozens of jaxlib
 STEPS = ("Collecting", "Processing", "Downloading", "Installing collected packages")
 CHECK = "import torch, numpy, scipy, cv2, PIL, skimage, mediapipe, safetensors"
 NEWEST_PYTHON = (3, 12)
+STOPPING = {encode_command("cancel"), encode_command("quit")}
 
 
 def install(folder: Path, requirements: Path = REQUIREMENTS) -> None:
@@ -41,6 +44,7 @@ def install(folder: Path, requirements: Path = REQUIREMENTS) -> None:
         checked = subprocess.run([python, "-c", CHECK], capture_output=True, text=True, check=False)
         if checked.returncode:
             raise Id2rError("The installed libraries do not start.", checked.stderr.strip()[-300:])
+        (folder / COMPLETE).touch()
         done = True
     except (OSError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "output", None) or b"").decode(errors="replace").strip()[-300:]
@@ -61,6 +65,8 @@ def _pip(python: Path, requirements: Path, total: int) -> None:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     why, collected = "", 0  # pip's first word of an error says why, else its last word does
     with subprocess.Popen(command, env=environment, **pipes) as process:
+        told = threading.Event()
+        threading.Thread(target=_end_when_told, args=(process, told), daemon=True).start()
         for line in process.stdout:
             line = line.strip()  # what is indented belongs to the package above: its download
             why = why if why.startswith("ERROR") else line or why
@@ -68,8 +74,17 @@ def _pip(python: Path, requirements: Path, total: int) -> None:
             if line.startswith(STEPS):
                 collected = min(collected + line.startswith(STEPS[:2]), total - 2)
                 say(Progress(in_words(line), collected, total))
+    if told.is_set():
+        raise Cancelled
     if process.returncode:
         raise Id2rError("Installing the libraries failed.", f"pip said: {why[-300:]}")
+
+
+def _end_when_told(process: subprocess.Popen, told: threading.Event) -> None:
+    for line in sys.stdin:
+        if line.strip() in STOPPING:
+            told.set()
+            process.terminate()
 
 
 def in_words(line: str) -> str:
@@ -98,6 +113,9 @@ def main(arguments: list[str]) -> int:
     except Id2rError as error:
         say(Failed(error.message, error.hint))
         return 2
+    except Cancelled:
+        say(Stopped())
+        return 130
     say(Result(arguments[0]))
     return 0
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from .conventions import decode_normal, encode_normal
 from .detail import stored
 from .errors import Id2rError
-from .files import all_or_nothing, write_image
+from .files import all_or_nothing, read_image, write_image
 from .geometry.mesh import tangent_axes, tangent_frames, vertex_normals
 from .geometry.rasterize import Fragments, interpolate
 from .geometry.texture import atlas_fragments, ramp
@@ -38,7 +38,7 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
     Raises Id2rError when the folder is no result.
     """
     folder = Path(folder)
-    head = read_head(folder)
+    head, targets = read_head(folder), _targets(folder)
     model = load_head()
     of_skin = model.faces_of("skin")
     fragments = atlas_fragments(model.fine_uv_makehuman, model.faces_uv_makehuman[of_skin], size)
@@ -54,7 +54,7 @@ def write_makehuman_maps(folder: str | Path, size: int, progress: Callable[[str,
         height = interpolate(model.fine_neutral[:, 1:2], model.faces[of_skin], fragments)[0]
         rim = height[0][mask].min()
         write_image(out / "mask.png", stored(ramp(height, rim, rim + NECK_FADE) * mask, np.uint8))
-        (out / "targets.json").write_text(json.dumps(_targets(folder), indent=2) + "\n", encoding="utf-8")
+        (out / "targets.json").write_text(json.dumps(targets, indent=2) + "\n", encoding="utf-8")
         progress("makehuman", len(MAPS) + 1, len(MAPS) + 1)
     return folder / FOLDER
 
@@ -110,7 +110,11 @@ def bleed(image: Tensor, mask: Tensor) -> Tensor:
 
 def _targets(folder: Path) -> dict:
     """The fitted shape as MPFB names it: targets with values from 0 to 1, and what its macro sliders are to be."""
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    path = folder / "report.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Id2rError(f"{path} is missing or damaged.", "Run the reconstruction again.") from error
     is_macro = {name: name.startswith(MACROS) for name in report["morphs"]}
     return {
         "photo": report["photo"],
@@ -122,7 +126,7 @@ def _targets(folder: Path) -> dict:
 
 def read_map(path: Path) -> Tensor:
     """A PNG of 8 or 16 bit as [C, H, W] in [0, 1], RGB."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = read_image(path)
     if image is None:
         raise Id2rError(f"The map {path} is missing.", "Run the reconstruction again.")
     image = image.astype(np.float32) / np.iinfo(image.dtype).max

@@ -30,8 +30,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 64, 8192
 MOST_MORE_PHOTOS = 4
 # Files that one side writes and the other reads.
+PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # what can be a reference
 PHOTO = "photo.png"  # upright: its pixels are those of the landmarks
 GLASSES = "glasses.npz"
+COMPLETE = "complete"  # in an environment of our own, when all of it is there
 LIGHT = "light.exr"  # of the photo, as a world texture
 TEMPLATE_ORDER = "order.json"  # beside the thumbnails: the templates' names from light to dark
 FIT = "fit.npz"  # the wrapped head, to look at: vertices [N, 3] in the world of the mesh, quads [Q, 4] of its skin

@@ -38,6 +38,7 @@ class JobOperator(Operator):
     """
 
     task = ""
+    timed = False  # whether its stages are a reconstruction's, whose usual seconds are known; others count their steps
     _job: job.Job | None = None
     _steps: Steps[None] | None = None  # of bringing in what the worker made, once it has ended
 
@@ -74,7 +75,7 @@ class JobOperator(Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
-        context.window_manager.id2r.cancelling |= event.type == "ESC"
+        context.window_manager.id2r.cancelling |= event.type == "ESC" and event.value == "PRESS"
         if event.type != "TIMER":
             return {"PASS_THROUGH"} if self._steps is None or event.type in HARMLESS else {"RUNNING_MODAL"}
         last = self._try(context, self.turn, context)
@@ -163,20 +164,21 @@ class JobOperator(Operator):
         status.running, status.task = True, self.task
         self._scene = context.scene.name
         start = {estimate.START: estimate.WARM_START} if job.is_warm() else {}
-        self._estimate = estimate.Estimate(_usual | start)
+        self._estimate = estimate.Estimate(_usual | start) if self.timed else None
 
     def _show(self, context, event: protocol.Event) -> None:
         status = context.window_manager.id2r
         if isinstance(event, protocol.Progress):
             status.stage = event.stage
             status.fraction = event.done / event.total
-            self._estimate.begin(event.stage)
+            if self._estimate:
+                self._estimate.begin(event.stage)
         elif isinstance(event, protocol.Warned):
             status.warnings = "\n".join(filter(None, (status.warnings, event.text)))
 
     def _show_time(self, context) -> None:
         status = context.window_manager.id2r
-        if status.stage in ("", *self._estimate.usual):  # the stages of a reconstruction; others count their steps
+        if self._estimate and status.stage in ("", *self._estimate.usual):
             status.fraction, status.seconds_left = self._estimate.fraction, self._estimate.seconds_left
         if context.workspace:
             context.workspace.status_text_set(f"ID2R: {self.task}, {status.stage or 'starting'}.  Esc cancels")

@@ -19,6 +19,7 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
     bl_label = "Reconstruct"
     bl_options = {"REGISTER", "UNDO"}
     task = "Reconstruct"
+    timed = True
 
     def begin(self, context) -> job.Job:
         result.check_own(context.scene)

@@ -12,7 +12,6 @@ from .. import clipboard, faces, image_io, job
 from ..core import errors, protocol
 from .modal import JobOperator, begin_another, start_in_worker, tell
 
-PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 OWN_PHOTOS = "id2r_photos"  # folder in Blender's temporary one
 
 
@@ -23,7 +22,7 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
     bl_label = "Open Photo in ID2R"  # what the menu says that opens where a picture is dropped
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
+    filter_glob: StringProperty(default=";".join(f"*{each}" for each in protocol.PHOTO_FILES), options={"HIDDEN"})
     filepath: StringProperty(name="Photo", description="A picture file", subtype="FILE_PATH", options={"SKIP_SAVE"})
 
     def invoke(self, context, event):
@@ -42,7 +41,7 @@ class ID2R_OT_add_photos(ImportHelper, bpy.types.Operator):
     bl_label = "Add More Photos"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default=";".join(f"*{each}" for each in PHOTO_FILES), options={"HIDDEN"})
+    filter_glob: StringProperty(default=";".join(f"*{each}" for each in protocol.PHOTO_FILES), options={"HIDDEN"})
     directory: StringProperty(name="Folder", description="Where they lie", subtype="DIR_PATH", options={"SKIP_SAVE"})
     files: CollectionProperty(
         name="Files",
@@ -96,7 +95,8 @@ class ID2R_OT_use_image(bpy.types.Operator):
         if image is None:
             raise errors.Id2rError("No image is open.", "Open a photo in the Image Editor, or choose one by name.")
         file = Path(bpy.path.abspath(image.filepath))
-        if image.source == "FILE" and not image.packed_file and not image.is_dirty and file.is_file():
+        is_photo = file.is_file() and file.suffix.lower() in protocol.PHOTO_FILES
+        if image.source == "FILE" and not image.packed_file and not image.is_dirty and is_photo:
             set_photo(context, file)
             return
         path = Path(bpy.app.tempdir) / OWN_PHOTOS / f"{bpy.path.clean_name(Path(image.name).stem)}.png"
@@ -231,8 +231,8 @@ def add_photos(context, paths: Sequence[Path]) -> None:
 
 
 def _check_photo(path: Path) -> None:
-    if path.suffix.lower() not in PHOTO_FILES:
-        raise errors.Id2rError(f"'{path.name}' is no photo.", f"Choose one of: {', '.join(PHOTO_FILES)}.")
+    if path.suffix.lower() not in protocol.PHOTO_FILES:
+        raise errors.Id2rError(f"'{path.name}' is no photo.", f"Choose one of: {', '.join(protocol.PHOTO_FILES)}.")
     if not path.is_file():
         raise errors.Id2rError(f"There is no file {path}.", "Choose another photo.")
 
@@ -263,7 +263,7 @@ if hasattr(bpy.types, "FileHandler"):
         bl_idname = "ID2R_FH_photo"
         bl_label = "Photo for ID2R"
         bl_import_operator = "id2r.open_photo"
-        bl_file_extensions = ";".join(PHOTO_FILES)
+        bl_file_extensions = ";".join(protocol.PHOTO_FILES)
 
         @classmethod
         def poll_drop(cls, context):

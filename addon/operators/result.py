@@ -118,7 +118,7 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
 
     def _keep(self, context) -> None:
         head = head_of(context)
-        folder = f"textures/{bpy.path.clean_name(head.name)}"
+        folder = image_io.textures_of(head.name)
         for own in mesh_of(head).materials:
             if material.skin_node(own):
                 image_io.keep_images(list(material.maps_of(own).values()), self.where == "PACKED", folder)
