@@ -77,7 +77,7 @@ def grow_groom(
     grown = grown / hair[..., 0].max()  # thin hair is not short for it
     points = _strands(scalp, grown[keep], height[keep], fall[keep], random)
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
-    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _ramp(np.median(height[keep]), *SWEPT))
+    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(height[keep]), *SWEPT))
     return Groom(points, radius * taper, root_uv[keep].astype(np.float32))
 
 
@@ -104,7 +104,7 @@ def _strands(
     height = height * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
     hangs = fall > LEAST_FALL
     s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS)[None, :, None]
-    volume = _ramp(height, *SWEPT)[:, None, None]
+    volume = _rise(height, *SWEPT)[:, None, None]
     grows = (1.0 - volume) * _cropped(scalp, lean, length, s) + volume * _swept(scalp, lean, height, s, random)
     strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + grows
     if hangs.any():
@@ -146,7 +146,7 @@ def _hanging(
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
     share = random.uniform(*FILLED, len(height))
     begin, end = share * height, share * _height_beside(scalp, side, height)
-    front = 1.0 - _ramp(place[:, 1], low[1], centre[1])
+    front = 1.0 - _rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
     lowest = -fall * random.uniform(UNEVEN_TIPS, 1.0, len(fall))
     points = [place]
@@ -155,10 +155,10 @@ def _hanging(
         # The way that is left, in equal parts: over the skull it is longer than straight down.
         left = points[-1][:, 2] + 0.25 * points[-1][:, 2].clip(min=0.0) - lowest
         place = points[-1] + (left / (count - number))[:, None] * heading
-        down = 1.0 - _ramp(place[:, 2], 0.0, high[2])
+        down = 1.0 - _rise(place[:, 2], 0.0, high[2])
         room = axes + (min(1.0, number / 3) * (begin + (end - begin) * down))[:, None]
         off = np.linalg.norm((place - centre) / room, axis=1, keepdims=True)
-        on_skull = _ramp(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
+        on_skull = _rise(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
         place = centre + (place - centre) / np.where(off > 1.0, 1.0 + on_skull * (off - 1.0), off)
         widest = axes[:2] + end[:, None] + STRAYING
         place[:, 0] = place[:, 0].clip(-widest[:, 0], widest[:, 0])
@@ -187,11 +187,12 @@ def _round_face(place: np.ndarray, side: np.ndarray, middle: float) -> np.ndarra
     pushed = place.copy()
     pushed[:, 0] = side * np.maximum(x / into, np.where(place[:, 2] < 0.0, OVAL[0], 0.0))
     pushed[:, 2] = np.where(place[:, 2] > 0.0, place[:, 2] / into, place[:, 2])
-    pushed[:, 1] = np.maximum(place[:, 1], middle - FRONT[0] - FRONT[1] * _ramp(pushed[:, 2], 0.0, OVAL[1]))
+    pushed[:, 1] = np.maximum(place[:, 1], middle - FRONT[0] - FRONT[1] * _rise(pushed[:, 2], 0.0, OVAL[1]))
     return np.where(before[:, None], pushed, place)
 
 
-def _ramp(value, low: float, high: float):
+def _rise(value, low: float, high: float):
+    """Evenly from 0 at `low` to 1 at `high`."""
     return np.clip((value - low) / (high - low), 0.0, 1.0)
 
 

@@ -69,7 +69,6 @@ GROUP = "ID2R Skin"
 HAIR_COLOUR = "Hair Colour"
 MAP_INPUTS = {"diffuse": "Diffuse", "specular": "Specular", "roughness": "Roughness Map", "normal": "Normal"}
 DISPLACEMENT, FOLDS = "displacement", "folds"
-DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5  # what the map's values from 0 to 1 span, and its rest
 CONTROLS = ("Tone", "Oiliness", "Roughness", "Pore Strength", "Subsurface")  # the inputs that panels show
 OIL_SMOOTHS = 0.35  # of the roughness, at full oiliness
 OIL_FILM = 0.4  # weight of the coat, at full oiliness
@@ -202,7 +201,7 @@ def _add_displacement(tree, images: Images) -> None:
     """The nodes of true displacement in metres, for the artist to link in the place of the normal map."""
     texture = _add_map(tree, DISPLACEMENT, images, -900)
     scale = add_node(tree, "ShaderNodeDisplacement", (100, -900), label="Link me to Displacement for close-ups")
-    set_inputs(scale, {"Midlevel": DISPLACEMENT_MIDDLE, "Scale": DISPLACEMENT_METRES})
+    set_inputs(scale, {"Midlevel": conventions.DISPLACEMENT_MIDDLE, "Scale": conventions.DISPLACEMENT_METRES})
     tree.links.new(texture.outputs["Color"], scale.inputs["Height"])
 
 

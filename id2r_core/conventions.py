@@ -25,6 +25,8 @@ STAGES = (
 
 VIEWS = 3  # of a capture: from the front, from the subject's left, from the right
 SKIN_IOR = 1.4
+# Of displacement.png: metres from 0 to 1, and the value of the mesh itself.
+DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5
 # What 1 means in hair.png: its green, how far hair stands off the scalp; its blue, how far below the eyes it hangs.
 HAIR_METRES = (0.1, 0.4)
 HEAD_FORMAT = 3  # of head.npz in a result folder: 3 is neutral whatever it shows, and says what it shows

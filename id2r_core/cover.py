@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .facemesh import OVAL
-from .geometry.texture import blur, dilate, erode, fill_holes, ramp, soften
+from .geometry.texture import blur, connected, dilate, erode, fill_holes, ramp, soften
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
@@ -201,15 +201,7 @@ def _hair(looks: Tensor, unlike_skin: Tensor, trust: Tensor, atlas: HeadAtlas) -
     if covered.sum() < max(LEAST_SHARE * scalp.numel(), LEAST_COVERED * scalp.sum()):
         return torch.zeros_like(unlike_skin)
     found = ramp(unlike_skin, *UNLIKE_SKIN) * (_unlikeness(looks, covered.float()) < unlike_skin)
-    return found * _connected(found * trust > 0.05, covered)
-
-
-def _connected(mask: Tensor, seeds: Tensor) -> Tensor:
-    """[T, T] bool: the connected parts of a mask that hold some of the seeds. Wrinkles and moles do not hang together
-    with the hair of the head."""
-    _, labels = cv2.connectedComponents(mask.numpy(force=True).astype(np.uint8))
-    kept = np.unique(labels[(seeds & mask).numpy(force=True)])
-    return torch.from_numpy(np.isin(labels, kept[kept > 0])).to(mask.device)
+    return found * connected(found * trust > 0.05, covered)
 
 
 def _unlikeness(looks: Tensor, mask: Tensor) -> Tensor:

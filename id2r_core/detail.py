@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .conventions import HAIR_METRES, Domain, decode_normal, encode_normal, linear_to_srgb
+from .conventions import (
+    DISPLACEMENT_METRES,
+    DISPLACEMENT_MIDDLE,
+    HAIR_METRES,
+    Domain,
+    decode_normal,
+    encode_normal,
+    linear_to_srgb,
+)
 from .geometry.mesh import tangent_axes, tangent_frames
 from .geometry.rasterize import interpolate
 from .geometry.texture import blur_inside, fill_holes, soften
@@ -38,7 +46,7 @@ from .relief import (
 )
 
 WORKING_SIZE = 1024  # side on which networks and photo are brought together; larger maps are enlarged from it
-MILLIMETRES_PER_UNIT, MID_LEVEL = 8.0, 0.5  # of the displacement map
+MILLIMETRES_PER_UNIT = 1000 * DISPLACEMENT_METRES
 NETWORK_WAVELENGTH = 3.0  # mm: what a pack of 128 pixels over a head still shows
 MUCH_FINER = 0.8  # of that: what the photo must show for its texels to be taken apart from those of the networks
 COARSEST_TEXEL = 0.6  # mm: on larger texels no pore and no furrow can be drawn
@@ -111,7 +119,7 @@ def add_detail(
         "specular": stored(_grey(working.specular, cavity, 0.0, CAVITY_SPECULAR, resolution), np.uint16),
         "roughness": stored(_grey(working.roughness, cavity, CAVITY_ROUGHNESS, 0.0, resolution), np.uint16),
         "normal": stored(normals_of(height, sheet), np.uint16),
-        "displacement": stored((height / MILLIMETRES_PER_UNIT + MID_LEVEL)[None], np.uint16),
+        "displacement": stored((height / MILLIMETRES_PER_UNIT + DISPLACEMENT_MIDDLE)[None], np.uint16),
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
         "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
         "hair": stored(
@@ -455,5 +463,5 @@ def _report(texel, shown, fine: bool, side: int, size: int, pores: float, seed: 
             "folds": {"reconstructed_from_photo": [round(held, 3), None], "synthesised": None},
             "as_photographed": {"reconstructed_from_photo": [round(max(shown, finest), 3), None], "synthesised": None},
         },
-        "displacement": {"millimetres_per_unit": MILLIMETRES_PER_UNIT, "mid_level": MID_LEVEL},
+        "displacement": {"millimetres_per_unit": MILLIMETRES_PER_UNIT, "mid_level": DISPLACEMENT_MIDDLE},
     }

@@ -15,18 +15,18 @@ from .detail import add_detail, working_size
 from .device import choose_device
 from .files import all_or_nothing, check_writable
 from .glasses import MADE, TAKEN_OFF
-from .head.atlas import make_atlas
-from .head.fit import fit_heads
+from .head.atlas import HeadAtlas, make_atlas
+from .head.fit import FittedHead, fit_heads
 from .head.frame import build_frame
 from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import doubts, embed_identity, mean_identity
-from .landmarks import detect_person
+from .landmarks import Face, detect_person
 from .maps import OPTIONAL_FILES, save_glasses, save_report, save_result
 from .packs import Pack, load_pack
-from .photo import load_photo
+from .photo import Photo, load_photo
 from .protocol import Request
-from .refine import Evidence, refine_from_photos
+from .refine import Evidence, Refined, refine_from_photos
 from .spectacles import as_spectacles
 from .stitch import stitch_views
 from .swap import swap_identity
@@ -73,40 +73,57 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     evidence = list(map(Evidence, photos, faces, heads, identities, translations))
     refined = watch("refine", refine_from_photos, swapped, evidence, atlas, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
-    irises = measure_irises(photo, face, head, refined.white_linear)
+    irises = watch("maps", measure_irises, photo, face, head, refined.white_linear)
     spectacles = as_spectacles(evidence[0].rims, refined.white_linear) if evidence[0].rims else None
-    cosine = likeness(refined, head, crop, irises, pack)
+    cosine = watch("maps", likeness, refined, head, crop, irises, pack)
     with all_or_nothing(out, OPTIONAL_FILES) as folder:
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         if spectacles:
             save_glasses(folder, build_frame(spectacles, head), spectacles.frame_linear)
-        report = made_with(device, pack) | {
-            "photo": photo.name,
-            "more_photos": [other.name for other in photos[1:]],
-            "faces": face.count,
-            "face": request.face,
-            "template": template.name,
-            "resolution": request.resolution,
-            "identity_cosine": cosine,
-            "tone_linear": rounded(refined.tone_linear),
-            "hair_linear": rounded(refined.hair_linear),
-            "hair_metres": list(HAIR_METRES),
-            "landmark_error": round(head.error, 4),
-            "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
-            "morphs": head.morphs(),
-            "expressions": head.expressions(),
-            "detail": detailed.report,
-            "seconds": watch.seconds,
-            "warnings": [
-                *said_of(photos),
-                *said_of(faces),
-                *([MADE if spectacles else TAKEN_OFF] if any(each.rims for each in evidence) else []),
-                *doubts(identities, [each.name for each in photos]),
-            ],
-        }
+        report = (
+            made_with(device, pack)
+            | asked_for(request, photos, faces)
+            | found_of(refined, head, atlas)
+            | {
+                "template": template.name,
+                "identity_cosine": cosine,
+                "detail": detailed.report,
+                "seconds": watch.seconds,
+                "warnings": [
+                    *said_of(photos),
+                    *said_of(faces),
+                    *([MADE if spectacles else TAKEN_OFF] if any(each.rims for each in evidence) else []),
+                    *doubts(identities, [each.name for each in photos]),
+                ],
+            }
+        )
         save_report(folder, report)
         progress(STAGES[-1], len(STAGES), len(STAGES))
     return Result(out, report)
+
+
+def asked_for(request: Request, photos: list[Photo], faces: list[Face]) -> dict:
+    """The report's lines about the photos and what was to be made of them."""
+    return {
+        "photo": photos[0].name,
+        "more_photos": [other.name for other in photos[1:]],
+        "faces": faces[0].count,
+        "face": request.face,
+        "resolution": request.resolution,
+    }
+
+
+def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
+    """The report's lines about the person."""
+    return {
+        "tone_linear": rounded(refined.tone_linear),
+        "hair_linear": rounded(refined.hair_linear),
+        "hair_metres": list(HAIR_METRES),
+        "landmark_error": round(head.error, 4),
+        "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
+        "morphs": head.morphs(),
+        "expressions": head.expressions(),
+    }
 
 
 def rounded(linear: torch.Tensor | None) -> list[float] | None:
@@ -132,7 +149,7 @@ def made_with(device: torch.device, pack: Pack) -> dict:
 
 @dataclass
 class StopWatch:
-    """Runs a stage, reports it, and keeps how long it took."""
+    """Runs a stage, or another part of it, reports it, and keeps how long it took."""
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
@@ -141,7 +158,7 @@ class StopWatch:
         self.progress(stage, STAGES.index(stage), len(STAGES))
         start = time.perf_counter()
         result = work(*arguments)
-        self.seconds[stage] = round(time.perf_counter() - start, 3)
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
         return result
 
     def each(self, stage: str, work: Callable, *lists, **shared) -> list:

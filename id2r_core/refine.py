@@ -135,27 +135,24 @@ def refine_from_photos(
 ) -> Refined:
     """Carry the person's own tone, colour and detail from the photos, the main one first, into the maps.
 
-    strength in [0, 1] scales how far the photos are believed; 0 leaves the swapped maps but for their tone. hair in
+    strength in [0, 1]: from the swapped maps in the photos' tone, at 0, to what the photos show, hair included. hair in
     [0, 1]: how densely cropped hair is painted on the scalp where a photo shows hair; 0 leaves it bald. The coverage
     becomes the largest of the views' and the photos'.
     """
     observed = [observe(each.photo, each.face, each.head, atlas, each.rims) for each in evidence]
     tones = [
-        estimate_tone(skin_shown(look, atlas), each.identity.tone_linear)
-        for each, look in zip(evidence, observed, strict=True)
+        estimate_tone(skin_shown(shown, atlas), each.identity.tone_linear)
+        for each, shown in zip(evidence, observed, strict=True)
     ]
     tone = common_tone(tones, [each.ahead for each in evidence])
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
     unlit = [_take_light_out(*pair, prior, maps, atlas) for pair in zip(evidence, observed, strict=True)]
-    readings = [_read(*three, prior, atlas, strength) for three in zip(evidence, observed, unlit, strict=True)]
+    readings = [_read(*three, prior, atlas) for three in zip(evidence, observed, unlit, strict=True)]
     combined = combine(readings, atlas)
-    reading, trust = combined.reading, combined.reading.evidence
-    style = see_hairstyle(evidence[0].photo, evidence[0].face, evidence[0].head, observed[0].person)
-    around = torch.from_numpy(style.linear).to(trust) / unlit[0].of_face if style else None
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
-    shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
-    growth = torch.cat([hair * crop.presence[None], shape])
-    images = _dress(maps.images, reading, crop, prior, atlas, hair)
+    reading, trust = combined.reading, strength * combined.reading.evidence
+    hair = hair if strength else 0.0
+    crop, growth = _hair_of(evidence[0], observed[0], unlit[0], reading, atlas)
+    images = _dress(maps.images, reading, crop, prior, atlas, strength, hair)
     return Refined(
         maps=replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust)),
         light=unlit[0].light,
@@ -164,8 +161,8 @@ def refine_from_photos(
         observed=observed[0],
         trust=trust,
         share=combined.share,
-        folds=reading.folds,
-        hair=fill_holes(growth[None], (atlas.mask > 0)[None, None])[0],  # no gap along the border of the tile
+        folds=strength * reading.folds,
+        hair=growth * growth.new_tensor([hair, 1.0, 1.0])[:, None, None],
         hair_linear=crop.colour() if hair else None,
     )
 
@@ -191,9 +188,7 @@ def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:
     return 2 * specular * ior_to_f0(SKIN_IOR), roughness
 
 
-def _read(
-    evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas, strength: float
-) -> Reading:
+def _read(evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor, atlas: HeadAtlas) -> Reading:
     """What one photo tells of the skin: its albedo, what covers it, and how far it is to be believed."""
     cover = find_cover(unlit.log_albedo, observed.trust, observed.rims, atlas)
     log_albedo = remove_rims(unlit.log_albedo, cover, observed.trust, prior.log(), atlas)
@@ -201,20 +196,39 @@ def _read(
     # White hairs are brighter and greyer than skin, as gloss is.
     log_albedo = remove_gloss(log_albedo, unlit.translated, observed.trust * cover.skin * (1 - beard), atlas)
     folds = find_folds(log_albedo, observed.trust, beard, evidence.head, atlas)
-    seen = observed.trust * _lit(unlit.shading, observed.trust) * strength
+    seen = observed.trust * _lit(unlit.shading, observed.trust)
     trust = seen * cover.skin
     log_albedo = log_albedo + folds + cover.near_hair * _too_dark_for_hair(unlit)
     albedo = _calm(log_albedo, unlit.translated, trust, beard, atlas)
     return Reading(albedo, cover, beard, _narrow(folds) * trust, seen, trust, observed.clarity, evidence.ahead)
 
 
+def _hair_of(
+    evidence: Evidence, observed: Observation, unlit: Unlit, reading: Reading, atlas: HeadAtlas
+) -> tuple[CroppedHair, Tensor]:
+    """What to paint on the scalp, and [3, T, T] how hair grows out of it, as in `Refined`; the style is the main photo's."""
+    style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
+    around = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face if style else None
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
+    shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
+    growth = torch.cat([crop.presence[None], shape])
+    return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
+
+
 def _dress(
-    images: dict[Domain, Tensor], reading: Reading, crop: CroppedHair, prior: Tensor, atlas: HeadAtlas, hair: float
+    images: dict[Domain, Tensor],
+    reading: Reading,
+    crop: CroppedHair,
+    prior: Tensor,
+    atlas: HeadAtlas,
+    strength: float,
+    hair: float,
 ) -> dict[Domain, Tensor]:
     """The images with what the photos tell: skin, hair, and the lines of the skin in its normals."""
-    diffuse = linear_to_srgb(_merge(reading.albedo, prior, reading.trust, reading.beard, atlas))
+    skin = _merge(reading.albedo, prior, reading.trust, reading.beard, atlas)
+    diffuse = linear_to_srgb(torch.lerp(prior.log(), skin.log(), strength).exp())
     images = wear_hair(images | {Domain.DIFFUSE: diffuse}, crop, hair)
-    images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], reading.albedo, reading.trust, atlas)
+    images[Domain.NORMAL] = _carve_normals(images[Domain.NORMAL], reading.albedo, strength * reading.trust, atlas)
     return images
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import differential_evolution
 
 from .conventions import srgb_to_linear
 from .facemesh import BROWS, EYE_OUTLINES
+from .geometry.texture import connected
 from .head.fit import FittedHead
 from .landmarks import Face
 from .photo import Photo
@@ -82,7 +83,7 @@ class Rims:
         near = _dilated(edge, RIM_REACH)
         bridge, temples = self._between(), self._beside()
         is_line = (self.lines > LEAST_OF_LINE) & (near | bridge | temples)
-        mask = _joined_to(is_line | _dilated(edge, SURE), edge)
+        mask = connected(torch.from_numpy(is_line | _dilated(edge, SURE)), torch.from_numpy(edge)).numpy()
         return mask | (either if self._dark(either) else np.zeros_like(either))
 
     def _between(self) -> np.ndarray:
@@ -263,10 +264,3 @@ def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
 def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
     """[H, W] bool, shrunk by metres."""
     return cv2.erode(mask.astype(np.uint8), _disc(radius)) > 0
-
-
-def _joined_to(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """[H, W] bool: the connected parts of a mask that hold some of the seeds."""
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    kept = np.unique(labels[seeds & mask])
-    return np.isin(labels, kept[kept > 0])

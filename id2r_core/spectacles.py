@@ -11,7 +11,7 @@ import torch
 from .conventions import srgb_to_linear
 from .rims import PIXEL, UPPER, WIDEST_RIM, Rims, log_luminance, look_up, outward
 
-# Mean strength of lines: under the upper rims of any glasses that are made; under the half of a lens that has a rim.
+# Mean strength of lines: under the upper rims of any glasses that are made; under lower rims.
 LEAST_LINE, LEAST_RIM = 0.40, 0.32
 THICKNESS = 0.0010, 0.0060  # metres
 WIDER_SIDE = 0.7  # quantile of the widths that are measured along the rims
@@ -24,15 +24,14 @@ class Spectacles:
     """Metres in the head frame.
 
     curve [A, 2]: the edge of the left lens, from its outermost point upwards: how far from `middle` along x, and y; the
-    right lens is its mirror image about x = `middle`. depth: z of the plane; thickness: of the rims; upper, lower:
-    whether the lenses have rims there; frame_linear [3]: albedo.
+    right lens is its mirror image about x = `middle`. depth: z of the plane; thickness: of the rims; lower: whether they go
+    all round; frame_linear [3]: albedo.
     """
 
     curve: np.ndarray
     middle: float
     depth: float
     thickness: float
-    upper: bool
     lower: bool
     frame_linear: np.ndarray
 
@@ -44,12 +43,12 @@ def as_spectacles(rims: Rims, white_linear: torch.Tensor) -> Spectacles | None:
     """
     if rims.found[:, UPPER].mean() < LEAST_LINE:
         return None
-    has_rim = [bool(rims.found[:, half].mean() > LEAST_RIM) for half in (UPPER, ~UPPER)]
+    lower = bool(rims.found[:, ~UPPER].mean() > LEAST_RIM)
     clear = rims.found >= np.quantile(rims.found, 0.5)
     shown = srgb_to_linear(look_up(rims.plane, rims.edges)[clear])
     frame = (np.quantile(shown, DARK_SIDE, axis=0) / white_linear.numpy(force=True)).clip(DARKEST, BRIGHTEST)
     curve = rims.outline + [0.0, rims.eyes[1]]
-    return Spectacles(curve, rims.eyes[0] + rims.middle, rims.depth, _thickness(rims, clear), *has_rim, frame)
+    return Spectacles(curve, rims.eyes[0] + rims.middle, rims.depth, _thickness(rims, clear), lower, frame)
 
 
 def _thickness(rims: Rims, clear: np.ndarray) -> float:

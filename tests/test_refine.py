@@ -264,6 +264,16 @@ def test_strength_0_keeps_the_swapped_maps_but_for_their_tone(prior, head, atlas
     assert kept.maps.coverage.max() == 0
 
 
+def test_a_little_strength_is_a_little_of_the_photo_and_none_of_its_light(
+    prior, head, atlas, albedo, light, refined, plain
+):
+    """However little the photo counts, it is read in the same way."""
+    images = [refine(prior, head, atlas, albedo, light, strength=each) for each in (0.0, 0.2)]
+    bare, some = (diffuse_of(each).log()[:, plain] for each in images)
+    full = diffuse_of(refined).log()[:, plain]
+    assert torch.allclose(some - bare, 0.2 * (full - bare), atol=0.02)
+
+
 def test_half_the_strength_is_half_the_mole(prior, head, atlas, albedo, light, refined, places):
     half = refine(prior, head, atlas, albedo, light, strength=0.5)
     place = places[MOLES["left cheek"]]

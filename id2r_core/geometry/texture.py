@@ -1,5 +1,7 @@
 """Textures and atlases: sampling, the atlas as an image, filling holes, blurs and masks."""
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -88,6 +90,13 @@ def dilate(mask: Tensor, share: float) -> Tensor:
     reach = max(1, round(share * mask.shape[-1]))
     rows = functional.max_pool2d(mask[None, None], (2 * reach + 1, 1), 1, (reach, 0))
     return functional.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0, 0]
+
+
+def connected(mask: Tensor, seeds: Tensor) -> Tensor:
+    """[T, T] bool: the connected parts of a mask that hold some of the seeds, both [T, T] bool."""
+    _, labels = cv2.connectedComponents(mask.numpy(force=True).astype(np.uint8))
+    kept = np.unique(labels[(seeds & mask).numpy(force=True)])
+    return torch.from_numpy(np.isin(labels, kept[kept > 0])).to(mask.device)
 
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:

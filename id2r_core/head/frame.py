@@ -38,7 +38,7 @@ def build_frame(found: Spectacles, head: FittedHead) -> FrameMesh:
     for side in (1, -1):
         edge = _edge(found, side, lift)
         parts += [
-            (_rim(found, edge, side), False),
+            (_rim(found, edge), False),
             (_lens(edge, side), True),
             (_temple(found, edge, side, skin, ears), False),
         ]
@@ -60,9 +60,9 @@ def _lift(found: Spectacles, skin: np.ndarray) -> float:
     return float(np.clip((front + CLEARANCE + RIM_DEPTH / 2 - edges[:, 2]).max(), 0.0, MOST_FORWARD))
 
 
-def _rim(found: Spectacles, edge: np.ndarray, side: int):
+def _rim(found: Spectacles, edge: np.ndarray):
     """A bar round the lens, thin where the photo shows no rim."""
-    thick = np.where(UPPER, found.upper, found.lower) * found.thickness
+    thick = np.where(UPPER | found.lower, found.thickness, 0.0)
     # A rim ends softly: half rims hold the lens by a thread.
     thick = np.convolve(np.tile(np.maximum(thick, EDGE), 3), np.ones(5) / 5, "same")[len(edge) : 2 * len(edge)]
     depth = np.where(thick > 2 * EDGE, RIM_DEPTH, EDGE)
@@ -76,7 +76,7 @@ def _bridge(found: Spectacles, lift: float):
     right, left = (_edge(found, side, lift)[inner] for side in (-1, 1))
     share = np.linspace(0.0, 1.0, BRIDGE_POINTS)[:, None]
     path = right + (left - right) * share + np.sin(np.pi * share) * [0.0, ARCH, FORWARD]
-    height = max(found.thickness * (found.upper or found.lower), LEAST_TEMPLE / 2)
+    height = max(found.thickness, LEAST_TEMPLE / 2)
     up, forward = (
         np.broadcast_to([0.0, height / 2, 0.0], path.shape),
         np.broadcast_to([0.0, 0.0, RIM_DEPTH / 2], path.shape),
@@ -99,7 +99,7 @@ def _temple(found: Spectacles, edge: np.ndarray, side: int, skin: np.ndarray, ea
     bend = np.linspace(0.0, 1.0, TIP_POINTS + 1)[1:, None]
     tip = straight[-1] - np.concatenate([0 * bend, TIP[1] * bend**1.6, TIP[0] * bend], 1)
     path = np.concatenate([straight, tip]) * to_left
-    height = max(found.thickness * (found.upper or found.lower), LEAST_TEMPLE)
+    height = max(found.thickness, LEAST_TEMPLE)
     along = np.gradient(path, axis=0)
     out = np.broadcast_to([float(side), 0.0, 0.0], path.shape)
     return _bar(path, _unit(np.cross(along, out)) * height / 2, out * TEMPLE_WIDTH / 2, closed=False)
