@@ -50,10 +50,28 @@ class Groom:
     uv: np.ndarray
 
 
-def grow_groom(
+@dataclass(frozen=True)
+class Scalp:
+    """roots, normal [H, 3]: where strands begin; highest [3]: the largest coordinates of the head; uv [H, 2] of the roots;
+    grown [H] in [0, 1]: 1 away from hairlines; height, fall [H]: metres off the scalp, and below the eyes."""
+
+    roots: np.ndarray
+    normal: np.ndarray
+    highest: np.ndarray
+    uv: np.ndarray
+    grown: np.ndarray
+    height: np.ndarray
+    fall: np.ndarray
+
+    def along(self, vectors: np.ndarray) -> np.ndarray:
+        """The part of vectors [H, 3] that lies in the surface."""
+        return vectors - (vectors * self.normal).sum(-1, keepdims=True) * self.normal
+
+
+def scatter_roots(
     vertices: np.ndarray, quads: np.ndarray, uv: np.ndarray, quads_uv: np.ndarray, hair: np.ndarray
-) -> Groom | None:
-    """The strands of a head; None when its hair map is black.
+) -> Scalp | None:
+    """Where the strands of a head grow; None when its hair map is black.
 
     vertices [N, 3] at rest, z up, the face looks along -y, the eyes near height 0; quads, quads_uv [Q, 4] of its skin;
     uv [U, 2]; hair [S, S, 3], first row at the top: density in [0, 1], metres that it stands off the scalp, and metres that it
@@ -71,48 +89,38 @@ def grow_groom(
     share = _barycentric(len(chosen), random)
     at = lambda values, index: (values[index[chosen]] * share[..., None]).sum(1)
     root_uv = at(uv, corners_uv)
-    grown, height, fall = _look_up(hair, root_uv).T
-    keep = random.uniform(0.0, 1.0, len(chosen)) < grown / np.maximum(hairy[chosen], 1e-6)
-    scalp = _Scalp(at(vertices, corners)[keep], unit(at(normals, corners)[keep]), vertices.max(0))
-    grown = grown / hair[..., 0].max()  # thin hair is not short for it
-    points = _strands(scalp, grown[keep], height[keep], fall[keep], random)
+    density, height, fall = _look_up(hair, root_uv).T
+    keep = random.uniform(0.0, 1.0, len(chosen)) < density / np.maximum(hairy[chosen], 1e-6)
+    grown = density[keep] / hair[..., 0].max()  # thin hair is not short for it
+    roots, normal = at(vertices, corners)[keep], unit(at(normals, corners)[keep])
+    return Scalp(roots, normal, vertices.max(0), root_uv[keep], grown, height[keep], fall[keep])
+
+
+def grow_groom(scalp: Scalp) -> Groom:
+    """The strands that grow out of a scalp."""
+    points = _strands(scalp, np.random.default_rng(SEED + 1))
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
-    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(height[keep]), *SWEPT))
-    return Groom(points, radius * taper, root_uv[keep].astype(np.float32))
+    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT))
+    return Groom(points, radius * taper, scalp.uv.astype(np.float32))
 
 
-@dataclass(frozen=True)
-class _Scalp:
-    """roots, normal [H, 3]; highest [3]: the largest coordinates of the head."""
-
-    roots: np.ndarray
-    normal: np.ndarray
-    highest: np.ndarray
-
-    def along(self, vectors: np.ndarray) -> np.ndarray:
-        """The part of vectors [H, 3] that lies in the surface."""
-        return vectors - (vectors * self.normal).sum(-1, keepdims=True) * self.normal
-
-
-def _strands(
-    scalp: _Scalp, grown: np.ndarray, height: np.ndarray, fall: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """[H, P, 3]; grown [H] in [0, 1]; height, fall [H] metres."""
+def _strands(scalp: Scalp, random: np.random.Generator) -> np.ndarray:
+    """[H, P, 3]."""
     waves = LOCK_SIZE * random.normal(size=(3, 3))
     lean = scalp.along(LOCKS * np.sin(scalp.roots @ waves) + STRAY * random.normal(size=scalp.roots.shape))
-    length = random.uniform(*UNEVEN, len(grown)) * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
-    height = height * (AT_HAIRLINE + (1.0 - AT_HAIRLINE) * grown)
-    hangs = fall > LEAST_FALL
+    full = AT_HAIRLINE + (1.0 - AT_HAIRLINE) * scalp.grown
+    length, height = random.uniform(*UNEVEN, len(full)) * full, scalp.height * full
+    hangs = scalp.fall > LEAST_FALL
     s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
     grows = (1.0 - volume) * _cropped(scalp, lean, length, s) + volume * _swept(scalp, lean, height, s, random)
     strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + grows
     if hangs.any():
-        strands[hangs] = _hanging(scalp, lean, height, fall, s.shape[1], random)[hangs]
+        strands[hangs] = _hanging(scalp, lean, height, s.shape[1], random)[hangs]
     return strands.astype(np.float32)
 
 
-def _cropped(scalp: _Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:
+def _cropped(scalp: Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:
     """[H, P, 3] from the roots on: away from the crown, longer on top; length [H]: times what cropped hair has."""
     crown = np.array([0.0, CROWN[0] * scalp.highest[1], CROWN[1] * scalp.highest[2]])
     away = unit(unit(scalp.along(scalp.roots - crown)) + lean)
@@ -123,7 +131,7 @@ def _cropped(scalp: _Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray)
 
 
 def _swept(
-    scalp: _Scalp, lean: np.ndarray, height: np.ndarray, s: np.ndarray, random: np.random.Generator
+    scalp: Scalp, lean: np.ndarray, height: np.ndarray, s: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """[H, P, 3] from the roots on: up and back, and down behind, filling the room up to `height` [H]."""
     behind = np.clip(scalp.roots[:, 1] / scalp.highest[1], 0.0, 1.0)
@@ -135,9 +143,7 @@ def _swept(
     return up * scalp.normal[:, None] + length[:, None, None] * s**1.4 * along[:, None]
 
 
-def _hanging(
-    scalp: _Scalp, lean: np.ndarray, height: np.ndarray, fall: np.ndarray, count: int, random: np.random.Generator
-) -> np.ndarray:
+def _hanging(scalp: Scalp, lean: np.ndarray, height: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """[H, count, 3]: off the parting over the skull, which is an ellipsoid here, and down beside the face and behind."""
     low, high = scalp.roots.min(0), scalp.highest
     centre = np.array([0.0, (low[1] + high[1]) / 2, 0.03])
@@ -148,7 +154,7 @@ def _hanging(
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - _rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
-    lowest = -fall * random.uniform(UNEVEN_TIPS, 1.0, len(fall))
+    lowest = -scalp.fall * random.uniform(UNEVEN_TIPS, 1.0, len(height))
     points = [place]
     for number in range(1, count):
         heading = unit(heading + np.array([0.0, 0.0, -GRAVITY * min(1.0, number / 4)]))
@@ -169,7 +175,7 @@ def _hanging(
     return np.stack(points, 1)
 
 
-def _height_beside(scalp: _Scalp, side: np.ndarray, height: np.ndarray) -> np.ndarray:
+def _height_beside(scalp: Scalp, side: np.ndarray, height: np.ndarray) -> np.ndarray:
     """[H] metres that hair stands off the head at the height of the ears, on the side of each strand."""
     beside = np.zeros(len(height))
     for each in (-1.0, 1.0):

@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 
 from .core import conventions, errors
-from .groom import grow_groom
+from .groom import grow_groom, scatter_roots
 from .lashes import grow_lashes
 from .steps import Steps
 
@@ -164,7 +164,7 @@ def build_head(
     glasses: GlassesFile | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `grow_groom`."""
+    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `scatter_roots`."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -232,9 +232,11 @@ def _add_hair(
     """A marked curves object with the hair that the map [S, S, 3] tells of; None when it tells of none. It follows the head,
     but not its shape keys, which move the scalp by a millimetre at most."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
-    groom = grow_groom(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
-    if groom is None:
+    scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
+    if scalp is None:
         return None
+    yield
+    groom = grow_groom(scalp)
     yield
     count, points, _ = groom.points.shape
     curves: Any = bpy.data.hair_curves.new(name)

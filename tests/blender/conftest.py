@@ -130,19 +130,23 @@ def result_folder(tmp_path) -> Path:
 
 @pytest.fixture
 def fake_python(tmp_path, monkeypatch):
-    """Makes the add-on's worker a script: call it with the body of a worker that has read one command."""
+    """Makes the add-on's worker a script: call it with the body of a worker that has read one command. Its result is what
+    lies in the folder "finished"."""
     from addon import job
 
     def install(body: str) -> None:
         job.retire()
         script = tmp_path / "worker.py"
         head = """
-            import json, shutil, sys, time
-            def say(event, **values): print(json.dumps({"event": event, **values}), flush=True)
+            import json, os, shutil, sys, time
+            def say(event, **values):
+                if event == "result" and os.path.isdir(FINISHED):
+                    shutil.copytree(FINISHED, values["out"], dirs_exist_ok=True)
+                print(json.dumps({"event": event, **values}), flush=True)
             say("ready", version="0")
             request = json.loads(sys.stdin.readline())["request"]
         """
-        script.write_text(textwrap.dedent(head) + textwrap.dedent(body))
+        script.write_text(f"FINISHED = {str(tmp_path / 'finished')!r}\n{textwrap.dedent(head)}{textwrap.dedent(body)}")
         launcher = tmp_path / "python"
         launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
         launcher.chmod(0o755)

@@ -193,6 +193,8 @@ def test_our_own_runtime_comes_first(tmp_path, monkeypatch):
     assert job.find_python() != str(python)
     python.parent.mkdir(parents=True)
     python.touch()
+    assert job.find_python() != str(python)  # its installation was stopped
+    (tmp_path / job.RUNTIME / protocol.COMPLETE).touch()
     assert job.find_python() == str(python)
 
 

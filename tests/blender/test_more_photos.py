@@ -79,7 +79,7 @@ def test_the_request_has_them_and_takes_them_back(settings, folder):
 
 
 def test_a_run_keeps_them_in_the_history(settings, folder, fake_python):
-    write_result(folder / "out")
+    write_result(folder / "finished")
     fake_python("""
         assert [each[-8:] for each in request["more_photos"]] == ["left.jpg"]
         say("result", out=request["out"], report={})
@@ -94,7 +94,7 @@ def test_a_run_keeps_them_in_the_history(settings, folder, fake_python):
 def test_the_command_line_has_them(addon, folder, fake_python, monkeypatch):
     from addon import batch, cli
 
-    write_result(folder / "out")
+    write_result(folder / "finished")
     small = batch.Options(renders=(), samples=1, size=16)
     monkeypatch.setattr(batch, "Options", lambda: small)
     monkeypatch.chdir(folder)

@@ -44,7 +44,7 @@ def test_request_has_the_settings_as_absolute_paths(settings, tmp_path):
     request = properties.request_of(settings, "cpu")
     assert request == protocol.Request(
         photo=str(tmp_path / "Ada.png"),
-        out=str(tmp_path / "out"),
+        out=str(tmp_path / "out" / "Ada"),
         resolution=512,
         device="cpu",
         template="t3",
@@ -58,13 +58,20 @@ def test_without_a_folder_the_files_go_to_blender_s_temporary_one(settings):
     assert Path(properties.request_of(settings, "auto").out) == Path(bpy.app.tempdir) / "id2r" / "Ada"
 
 
+def test_no_run_takes_the_folder_of_another(settings, tmp_path):
+    for name in ("Ada", "Ada 2"):
+        out = Path(properties.request_of(settings, "auto").out)
+        assert out == tmp_path / "out" / name
+        write_result(out)
+
+
 def test_the_defaults_are_the_protocol_s(settings):
     request = properties.request_of(settings, "auto")
     assert request == protocol.Request(photo=request.photo, out=request.out)
 
 
 def test_the_operator_brings_the_head_into_the_scene(settings, status, fake_python, tmp_path):
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
     assert "ID2R Ada" in bpy.context.scene.collection.children
@@ -76,7 +83,7 @@ def test_the_operator_brings_the_head_into_the_scene(settings, status, fake_pyth
 
 
 def test_the_artist_s_scene_set_up_can_stay(settings, fake_python, tmp_path):
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     settings.set_up_scene = False
     before = bpy.context.scene.render.engine, bpy.context.scene.frame_end
@@ -114,7 +121,7 @@ def test_a_second_try_starts_afresh(settings, status, fake_python, tmp_path):
     fake_python("say('error', message='No.', hint='Try.')")
     with pytest.raises(RuntimeError):
         bpy.ops.id2r.reconstruct()
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     bpy.ops.id2r.reconstruct()
     assert not status.error and not status.hint
@@ -167,7 +174,7 @@ SLOW_SUCCESS = """
 def test_modal_the_interface_is_never_blocked_while_the_worker_works(
     settings, status, fake_python, tmp_path, monkeypatch
 ):
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SLOW_SUCCESS)
     modal, seen = Modal(ID2R_OT_reconstruct), []
     assert modal.run(monkeypatch, lambda: seen.append((status.stage, status.fraction, status.seconds_left))) == {
@@ -191,9 +198,10 @@ def test_modal_escape_cancels_and_leaves_the_scene(settings, status, fake_python
     modal = Modal(ID2R_OT_reconstruct)
 
     def press_escape():
-        if status.stage == "swap":
+        for value in ("RELEASE", "PRESS") if status.stage == "swap" and not status.cancelling else ():
+            assert not status.cancelling  # letting a key go cancels nothing
             modal.operator.modal(
-                SimpleNamespace(window_manager=bpy.context.window_manager), SimpleNamespace(type="ESC")
+                SimpleNamespace(window_manager=bpy.context.window_manager), SimpleNamespace(type="ESC", value=value)
             )
 
     assert modal.run(monkeypatch, press_escape) == {"CANCELLED"}
@@ -208,13 +216,13 @@ def test_modal_a_killed_worker_is_one_sentence_and_the_next_job_works(
     modal = Modal(ID2R_OT_reconstruct)
     assert modal.run(monkeypatch) == {"CANCELLED"}
     assert status.error.startswith("The system ended the worker") and not bpy.data.objects and not status.running
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     assert modal.run(monkeypatch) == {"FINISHED"} and not status.error
 
 
 def test_modal_the_head_goes_into_the_scene_where_it_was_started(settings, fake_python, tmp_path, monkeypatch):
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SLOW_SUCCESS)
     own, other = bpy.context.scene, bpy.data.scenes.new("Other")
     bpy.context.window_manager.id2r.property_unset("stage")
@@ -235,7 +243,7 @@ def test_the_cancel_button(status):
 
 
 def test_one_undo_step_takes_the_whole_result_back(settings, fake_python, tmp_path):
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     bpy.ops.ed.undo_push(message="Before")
     bpy.ops.id2r.reconstruct("EXEC_DEFAULT", True)
@@ -258,7 +266,7 @@ def test_set_hdri_operator(addon):
 def test_blender_command(addon, fake_python, tmp_path, capsys, monkeypatch):
     from addon import batch, cli
 
-    write_result(tmp_path / "out")
+    write_result(tmp_path / "finished")
     fake_python(SUCCESS)
     small = batch.Options(renders=(), samples=1, size=16)
     monkeypatch.setattr(batch, "Options", lambda: small)
@@ -275,5 +283,5 @@ def test_modal_the_real_worker_never_blocks_the_interface(settings, astronaut_pa
     modal = Modal(ID2R_OT_reconstruct)
     assert modal.run(monkeypatch, seconds=600.0) == {"FINISHED"}
     assert modal.slowest < 0.1
-    assert json.loads((Path(settings.out) / "report.json").read_text())
+    assert json.loads((Path(settings.out) / "astronaut" / "report.json").read_text())
     assert bpy.data.objects["ID2R astronaut"].data.shape_keys.key_blocks["jawOpen"]

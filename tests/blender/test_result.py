@@ -250,7 +250,7 @@ def test_the_fit_is_shown_as_a_wire_and_goes_again(cube, fake_python, result_fol
 def test_reconstructing_onto_the_active_mesh(human, fake_python, tmp_path):
     photo = tmp_path / "Ada.png"
     photo.touch()
-    out = write_result(tmp_path / "out")
+    out = write_result(tmp_path / "finished")
     shutil.copy(out / "coverage.png", out / "mask.png")
     fake_python("""
         while True:
@@ -261,7 +261,7 @@ def test_reconstructing_onto_the_active_mesh(human, fake_python, tmp_path):
             request = json.loads(line)["request"]
     """)
     settings = bpy.context.scene.id2r
-    settings.photo, settings.out, settings.target = str(photo), str(out), "MESH"
+    settings.photo, settings.out, settings.target = str(photo), str(tmp_path / "out"), "MESH"
     assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
     assert human.data.materials[0].name == "Body with ID2R Skin" and "ID2R Ada" in bpy.data.objects
 

@@ -37,7 +37,7 @@ def scene(addon, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = write_result(tmp_path / "third")
+    folder = write_result(tmp_path / "finished")
     cv2.imwrite(str(folder / "hair.png"), np.full((8, 8), 40, np.uint8))
     return folder
 
@@ -112,7 +112,7 @@ def test_whichever_step_fails_the_scene_is_as_before(scene, folder):
 )  # fmt: skip
 def test_a_bug_in_the_middle_of_a_step_is_said_and_the_scene_stays(scene, folder, fake_python, monkeypatch, place):
     settings, status = scene.id2r, bpy.context.window_manager.id2r
-    settings.photo, settings.out = str(folder / "photo.png"), str(folder)
+    settings.photo, settings.out = str(folder / "photo.png"), str(folder.parent / "out")
     before = everything(scene)
     module, name = place.split(".")
     owner = __import__(f"addon.{module}", fromlist=[name])
@@ -156,7 +156,7 @@ def test_a_result_folder_that_lacks_a_file_leaves_no_pictures(scene, folder):
 
 @pytest.fixture
 def modal(scene, folder, fake_python):
-    scene.id2r.photo, scene.id2r.out = str(folder / "photo.png"), str(folder)
+    scene.id2r.photo, scene.id2r.out = str(folder / "photo.png"), str(folder.parent / "out")
     fake_python(SUCCESS)
     return Modal(ID2R_OT_reconstruct)
 
@@ -179,7 +179,7 @@ def test_modal_escape_between_two_steps_leaves_the_scene(scene, modal, monkeypat
 
     def press_escape():
         if in_turns(modal):
-            event = SimpleNamespace(type="ESC")
+            event = SimpleNamespace(type="ESC", value="PRESS")
             modal.operator.modal(SimpleNamespace(window_manager=bpy.context.window_manager), event)
 
     assert modal.run(monkeypatch, press_escape) == {"CANCELLED"}
