@@ -67,7 +67,8 @@ import os, sys, PIL.Image
 picture = PIL.Image.open(sys.argv[1]).convert("RGB")
 picture.save(sys.argv[1], optimize=True)
 if os.path.getsize(sys.argv[1]) > 400_000:
-    picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
+    palette = picture.quantize(256)  # dithers only towards a palette that it is given
+    picture.quantize(palette=palette, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(sys.argv[1], optimize=True)
 """
 OWN_OPTIONS = ("--out", "--runs", "--blender", "--help", "-h")
 # NASA, public domain; carried by scikit-image.

@@ -4,16 +4,18 @@ shows, or hanging down beside the face.
 Plain numbers, no Blender: `mesh_io` makes a curves object of them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .lashes import unit
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
-POINTS, HANGING_POINTS = 6, 14  # of a strand
+POINTS, HANGING_POINTS = 6, 11  # of a strand
 LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
+FEWER_HANG = 0.5  # of the strands: they lie over each other
 ROOT_RADIUS, TIP = 0.00006, 0.3  # metres; the radius at the tip as a share of it
 VOLUME_RADIUS = 1.5  # times that for hair that fills more room
 DEPTH = 0.0008  # metres below the mesh, whose quads cut the corners of the smooth surface
@@ -63,6 +65,11 @@ class Scalp:
     height: np.ndarray
     fall: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> "Scalp":
+        """The chosen roots [H] alone."""
+        own = {name: getattr(self, name)[chosen] for name in ("roots", "normal", "uv", "grown", "height", "fall")}
+        return replace(self, **own)
+
     def along(self, vectors: np.ndarray) -> np.ndarray:
         """The part of vectors [H, 3] that lies in the surface."""
         return vectors - (vectors * self.normal).sum(-1, keepdims=True) * self.normal
@@ -82,7 +89,8 @@ def scatter_roots(
     spanned = np.cross(*(vertices[corners[:, i]] - vertices[corners[:, 0]] for i in (1, 2)))
     normals = _vertex_normals(spanned, corners, len(vertices))
     hairy = np.maximum.reduce([_look_up(hair[..., 0], uv[corners_uv[:, i]]) for i in range(3)])
-    expected = np.linalg.norm(spanned, axis=1) / 2 * hairy * STRANDS
+    strands = STRANDS * (FEWER_HANG if hair[..., 2].max() > LEAST_FALL else 1.0)
+    expected = np.linalg.norm(spanned, axis=1) / 2 * hairy * strands
     if expected.sum() < 1.0:
         return None
     chosen = np.repeat(np.arange(len(corners)), random.poisson(expected))
@@ -93,31 +101,40 @@ def scatter_roots(
     keep = random.uniform(0.0, 1.0, len(chosen)) < density / np.maximum(hairy[chosen], 1e-6)
     grown = density[keep] / hair[..., 0].max()  # thin hair is not short for it
     roots, normal = at(vertices, corners)[keep], unit(at(normals, corners)[keep])
-    return Scalp(roots, normal, vertices.max(0), root_uv[keep], grown, height[keep], fall[keep])
+    each = roots, normal, vertices.max(0), root_uv[keep], grown, height[keep], fall[keep]
+    return Scalp(*(values.astype(np.float32) for values in each))
 
 
-def grow_groom(scalp: Scalp) -> Groom:
-    """The strands that grow out of a scalp."""
-    points = _strands(scalp, np.random.default_rng(SEED + 1))
+def grow_groom(scalp: Scalp) -> Generator[None, None, Groom]:
+    """The strands that grow out of a scalp, bit by bit: a window waits for them."""
+    points = yield from _strands(scalp, np.random.default_rng(SEED + 1))
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
-    radius = ROOT_RADIUS * (1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT))
-    return Groom(points, radius * taper, scalp.uv.astype(np.float32))
+    thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
+    fewer = FEWER_HANG if scalp.fall.max() > LEAST_FALL else 1.0
+    radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
+    return Groom(points, radius * taper, scalp.uv)
 
 
-def _strands(scalp: Scalp, random: np.random.Generator) -> np.ndarray:
+def _strands(scalp: Scalp, random: np.random.Generator) -> Generator[None, None, np.ndarray]:
     """[H, P, 3]."""
     waves = LOCK_SIZE * random.normal(size=(3, 3))
-    lean = scalp.along(LOCKS * np.sin(scalp.roots @ waves) + STRAY * random.normal(size=scalp.roots.shape))
+    unrest = STRAY * random.normal(size=scalp.roots.shape)
+    lean = scalp.along(LOCKS * np.sin(scalp.roots @ waves) + unrest).astype(np.float32)
     full = AT_HAIRLINE + (1.0 - AT_HAIRLINE) * scalp.grown
     length, height = random.uniform(*UNEVEN, len(full)) * full, scalp.height * full
     hangs = scalp.fall > LEAST_FALL
-    s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS)[None, :, None]
+    s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS, dtype=np.float32)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
-    grows = (1.0 - volume) * _cropped(scalp, lean, length, s) + volume * _swept(scalp, lean, height, s, random)
-    strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + grows
+    yield
+    cropped = _cropped(scalp, lean, length.astype(np.float32), s)
+    yield
+    swept = _swept(scalp, lean, height, s, random)
+    yield
+    strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + cropped + volume * (swept - cropped)
+    yield
     if hangs.any():
-        strands[hangs] = _hanging(scalp, lean, height, s.shape[1], random)[hangs]
-    return strands.astype(np.float32)
+        strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], s.shape[1], random)
+    return strands
 
 
 def _cropped(scalp: Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -137,20 +154,22 @@ def _swept(
     behind = np.clip(scalp.roots[:, 1] / scalp.highest[1], 0.0, 1.0)
     back = np.stack([0.0 * behind, 1.0 - 0.8 * behind, -behind - 0.25], -1)
     along = unit(unit(scalp.along(back)) + 0.6 * lean)
-    height = height * random.uniform(*FILLED, len(height))
+    height = height * random.uniform(*FILLED, len(height)).astype(np.float32)
     length = SWEEP[0] + SWEEP[1] * height
     up = height[:, None, None] * np.sin(0.5 * np.pi * (1.15 * s).clip(max=1.0)) * (1.0 - 0.12 * s**3)
     return up * scalp.normal[:, None] + length[:, None, None] * s**1.4 * along[:, None]
 
 
-def _hanging(scalp: Scalp, lean: np.ndarray, height: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def _hanging(
+    scalp: Scalp, lean: np.ndarray, height: np.ndarray, count: int, random: np.random.Generator
+) -> Generator[None, None, np.ndarray]:
     """[H, count, 3]: off the parting over the skull, which is an ellipsoid here, and down beside the face and behind."""
     low, high = scalp.roots.min(0), scalp.highest
-    centre = np.array([0.0, (low[1] + high[1]) / 2, 0.03])
+    centre = np.array([0.0, (low[1] + high[1]) / 2, 0.03], np.float32)
     axes = np.array([np.abs(scalp.roots[:, 0]).max(), (high[1] - low[1]) / 2, high[2] - centre[2]])
     place = scalp.roots - DEPTH * scalp.normal
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
-    share = random.uniform(*FILLED, len(height))
+    share = random.uniform(*FILLED, len(height)).astype(np.float32)
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - _rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
@@ -172,6 +191,7 @@ def _hanging(scalp: Scalp, lean: np.ndarray, height: np.ndarray, count: int, ran
         place = _round_face(place, side, centre[1])
         heading = unit(place - points[-1])
         points.append(place)
+        yield
     return np.stack(points, 1)
 
 

@@ -236,7 +236,7 @@ def _add_hair(
     if scalp is None:
         return None
     yield
-    groom = grow_groom(scalp)
+    groom = yield from grow_groom(scalp)
     yield
     count, points, _ = groom.points.shape
     curves: Any = bpy.data.hair_curves.new(name)

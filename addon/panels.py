@@ -346,7 +346,7 @@ def draw_faces(layout, context) -> None:
         return
     used = history.used_face(context.scene, found.photo)
     if len(found.faces) > 1:
-        text = "Click another face to make that one:" if used else "Which face?"
+        text = "Press another number to make that one:" if used else "Which face?"
         layout.label(text=text, icon="COMMUNITY")
         grid = layout.grid_flow(row_major=True, columns=FACES_A_ROW, even_columns=True, align=True)
         for face in found.faces:

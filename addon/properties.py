@@ -151,7 +151,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         default=DEFAULTS["keep_expression"],
     )
     refine: factor("refine", "How strongly the photo's own colour and detail go into the maps (0: networks alone)")
-    hair: factor("hair", "How densely cropped hair grows on the scalp where the photo shows hair (0: bald)")
+    hair: factor("hair", "How densely hair grows where the photo shows some (0: bald)")
     pores: factor(
         "pores", "How strongly pores and fine wrinkles are synthesised that the photo does not show (0: none)"
     )
@@ -160,7 +160,7 @@ class ID2R_Settings(bpy.types.PropertyGroup):
         description="What the reconstruction puts into the scene",
         items=[
             ("NEW", "New Head", "A head of its own, fitted to the photo"),
-            ("MESH", "Active Mesh", "Also put the skin on the active mesh, in its own texture layout"),
+            ("MESH", "Active Mesh", "Also put the skin on the active mesh, in its own UV map"),
         ],
     )
     set_up_scene: BoolProperty(

@@ -41,7 +41,7 @@ def named_mesh(name: str) -> bpy.types.Object:
     if found.library or mesh_of(found).library:
         raise errors.Id2rError(f"'{name}' is linked from another file.", "Make it local: Object > Relations.")
     if not mesh_of(found).uv_layers or not mesh_of(found).polygons:
-        raise errors.Id2rError(f"'{name}' has no uv layout.", "Unwrap it first: Edit Mode, UV > Unwrap.")
+        raise errors.Id2rError(f"'{name}' has no UV map.", "Unwrap it first: Edit Mode, UV > Unwrap.")
     return found
 
 

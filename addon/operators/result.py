@@ -125,7 +125,7 @@ class ID2R_OT_keep_maps(bpy.types.Operator):
 
 
 class ID2R_OT_apply_to_mesh(JobOperator, bpy.types.Operator):
-    """Put the skin of the shown head on the active mesh, in its own texture layout"""
+    """Put the skin of the shown head on the active mesh, in its own UV map"""
 
     bl_idname = "id2r.apply_to_mesh"
     bl_label = "Put on Active Mesh"

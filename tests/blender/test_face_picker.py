@@ -93,7 +93,7 @@ def test_another_face_is_one_click_away(settings, fake_python, result_folder):
     """
     fake_python(made)
     assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
-    assert drawn()[0] == "Click another face to make that one:"
+    assert drawn()[0] == "Press another number to make that one:"
     fake_python(made)
     bpy.ops.id2r.choose_face(number=3, redo=True)
     assert (result_folder.parent / "asked").read_text() == "3" and len(bpy.context.scene.id2r_runs) == 2

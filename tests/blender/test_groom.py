@@ -11,6 +11,7 @@ from test_lashes import data, folder, model  # noqa: F401
 from addon import export, mesh_io
 from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots
 from addon.result import load_result
+from addon.steps import run
 from id2r_core.geometry.subdivide import catmull_clark
 from id2r_core.head.atlas import make_atlas
 
@@ -29,7 +30,7 @@ def groom_of(data, density, height=0.0, fall=0.0):  # noqa: F811
     of_skin = np.array(data.part_names)[data.part] == "skin"
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
     scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
-    return grow_groom(scalp) if scalp else None
+    return run(grow_groom(scalp)) if scalp else None
 
 
 @pytest.fixture(scope="module")

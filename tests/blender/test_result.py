@@ -182,7 +182,7 @@ def test_a_mesh_without_a_layout_is_refused_before_a_process_starts(addon, fake_
 
     monkeypatch.setattr(job, "start", None)
     bpy.ops.mesh.primitive_cube_add(calc_uvs=False)
-    with pytest.raises(RuntimeError, match="has no uv layout"):
+    with pytest.raises(RuntimeError, match="has no UV map"):
         bpy.ops.id2r.apply_to_mesh(folder=str(result_folder))
     with pytest.raises(errors.Id2rError, match="no mesh called"):
         target.named_mesh("Nobody")
