@@ -32,6 +32,7 @@ OF_ONE_COLOUR, OF_ONE_BRIGHTNESS = 0.35, 1.0  # log-chroma and log-luminance wit
 DARKEST = 0.005  # linear: darker colours are noise
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
+NAPE = (-0.05, 0.01)  # metres above the eyes: below the ears hair that does not hang is cut close
 SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
 
 
@@ -48,10 +49,11 @@ class Hairstyle:
         """[2, T, T] height and fall at every texel, metres: the outline goes on from the front to the back."""
         x, y, _ = atlas.surface.numpy(force=True)
         angle = (np.degrees(np.arctan2(y - CENTRE, x)) + 90.0) % 360.0 - 90.0
-        height = np.interp(angle, ANGLES, self.height)
+        height = torch.from_numpy(np.interp(angle, ANGLES, self.height)).to(atlas.surface)
         left = ramp(atlas.surface[0], *SIDES)
         fall = left * self.fall[0] + (1 - left) * self.fall[1]
-        return torch.stack([torch.from_numpy(height).to(fall), fall]) * atlas.mask
+        height = height * torch.where(fall > 0, 1.0, ramp(atlas.surface[1], *NAPE))
+        return torch.stack([height, fall]) * atlas.mask
 
 
 def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray) -> Hairstyle | None:

@@ -83,5 +83,7 @@ def test_on_the_tile_the_outline_goes_round_the_head(head):
     height, fall = style.on_tile(atlas)
     top = (atlas.region("scalp") > 0.5) & (atlas.surface[1] > 0.08)
     assert height[top].mean() == pytest.approx(0.03, rel=0.25)
+    nape = (atlas.surface[1] < -0.05) & (atlas.surface[0] < -0.03) & atlas.mask
+    assert height[nape].max() < 0.001  # on the right nothing hangs
     left, right = (side & atlas.mask for side in (atlas.surface[0] > 0.04, atlas.surface[0] < -0.04))
     assert fall[left].min() > 0.1 and fall[right].max() == 0.0
