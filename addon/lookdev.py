@@ -290,7 +290,7 @@ def _turn_of(owner, path: str):
 
 
 def _mapping(scene: bpy.types.Scene):
-    tree = scene.world.node_tree if scene.world and is_lit(scene) else None
+    tree = scene.world.node_tree if is_lit(scene) else None
     mapping = tree.nodes.get("Mapping") if tree else None
     if mapping is None:
         raise errors.Id2rError("No environment lights this scene.", "Choose one in the Lookdev panel first.")

@@ -122,6 +122,14 @@ def test_run_without_a_photo_uses_the_sample_and_hands_on_options(project, monke
     assert calls[0][3:] == ["ada.jpg", "--out", "here"]
 
 
+@pytest.mark.parametrize(
+    "order", [["--out", "X", "--hair", "0"], ["--hair", "0", "--out", "X"], ["--hair", "0", "--out=X"]]
+)
+def test_the_folder_is_known_wherever_it_stands(order):
+    options = build.parse(["run", "photo.jpg", *order])
+    assert options.out == Path("X") and options.more == ["--hair", "0"]
+
+
 def test_pytest_gets_the_further_arguments(monkeypatch):
     calls = []
     monkeypatch.setattr(build, "prepare", lambda *groups: None)

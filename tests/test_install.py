@@ -7,7 +7,12 @@ import types
 import pytest
 
 from id2r_core import install
-from id2r_core.protocol import decode_event
+from id2r_core.protocol import COMPLETE, decode_event, encode_command
+
+
+@pytest.fixture(autouse=True)
+def nobody_speaks(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", [])
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def test_the_environment_has_what_the_list_names(requirements, tmp_path, monkeyp
         "event": "result", "out": str(tmp_path / "runtime"), "report": {},
     }  # fmt: skip
     assert all(decode_event(json.dumps(event)) for event in events)
-    assert list((tmp_path / "runtime").rglob("here.py"))
+    assert list((tmp_path / "runtime").rglob("here.py")) and (tmp_path / "runtime" / COMPLETE).is_file()
     assert [event["stage"] for event in events[:-1]] == ["environment", "processing here", "installing", "check"]
     done = [event["done"] for event in events[:-1]]
     assert done == sorted(done) and done[-1] < events[0]["total"]
@@ -67,6 +72,17 @@ def test_what_the_packages_pull_in_is_pinned_too(requirements, tmp_path, monkeyp
     assert install.main([str(tmp_path / "runtime")]) == 2
     events = said(capsys)
     assert "Cannot install" in events[-1]["hint"] and "here" in events[-1]["hint"] and events[0]["total"] == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the borrowed Python is a shell script")
+@pytest.mark.parametrize("word", ["cancel", "quit"])
+def test_a_stopped_installation_leaves_nothing_and_says_so(requirements, tmp_path, monkeypatch, capsys, word):
+    (tmp_path / "here" / "backend.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(install.install, "__defaults__", (requirements,))
+    monkeypatch.setattr(install.venv, "create", borrowed_environment)
+    monkeypatch.setattr(sys, "stdin", [encode_command(word)])
+    assert install.main([str(tmp_path / "runtime")]) == 130
+    assert said(capsys)[-1] == {"event": "cancelled"} and not (tmp_path / "runtime").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 from addon import checks, contact_sheet, history, lookdev
+from addon.material import tree_of
 
 
 @pytest.fixture
@@ -70,8 +71,24 @@ def test_the_turntable_can_change_its_mind_and_end(head):
     assert head.data.shape_keys.key_blocks["AsPhotographed"].value == 1.0
 
 
-def test_a_turning_light_needs_a_light(head):
-    bpy.context.scene.world = None
+def test_a_turn_takes_no_other_keys_with_it_and_leaves_none(head):
+    head.location.z = 0.25
+    head.keyframe_insert("location", index=2, frame=1)
+    for turn in ("HEAD", "LIGHT", "NONE"):
+        bpy.ops.id2r.turntable(turn=turn, frames=8)
+    mapping = bpy.context.scene.world.node_tree.nodes["Mapping"].inputs["Rotation"].default_value
+    head.rotation_euler[2], mapping[2], head.location.z = 0.5, 1.5, 0.0
+    bpy.context.scene.frame_set(2)
+    assert (head.rotation_euler[2], mapping[2]) == (0.5, 1.5)  # nothing turns them back
+    assert head.location.z == 0.25
+
+
+@pytest.mark.parametrize("world", [None, "own"])
+def test_a_turning_light_needs_a_light_of_ours(head, world):
+    scene = bpy.context.scene
+    scene.world = bpy.data.worlds.new("The artist's") if world else None
+    if world:
+        tree_of(scene.world).nodes.new("ShaderNodeMapping")
     with pytest.raises(RuntimeError, match="No environment"):
         bpy.ops.id2r.turntable(turn="LIGHT")
 

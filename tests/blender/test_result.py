@@ -125,6 +125,25 @@ def test_maps_go_beside_the_blend_and_back(addon, result_folder, tmp_path):
     assert image.packed_file and image.pixels[0] == pytest.approx(0.75, abs=0.01)
 
 
+def test_the_maps_of_two_heads_lie_apart(two_runs, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "heads.blend"))
+    for run in two_runs.id2r_runs:
+        bpy.context.view_layer.objects.active = history.head_of(run.collection)
+        bpy.ops.id2r.keep_maps(where="BESIDE")
+    for name in ("ID2R_first", "ID2R_second"):
+        assert (tmp_path / "textures" / name / "diffuse.png").is_file()
+
+
+def test_deleting_an_earlier_run_leaves_the_shown_one_and_what_the_artist_has_added(two_runs):
+    lamp = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
+    two_runs.id2r_runs[0].collection.objects.link(lamp)
+    shown = two_runs.id2r_runs[1].name
+    bpy.ops.id2r.show_run(index=1)
+    bpy.ops.id2r.remove_run(index=0)
+    assert two_runs.id2r_runs[two_runs.id2r_run_index].name == shown and hidden(two_runs) == [False]
+    assert "Lamp" in two_runs.collection.objects
+
+
 def test_a_folder_without_a_result_is_named(addon, tmp_path):
     with pytest.raises(RuntimeError, match="no head"):
         bpy.ops.id2r.open_result(directory=str(tmp_path))
@@ -175,6 +194,16 @@ def test_an_mpfb_human_takes_the_skin_and_keeps_its_body(human, result_folder, f
     skin = blend.inputs[2].links[0].from_node
     assert skin == material.skin_node(own) and skin.inputs["Diffuse"].is_linked
     assert {node.uv_map for node in own.node_tree.nodes if node.type == "UVMAP"} == {"UVMap"}
+
+
+def test_put_on_again_there_is_one_skin(human, result_folder, fake_python):
+    shutil.copy(result_folder / "coverage.png", result_folder / "mask.png")
+    for _ in range(2):
+        fake_python(MPFB_WORKER)
+        bpy.ops.id2r.apply_to_mesh(folder=str(result_folder), size=64)
+    own = human.data.materials[0]
+    assert own.name.startswith("Body with ID2R Skin") and "ID2R Skin with" not in own.name
+    assert sum(node.name.startswith("ID2R Blend") for node in own.node_tree.nodes) == 1
 
 
 def test_a_mesh_without_a_layout_is_refused_before_a_process_starts(addon, fake_python, result_folder, monkeypatch):
@@ -279,6 +308,14 @@ def test_any_image_of_the_file_can_become_a_photo(addon, tmp_path):
     float_image.pixels.foreach_set(np.full(64, 0.5, np.float32))
     image_io.save_photo(float_image, tmp_path / "float.png")
     assert cv2.imread(str(tmp_path / "float.png"))[0, 0, 0] / 255 == pytest.approx(0.735, abs=0.004)
+
+
+def test_a_packed_exr_becomes_as_bright_as_it_looks(addon, tmp_path):
+    image_io.write_image(tmp_path / "linear.exr", np.full((4, 4, 3), 0.18, np.float32), "OPEN_EXR", "32")
+    image = bpy.data.images.load(str(tmp_path / "linear.exr"))
+    image.pack()
+    image_io.save_photo(image, tmp_path / "photo.png")
+    assert cv2.imread(str(tmp_path / "photo.png"))[0, 0, 0] / 255 == pytest.approx(0.461, abs=0.004)
 
 
 def test_stored_pixels_are_those_of_the_file(addon, result_folder):
