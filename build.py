@@ -159,8 +159,7 @@ def blender_window(options: argparse.Namespace) -> Iterator[Callable[[str, str],
     package(options)
     photo = sample_photo()
     result = ROOT / "out" / photo.stem
-    if not (result / "head.npz").is_file():
-        call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)
+    call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)  # by this code: an older one shows older heads
     with tempfile.TemporaryDirectory(prefix="id2r-") as name:
         folder = Path(name)
         shown, python = folder / photo.name, folder / "python"
