@@ -159,7 +159,7 @@ def blender_window(options: argparse.Namespace) -> Iterator[Callable[[str, str],
     package(options)
     photo = sample_photo()
     result = ROOT / "out" / photo.stem
-    call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)  # by this code: an older one shows older heads
+    call_python("-m", "id2r_core", "reconstruct", photo, "--out", result)  # anew: the picture is of this code
     with tempfile.TemporaryDirectory(prefix="id2r-") as name:
         folder = Path(name)
         shown, python = folder / photo.name, folder / "python"

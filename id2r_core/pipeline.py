@@ -73,9 +73,9 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
     evidence = list(map(Evidence, photos, faces, heads, identities, translations))
     refined = watch("refine", refine_from_photos, swapped, evidence, atlas, request.refine, request.hair)
     detailed = watch("detail", add_detail, refined, photo, head, atlas, request.resolution, request.pores)
-    irises = watch("maps", measure_irises, photo, face, head, refined.white_linear)
+    irises = measure_irises(photo, face, head, refined.white_linear)
     spectacles = as_spectacles(evidence[0].rims, refined.white_linear) if evidence[0].rims else None
-    cosine = watch("maps", likeness, refined, head, crop, irises, pack)
+    cosine = likeness(refined, head, crop, irises, pack)
     with all_or_nothing(out, OPTIONAL_FILES) as folder:
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         if spectacles:
@@ -149,7 +149,7 @@ def made_with(device: torch.device, pack: Pack) -> dict:
 
 @dataclass
 class StopWatch:
-    """Runs a stage, or another part of it, reports it, and keeps how long it took."""
+    """Runs a stage, reports it, and keeps how long it took."""
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class StopWatch:
         self.progress(stage, STAGES.index(stage), len(STAGES))
         start = time.perf_counter()
         result = work(*arguments)
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
         return result
 
     def each(self, stage: str, work: Callable, *lists, **shared) -> list:

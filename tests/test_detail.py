@@ -234,7 +234,7 @@ def test_an_enlarged_slope_is_straight():
 
 def test_the_normal_map_is_the_slope_of_the_displacement_map(detailed, sheet):
     stored = detailed.images["displacement"][..., 0].astype(np.float32) / 65535
-    height = (torch.from_numpy(stored) - detail.MID_LEVEL) * detail.MILLIMETRES_PER_UNIT
+    height = (torch.from_numpy(stored) - detail.DISPLACEMENT_MIDDLE) * detail.MILLIMETRES_PER_UNIT
     expected = (normals_of(height, sheet).permute(1, 2, 0) * 65535).numpy()
     assert np.abs(expected - detailed.images["normal"].astype(np.float32)).mean() < 100
 

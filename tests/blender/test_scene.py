@@ -422,7 +422,7 @@ def test_head_blend_opens_anywhere(result_folder, tmp_path):
     assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "studio.exr"
     for image in bpy.data.images:
         if image.type == "IMAGE":
-            assert image.packed_file and image.filepath == f"//{image.name}"
+            assert image.packed_file and image.filepath in (f"//{image.name}", f"//textures/Head/{image.name}")
     views = [area.spaces.active for area in bpy.data.screens["Layout"].areas if area.type == "VIEW_3D"]
     assert [view.region_3d.view_perspective for view in views] == ["CAMERA"]
     pixel = bpy.data.images["diffuse.png"].pixels[:3]
