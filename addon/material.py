@@ -46,10 +46,9 @@ GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
 HAIR_EVEN = 0.5  # share of the hair's own colour in that of a strand, the rest is the map's at its root
-# Brightness of the darkest and of the brightest strand. Strands shade each other: under an even sky, hair as dense as ours
-# looks 2.2 times as dark as a strand is (Cycles; 2.3 for an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
+# Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2
-HAIR_UNREST = 0.75 * STRANDS_SHADE, 1.25 * STRANDS_SHADE
+HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
 LENS_IOR, COATED = 1.5, 0.08  # and the share of its reflection that an anti-reflective coating leaves
 LENS_ALPHA = 0.08  # of a lens in other programs
@@ -326,7 +325,11 @@ def wet_inputs() -> Inputs:
 
 def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None) -> bpy.types.Material:
     """Strands in the colour of the scalp's map at their roots, evened out towards the node "Hair Colour", which is the
-    artist's to set: the map has the photo's locks and what is left of their shine."""
+    artist's to set: the map has the photo's locks and what is left of their shine.
+
+    EEVEE (4.3) reads white where strands look up a map, and its strands, as wide as a pixel, shade each other little: there they
+    are matt, and all of that colour.
+    """
     material, shader = principled("ID2R Hair", HAIR_INPUTS)
     tree = material.node_tree
     root = add_node(tree, "ShaderNodeAttribute", (-1000, 300), attribute_name=ROOT_ATTRIBUTE)
@@ -339,9 +342,17 @@ def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None)
     unrest = add_node(tree, "ShaderNodeMapRange", (-500, -200))
     set_inputs(unrest, {"To Min": HAIR_UNREST[0], "To Max": HAIR_UNREST[1]})
     tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
-    strand_colour = _mix(tree, (-200, 200), 1.0, even, unrest.outputs["Result"], blend="MULTIPLY")
-    strand_colour.node.clamp_result = True  # fair strands give back no more light than they get
-    tree.links.new(strand_colour, shader.inputs["Base Color"])
+    varied = lambda colour, y: _mix(tree, (-200, y), 1.0, colour, unrest.outputs["Result"], blend="MULTIPLY")
+    unshaded = _mix(tree, (0, 400), 1.0, varied(even, 200), (*3 * (STRANDS_SHADE,), 1.0), blend="MULTIPLY")
+    unshaded.node.clamp_result = True  # fair strands give back no more light than they get
+    tree.links.new(unshaded, shader.inputs["Base Color"])
+    if hair_linear:
+        tree.get_output_node("ALL").target = "CYCLES"
+        matt = add_node(tree, "ShaderNodeBsdfPrincipled", (200, -300))
+        set_inputs(matt, {"Roughness": 1.0, "Specular IOR Level": 0.0})
+        tree.links.new(varied(own.outputs[0], -100), matt.inputs["Base Color"])
+        output = add_node(tree, "ShaderNodeOutputMaterial", (500, -300), target="EEVEE")
+        tree.links.new(matt.outputs["BSDF"], output.inputs["Surface"])
     return material
 
 
