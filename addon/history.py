@@ -91,7 +91,7 @@ def remove_run(scene: "Scene", index: int) -> None:
 
 def _remove_head(scene: "Scene", collection: bpy.types.Collection) -> None:
     """Delete the collection with the head, its parts and cameras; what the artist has put there moves to the scene."""
-    ours = {each for each in collection.all_objects if each.get(HEAD_MARK) or each.type in {"CAMERA", "EMPTY"}}
+    ours = {each for each in collection.all_objects if each.get(HEAD_MARK)}
     for each in set(collection.all_objects) - ours:
         scene.collection.objects.link(each)
     bpy.data.batch_remove([*ours, collection])

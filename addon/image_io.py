@@ -28,8 +28,7 @@ def load_maps(folder: Path, owner: str) -> Steps[dict[str, bpy.types.Image]]:
     there = {name: space for name, space in OPTIONAL.items() if (folder / f"{name}.png").is_file()}
     images = {}
     for name, space in (COLOUR_SPACES | there).items():
-        images[name] = load_image(folder / f"{name}.png", space)
-        images[name].filepath_raw = f"//{textures_of(owner)}/{name}.png"
+        images[name] = load_image(folder / f"{name}.png", space, f"{textures_of(owner)}/")
         yield
     return images
 
@@ -39,17 +38,18 @@ def textures_of(owner: str) -> str:
     return f"textures/{bpy.path.clean_name(owner)}"
 
 
-def load_image(path: Path, colour_space: str) -> bpy.types.Image:
+def load_image(path: Path, colour_space: str, folder: str = "") -> bpy.types.Image:
     """Load one image and pack it into the .blend, so that the scene opens on any machine.
 
-    The path kept beside the packed bytes is relative ("//name.png"), so "Unpack" puts the file next to the .blend.
+    The path kept beside the packed bytes is relative ("//name.png"), so "Unpack" puts the file next to the .blend, into a
+    folder (which ends in a slash) there.
     """
     if not path.is_file():
         raise errors.Id2rError(f"The image {path} is missing.", "Run the reconstruction again.")
     image = _load(path)
     _set_space(image, colour_space)
     image.pack()
-    image.filepath_raw = f"//{path.name}"
+    image.filepath_raw = f"//{folder}{path.name}"
     return image
 
 

@@ -15,7 +15,7 @@ from mathutils import Matrix, Vector
 from .core import conventions, errors
 from .image_io import load_image
 from .material import add_node, set_inputs, tree_of
-from .mesh_io import HeadFile, HeadObjects, show_in_frame
+from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
@@ -155,6 +155,7 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     camera.rotation_euler = (pi / 2.0, 0.0, 0.0)
     camera.parent = orbit
     for made in (orbit, camera):
+        made[HEAD_MARK] = CAMERA
         collection.objects.link(made)
     return camera
 
@@ -195,6 +196,7 @@ def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.
     background.display_depth = "BACK"
     background.frame_method = "STRETCH"
     camera.matrix_world = _blender_camera_to_world(data.camera_view_from_world)
+    camera[HEAD_MARK] = CAMERA
     collection.objects.link(camera)
     return camera
 

@@ -46,7 +46,8 @@ GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
 HAIR_EVEN = 0.5  # share of the hair's own colour in that of a strand, the rest is the map's at its root
-# Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
+# Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
+# an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2
 HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
@@ -343,7 +344,9 @@ def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None)
     set_inputs(unrest, {"To Min": HAIR_UNREST[0], "To Max": HAIR_UNREST[1]})
     tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
     varied = lambda colour, y: _mix(tree, (-200, y), 1.0, colour, unrest.outputs["Result"], blend="MULTIPLY")
-    unshaded = _mix(tree, (0, 400), 1.0, varied(even, 200), (*3 * (STRANDS_SHADE,), 1.0), blend="MULTIPLY")
+    unshaded = _mix(
+        tree, (0, 400), 1.0, varied(even, 200), (STRANDS_SHADE, STRANDS_SHADE, STRANDS_SHADE, 1.0), blend="MULTIPLY"
+    )
     unshaded.node.clamp_result = True  # fair strands give back no more light than they get
     tree.links.new(unshaded, shader.inputs["Base Color"])
     if hair_linear:

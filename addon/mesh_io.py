@@ -25,8 +25,8 @@ PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
-HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES or one of FOLLOWERS
-GLASSES = "glasses"
+HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES, CAMERA or one of FOLLOWERS
+GLASSES, CAMERA = "glasses", "camera"
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, FRAME, LENS = (
     "skin", "mouth", "eye", "tooth", "gum", "lash", "hair", "frame", "lens",
 )  # fmt: skip

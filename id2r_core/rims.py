@@ -6,7 +6,6 @@ dynamic programming (Amini et al. 1990): frames come in more forms than an ellip
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -71,10 +70,9 @@ class Rims:
 
     def in_photo(self, photo: Photo) -> np.ndarray:
         """[H, W] in [0, 1]: 1 on rims, bridge, temples, and on the whole of dark lenses."""
-        mask = _dilated(self._mask, EDGE).astype(np.float32)
+        mask = _dilated(self._mask(), EDGE).astype(np.float32)
         return cv2.warpPerspective(mask, self.to_photo, (photo.width, photo.height))
 
-    @cached_property
     def _mask(self) -> np.ndarray:
         """[H, W] bool in the plane."""
         lenses = [_filled(edge, self.lines.shape) for edge in self.edges]

@@ -47,6 +47,11 @@ def drawn(head, thickness=0.0, fall=None) -> tuple[Photo, np.ndarray]:
     return Photo(linear_to_srgb(colour), "drawn.png"), (hair > 0).astype(np.float32)
 
 
+def as_seen(head, *drawing):
+    photo, person = drawn(head, *drawing)
+    return photo, face_of(head), head, person
+
+
 def test_a_bare_head_has_no_style(head):
     photo, person = drawn(head)
     assert see_hairstyle(photo, face_of(head), head, person) is None
@@ -54,20 +59,15 @@ def test_a_bare_head_has_no_style(head):
 
 @pytest.mark.parametrize("thickness", [0.015, 0.04])
 def test_its_colour_and_height_are_those_of_the_photo(head, thickness):
-    style = see_hairstyle(*pick(head, thickness))
+    style = see_hairstyle(*as_seen(head, thickness))
     assert style.linear == pytest.approx(HAIR, rel=0.02)
     above = (ANGLES > 20) & (ANGLES < 160)
     assert style.height[above] == pytest.approx(np.full(above.sum(), thickness), rel=0.2)
     assert style.fall == (0.0, 0.0)
 
 
-def pick(head, *drawing):
-    photo, person = drawn(head, *drawing)
-    return photo, face_of(head), head, person
-
-
 def test_hair_hangs_where_it_hangs_in_the_photo(head):
-    left, right = see_hairstyle(*pick(head, 0.02, 0.14)).fall
+    left, right = see_hairstyle(*as_seen(head, 0.02, 0.14)).fall
     assert left == pytest.approx(0.14, abs=0.015) and right == 0.0
 
 
@@ -78,7 +78,7 @@ def test_a_person_without_an_end_is_not_all_hair(head):
 
 
 def test_on_the_tile_the_outline_goes_round_the_head(head):
-    style = see_hairstyle(*pick(head, 0.03, 0.14))
+    style = see_hairstyle(*as_seen(head, 0.03, 0.14))
     atlas = make_atlas(head.model, 128)
     height, fall = style.on_tile(atlas)
     top = (atlas.region("scalp") > 0.5) & (atlas.surface[1] > 0.08)

@@ -1,6 +1,7 @@
 """The maps in the MakeHuman layout: the same surface, and normals that still point where they pointed."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -113,6 +114,17 @@ def test_a_folder_without_a_result_is_named(tmp_path):
     with pytest.raises(Id2rError, match="no head"):
         makehuman.write_makehuman_maps(tmp_path, SIZE, lambda *_: None)
     assert not (tmp_path / "makehuman").exists()
+
+
+@pytest.mark.parametrize("report", [None, "{half"])
+def test_a_missing_or_damaged_report_is_no_full_disk(result, tmp_path, report):
+    folder = tmp_path / "copy"
+    shutil.copytree(result, folder)
+    (folder / "report.json").unlink()
+    if report:
+        (folder / "report.json").write_text(report)
+    with pytest.raises(Id2rError, match="report.json is missing or damaged"):
+        makehuman.write_makehuman_maps(folder, SIZE, lambda *_: None)
 
 
 def test_a_cancelled_job_leaves_nothing(result, tmp_path):

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 bpy = pytest.importorskip("bpy")
 from test_lashes import data, folder, model  # noqa: F401
 
-from addon import export, mesh_io
+from addon import export, material, mesh_io
 from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots
 from addon.result import load_result
 from addon.steps import run
@@ -125,6 +125,23 @@ def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # no
     assert hair.data.materials[0].name == "ID2R Hair" and len(hair.data.curves) > 5000
     assert len(hair.data.points) == POINTS * len(hair.data.curves)
     (folder / "hair.png").unlink()
+
+
+def test_eevee_looks_up_no_map_along_strands(addon):
+    """It read white there."""
+    image = bpy.data.images.new("Map", 4, 4)
+    tree = material.hair_material(image, (0.2, 0.1, 0.05)).node_tree
+    outputs = {node.target: node for node in tree.nodes if node.type == "OUTPUT_MATERIAL"}
+    assert set(outputs) == {"CYCLES", "EEVEE"}
+    found = {target: kinds_behind(output) for target, output in outputs.items()}
+    assert "TEX_IMAGE" in found["CYCLES"] and "TEX_IMAGE" not in found["EEVEE"]
+    assert all("RGB" in kinds for kinds in found.values())  # the artist's colour dyes both
+
+
+def kinds_behind(node) -> set[str]:
+    """The kinds of all nodes that a node depends on."""
+    before = {link.from_node for socket in node.inputs for link in socket.links}
+    return {each.type for each in before}.union(*map(kinds_behind, before))
 
 
 def test_a_result_without_a_hair_map_is_bald(result_folder):

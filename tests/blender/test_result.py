@@ -136,12 +136,14 @@ def test_the_maps_of_two_heads_lie_apart(two_runs, tmp_path):
 
 def test_deleting_an_earlier_run_leaves_the_shown_one_and_what_the_artist_has_added(two_runs):
     lamp = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
-    two_runs.id2r_runs[0].collection.objects.link(lamp)
+    camera = bpy.data.objects.new("My Camera", bpy.data.cameras.new("My Camera"))
+    for each in (lamp, camera):
+        two_runs.id2r_runs[0].collection.objects.link(each)
     shown = two_runs.id2r_runs[1].name
     bpy.ops.id2r.show_run(index=1)
     bpy.ops.id2r.remove_run(index=0)
     assert two_runs.id2r_runs[two_runs.id2r_run_index].name == shown and hidden(two_runs) == [False]
-    assert "Lamp" in two_runs.collection.objects
+    assert set(two_runs.collection.objects) == {lamp, camera}
 
 
 def test_a_folder_without_a_result_is_named(addon, tmp_path):

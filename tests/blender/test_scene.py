@@ -1,6 +1,7 @@
 """A result folder in a scene: geometry, shape keys, images, materials, cameras; saved and opened again."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import bpy
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from addon import batch, contact_sheet, lookdev, material, mesh_io
+from addon import batch, contact_sheet, image_io, lookdev, material, mesh_io
 from addon.core import conventions, errors
 from addon.result import load_result
 from tests.blender.conftest import EXPRESSIONS, MAP_SIZE, PHOTO_SIZE, head_arrays
@@ -422,7 +423,9 @@ def test_head_blend_opens_anywhere(result_folder, tmp_path):
     assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "studio.exr"
     for image in bpy.data.images:
         if image.type == "IMAGE":
-            assert image.packed_file and image.filepath in (f"//{image.name}", f"//textures/Head/{image.name}")
+            is_map = Path(image.name).stem in (*image_io.COLOUR_SPACES, *image_io.OPTIONAL)
+            folder = "textures/Head/" if is_map else ""
+            assert image.packed_file and image.filepath == f"//{folder}{image.name}"
     views = [area.spaces.active for area in bpy.data.screens["Layout"].areas if area.type == "VIEW_3D"]
     assert [view.region_3d.view_perspective for view in views] == ["CAMERA"]
     pixel = bpy.data.images["diffuse.png"].pixels[:3]

@@ -3,12 +3,13 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import bpy
 import pytest
 
 from addon import cli, estimate, gallery, job, packs
-from addon.core import PACKAGE_ROOT, conventions, errors
+from addon.core import PACKAGE_ROOT, conventions, errors, protocol
 from addon.operators import system
 from tests.blender.conftest import write_result
 
@@ -106,6 +107,28 @@ def test_the_command_batch_goes_on_after_a_bad_photo(addon, fake_python, tmp_pat
     assert "2 of 3 people are done" in said.out and "No face in b.jpg" in said.err
     assert [(tmp_path / "out" / name / "head.blend").is_file() for name in "abc"] == [True, False, True]
     assert cli.execute(["batch", str(tmp_path / "user")]) == 2
+
+
+def test_a_batch_keeps_the_preferences_and_goes_on_after_what_blender_says(addon, tmp_path, monkeypatch, capsys):
+    """Making a .blend empties the file, and with it the preferences of an add-on that is no module."""
+    chosen = iter([("/chosen/python", "cuda")])
+    monkeypatch.setattr(cli, "python_and_device", lambda context: next(chosen, ("", "auto")))
+    monkeypatch.setattr(cli.job, "find_python", lambda python: python)
+    ran = []
+
+    def run(python, request, each, memory):
+        ran.append((Path(request.photo).stem, python, request.device))
+        if len(ran) == 1:
+            raise RuntimeError("Error: no such operator")
+        return protocol.Result(request.out, {})
+
+    monkeypatch.setattr(cli.job, "run", run)
+    monkeypatch.setattr("addon.batch.build", lambda *_: None)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    assert cli.execute(["batch", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert ran == [(name, "/chosen/python", "cuda") for name in "ab"]
+    assert "no such operator" in capsys.readouterr().err
 
 
 def test_a_batch_takes_folders_for_people(tmp_path):
