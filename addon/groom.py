@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .fringe import Fringe
 from .lashes import unit
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
@@ -105,9 +106,9 @@ def scatter_roots(
     return Scalp(*(values.astype(np.float32) for values in each))
 
 
-def grow_groom(scalp: Scalp) -> Generator[None, None, Groom]:
+def grow_groom(scalp: Scalp, fringe: Fringe | None = None) -> Generator[None, None, Groom]:
     """The strands that grow out of a scalp, bit by bit: a window waits for them."""
-    points = yield from _strands(scalp, np.random.default_rng(SEED + 1))
+    points = yield from _strands(scalp, fringe, np.random.default_rng(SEED + 1))
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
     thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
     fewer = FEWER_HANG if scalp.fall.max() > LEAST_FALL else 1.0
@@ -115,7 +116,7 @@ def grow_groom(scalp: Scalp) -> Generator[None, None, Groom]:
     return Groom(points, radius * taper, scalp.uv)
 
 
-def _strands(scalp: Scalp, random: np.random.Generator) -> Generator[None, None, np.ndarray]:
+def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -> Generator[None, None, np.ndarray]:
     """[H, P, 3]."""
     waves = LOCK_SIZE * random.normal(size=(3, 3))
     unrest = STRAY * random.normal(size=scalp.roots.shape)
@@ -123,7 +124,7 @@ def _strands(scalp: Scalp, random: np.random.Generator) -> Generator[None, None,
     full = AT_HAIRLINE + (1.0 - AT_HAIRLINE) * scalp.grown
     length, height = random.uniform(*UNEVEN, len(full)) * full, scalp.height * full
     hangs = scalp.fall > LEAST_FALL
-    s = np.linspace(0.0, 1.0, HANGING_POINTS if hangs.any() else POINTS, dtype=np.float32)[None, :, None]
+    s = np.linspace(0.0, 1.0, HANGING_POINTS if fringe or hangs.any() else POINTS, dtype=np.float32)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
     yield
     cropped = _cropped(scalp, lean, length.astype(np.float32), s)
@@ -134,6 +135,11 @@ def _strands(scalp: Scalp, random: np.random.Generator) -> Generator[None, None,
     yield
     if hangs.any():
         strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], s.shape[1], random)
+    if fringe:
+        yield
+        over_face, ends = fringe.choose(scalp.roots, lean, random)
+        yield
+        strands[over_face] = fringe.comb(strands[over_face, 0], ends, scalp.height[over_face], s.shape[1], random)
     return strands
 
 

@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from .core import conventions, errors
+from .fringe import lay_fringe
 from .groom import grow_groom, scatter_roots
 from .lashes import grow_lashes
 from .steps import Steps
@@ -162,9 +163,11 @@ def build_head(
     name: str,
     hair: np.ndarray | None = None,
     glasses: GlassesFile | None = None,
+    fringe: np.ndarray | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `scatter_roots`."""
+    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `scatter_roots`;
+    fringe [17]: how far down it hangs over the forehead, as for `lay_fringe`."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -188,7 +191,7 @@ def build_head(
     yield
     strands = worn = None
     if hair is not None:
-        strands = yield from _add_hair(data, hair, f"{name} hair", materials[HAIR], head, collection)
+        strands = yield from _add_hair(data, hair, fringe, f"{name} hair", materials[HAIR], head, collection)
     if glasses:
         worn = _add_glasses(glasses, f"{name} glasses", materials, head, collection)
         yield
@@ -227,7 +230,13 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
 
 
 def _add_hair(
-    data: HeadFile, hair: np.ndarray, name: str, material: bpy.types.Material, head: bpy.types.Object, collection
+    data: HeadFile,
+    hair: np.ndarray,
+    fringe: np.ndarray | None,
+    name: str,
+    material: bpy.types.Material,
+    head: bpy.types.Object,
+    collection,
 ) -> Steps[bpy.types.Object | None]:
     """A marked curves object with the hair that the map [S, S, 3] tells of; None when it tells of none. It follows the head,
     but not its shape keys, which move the scalp by a millimetre at most."""
@@ -236,7 +245,9 @@ def _add_hair(
     if scalp is None:
         return None
     yield
-    groom = yield from grow_groom(scalp)
+    over_face = lay_fringe(fringe, data.vertices, data.quads[of_skin]) if fringe is not None else None
+    yield
+    groom = yield from grow_groom(scalp, over_face)
     yield
     count, points, _ = groom.points.shape
     curves: Any = bpy.data.hair_curves.new(name)

@@ -56,10 +56,10 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         report.get("hair_linear"),
         glasses.frame_linear.tolist() if glasses else None,
     )
-    hair = read_hair(folder, report)
+    hair, fringe = read_hair(folder, report), read_fringe(report)
     yield
     collection = bpy.data.collections.new(name)
-    objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses)
+    objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses, fringe)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
@@ -81,6 +81,13 @@ def read_hair(folder: Path, report: dict) -> np.ndarray | None:
     if not (folder / HAIR_MAP).is_file():
         return None
     return image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
+
+
+def read_fringe(report: dict) -> np.ndarray | None:
+    """Metres above the eyes down to which hair hangs over the forehead at each of FRINGE_COLUMNS, NaN where none does; None
+    without a fringe, of which older results do not tell."""
+    edge = report.get("fringe")
+    return None if edge is None else np.array(edge, np.float32)  # null becomes NaN
 
 
 def read_report(folder: Path) -> dict:

@@ -29,6 +29,8 @@ SKIN_IOR = 1.4
 DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5
 # What 1 means in hair.png: its green, how far hair stands off the scalp; its blue, how far below the eyes it hangs.
 HAIR_METRES = (0.1, 0.4)
+# Where report.json tells of a fringe: metres from the middle of the face, from its right to its left.
+FRINGE_COLUMNS = tuple(round(-0.08 + 0.01 * column, 2) for column in range(17))
 HEAD_FORMAT = 3  # of head.npz in a result folder: 3 is neutral whatever it shows, and says what it shows
 
 # Eyes, nose tip and mouth corners, the subject's right first, in a crop of 128 x 128 units whose window at rows 0..111,

@@ -28,6 +28,9 @@ HAIR_EDGE = 0.009  # of the atlas
 BLUEST_HAIR, DARKEST_SKY = 0.1, -3.2
 LEAST_COVERED = 0.35  # of the scalp that the photo sees: with less than this unlike skin the head is bald
 HAIRLINE_REACH = 0.045  # of the atlas: how far hairlines and sideburns reach beyond the mean head's scalp
+# How far from the look of skin to that of the hair over the forehead a texel is to be hair there; shares of the atlas: the
+# least of such hair that is a fringe; how far below its edge a brow is in it.
+OF_FRINGE, LEAST_FRINGE, FRINGE_HIDES = 0.5, 0.002, 0.014
 LOOKS_FLOOR = (0.2, 0.06, 0.1, 0.012)  # least spread of brightness, hue (two log-ratios) and fine contrast
 UNLIKE_SKIN = (1.2, 1.8)  # standard deviations from which a texel near the border of the face is not skin
 UNLIKE_CHEEK = (2.0, 3.0)  # the same on the cheeks, over which a lock may hang
@@ -76,6 +79,7 @@ def find_cover(log_albedo: Tensor, trust: Tensor, rims: Tensor, atlas: HeadAtlas
     may_be_hair = 1 - is_sky.float()
     hair = _hair(looks, unlike_skin, trust * may_be_hair, atlas) * may_be_hair * (1 - own)
     near_hair = dilate(hair, HAIR_EDGE) * (1 - own)  # the soft edge of hair is hair too
+    near_hair = torch.maximum(near_hair, _brows_under(over_forehead(log_albedo, hair * trust, of_skin, atlas), atlas))
     skin = _like_skin(looks, of_skin, trust, atlas)
     return Cover(
         skin=soften(erode(torch.minimum(skin, 1 - near_hair), 0.003), 0.003),
@@ -83,6 +87,29 @@ def find_cover(log_albedo: Tensor, trust: Tensor, rims: Tensor, atlas: HeadAtlas
         near_hair=soften(near_hair, 0.003),
         rims=rims,
     )
+
+
+def over_forehead(log_albedo: Tensor, hair: Tensor, skin: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on hair over the forehead where none of the head's own may grow; all 0 where there is too little of it.
+
+    hair, skin [T, T]: where the photo shows them. Seen through its strands' contrast, hair ends a finger's breadth too low:
+    here it ends where the colour turns from its own to the skin's.
+    """
+    there = (hair * atlas.region("forehead") > 0.5) & (at_home(atlas) < 0.5)
+    if there.float().mean() < LEAST_FRINGE:
+        return torch.zeros_like(hair)
+    of_skin = log_albedo[:, skin > 0.5].median(1).values
+    to_hair = log_albedo[:, there].median(1).values - of_skin
+    along = torch.einsum("chw,c->hw", log_albedo - of_skin[:, None, None], to_hair) / to_hair.square().sum()
+    return (there & (along > OF_FRINGE)).float()
+
+
+def _brows_under(fringe: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on brows that a fringe reaches: what the photo shows there is its strands."""
+    if not fringe.any():
+        return fringe
+    brow = (soften(atlas.region("brow"), 0.006) * 2).clamp(max=1)
+    return brow * dilate(fringe, FRINGE_HIDES)
 
 
 def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:

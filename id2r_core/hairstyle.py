@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from .conventions import srgb_to_linear
+from .conventions import FRINGE_COLUMNS, srgb_to_linear
 from .facemesh import EYE_CORNERS
 from .geometry.texture import ramp
 from .head.atlas import HeadAtlas
@@ -34,6 +34,9 @@ GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
 NAPE = (-0.05, 0.01)  # metres above the eyes: below the ears hair that does not hang is cut close
 SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
+# Metres: half the width in which a column of the fringe is sought, and how far to each side its ends go on; the share of
+# the lowest of it that is single strands.
+COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,24 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
         return None
     linear = np.median(srgb_to_linear(photo.srgb[:eyes][outside]), 0)
     return Hairstyle(linear, _height(head, hull, person), _fall(photo, head, hull, person, linear))
+
+
+def see_fringe(over_forehead: Tensor, head: FittedHead, atlas: HeadAtlas) -> np.ndarray | None:
+    """[17] metres above the eyes down to which hair hangs over the forehead at each of FRINGE_COLUMNS, NaN where none
+    does; None without a fringe. over_forehead [T, T]: where the photo shows such hair."""
+    there = over_forehead > 0.5
+    if not there.any():
+        return None
+    x, y, _ = atlas.bake(head.fine_neutral_vertices())[:, there].numpy(force=True)
+    columns, least = np.array(FRINGE_COLUMNS), there.sum().item() / len(FRINGE_COLUMNS) / 4
+    beside = [y[np.abs(x - column) < COLUMN_REACH] for column in columns]
+    lowest = np.array([np.quantile(each, STRAY_STRANDS) if len(each) > least else np.nan for each in beside])
+    known = ~np.isnan(lowest)
+    if not known.any():
+        return None
+    span = columns[known].min() - FRINGE_ENDS, columns[known].max() + FRINGE_ENDS
+    lowest = np.interp(columns, columns[known], lowest[known])
+    return np.where((columns > span[0]) & (columns < span[1]), lowest, np.nan)
 
 
 def _height(head: FittedHead, hull: np.ndarray, person: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from . import __version__
@@ -119,6 +120,7 @@ def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
         "tone_linear": rounded(refined.tone_linear),
         "hair_linear": rounded(refined.hair_linear),
         "hair_metres": list(HAIR_METRES),
+        "fringe": edge_of(refined.fringe),
         "landmark_error": round(head.error, 4),
         "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
         "morphs": head.morphs(),
@@ -129,6 +131,11 @@ def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
 def rounded(linear: torch.Tensor | None) -> list[float] | None:
     """A colour as the report says it."""
     return None if linear is None else [round(value, 4) for value in linear.tolist()]
+
+
+def edge_of(fringe: np.ndarray | None) -> list[float | None] | None:
+    """Metres above the eyes at each of FRINGE_COLUMNS, null where no hair hangs over the forehead; null without a fringe."""
+    return None if fringe is None else [None if np.isnan(height) else round(float(height), 4) for height in fringe]
 
 
 def said_of(each: list) -> list[str]:

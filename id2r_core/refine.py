@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .combine import Reading, combine
 from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
-from .cover import find_cover, person_in_photo, remove_rims
+from .cover import Cover, find_cover, over_forehead, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, find_folds
@@ -25,7 +25,7 @@ from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_h
 from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import CroppedHair, grow_hair, wear_hair
-from .hairstyle import see_hairstyle
+from .hairstyle import see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -112,7 +112,8 @@ class Refined:
     observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
     what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
-    metres; hair_linear [3]: most of its albedo, None for a bald head."""
+    metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
+    hangs over the forehead, see `see_fringe`, None when none does."""
 
     maps: Maps
     light: Light
@@ -124,6 +125,7 @@ class Refined:
     folds: Tensor
     hair: Tensor
     hair_linear: Tensor | None
+    fringe: np.ndarray | None
 
 
 def refine_from_photos(
@@ -164,6 +166,7 @@ def refine_from_photos(
         folds=strength * reading.folds,
         hair=growth * growth.new_tensor([hair, 1.0, 1.0])[:, None, None],
         hair_linear=crop.colour() if hair else None,
+        fringe=_fringe_of(evidence[0], observed[0], unlit[0], readings[0].cover, atlas) if hair else None,
     )
 
 
@@ -213,6 +216,14 @@ def _hair_of(
     shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
     growth = torch.cat([crop.presence[None], shape])
     return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
+
+
+def _fringe_of(
+    evidence: Evidence, observed: Observation, unlit: Unlit, cover: Cover, atlas: HeadAtlas
+) -> np.ndarray | None:
+    """The fringe of one photo, as in `Refined`."""
+    skin = _plain(observed, atlas) * (1 - cover.hair)
+    return see_fringe(over_forehead(unlit.log_albedo, cover.hair * observed.trust, skin, atlas), evidence.head, atlas)
 
 
 def _dress(

@@ -81,6 +81,7 @@ def refined(head, atlas, photo, model):
         folds=torch.full((SIDE, SIDE), FOLD),
         hair=torch.zeros(SIDE, SIDE),
         hair_linear=None,
+        fringe=None,
     )
 
 

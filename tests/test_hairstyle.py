@@ -6,8 +6,9 @@ import pytest
 import torch
 from synthetic_head import camera_at, face_of, known_head
 
-from id2r_core.conventions import linear_to_srgb
-from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_hairstyle
+from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb
+from id2r_core.cover import find_cover, over_forehead
+from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_fringe, see_hairstyle
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import load_head
 from id2r_core.photo import Photo
@@ -87,3 +88,46 @@ def test_on_the_tile_the_outline_goes_round_the_head(head):
     assert height[nape].max() < 0.001  # on the right nothing hangs
     left, right = (side & atlas.mask for side in (atlas.surface[0] > 0.04, atlas.surface[0] < -0.04))
     assert fall[left].min() > 0.1 and fall[right].max() == 0.0
+
+
+@pytest.fixture(scope="module")
+def atlas(head):
+    return make_atlas(head.model, 256)
+
+
+def with_fringe(atlas, lowest) -> torch.Tensor:
+    """Log-albedo of skin with dark hair above a height [T, T] or a number, metres above the eyes, over brows and all."""
+    skin = torch.tensor([0.4, 0.25, 0.2])[:, None, None]
+    hair = torch.from_numpy(HAIR)[:, None, None] * (0.8 + 0.4 * torch.rand(atlas.size, atlas.size))
+    return torch.where(atlas.surface[1] > lowest, hair, skin).log()
+
+
+def fringe_of(head, atlas, log_albedo):
+    trust, skin = atlas.mask.float(), atlas.region("cheek") * atlas.mask
+    hair = find_cover(log_albedo, trust, 0 * trust, atlas).hair
+    return see_fringe(over_forehead(log_albedo, hair, skin, atlas), head, atlas)
+
+
+def test_a_fringe_ends_where_it_ends_in_the_photo(head, atlas):
+    sloping = 0.026 - 0.15 * atlas.surface[0]
+    lowest = fringe_of(head, atlas, with_fringe(atlas, sloping))
+    columns = np.array(FRINGE_COLUMNS)
+    middle = np.abs(columns) < 0.045
+    assert not np.isnan(lowest[middle]).any()
+    assert np.polyfit(columns[middle], lowest[middle], 1)[0] == pytest.approx(-0.15, abs=0.04)
+    for height in (0.02, 0.03):
+        found = fringe_of(head, atlas, with_fringe(atlas, height))[middle]
+        assert found == pytest.approx(np.full(middle.sum(), height), abs=0.003)
+
+
+def test_hair_above_the_hairline_is_no_fringe(head, atlas):
+    assert fringe_of(head, atlas, with_fringe(atlas, 0.07)) is None
+    assert fringe_of(head, atlas, with_fringe(atlas, 1.0)) is None
+
+
+@pytest.mark.parametrize(("lowest", "is_hidden"), [(0.013, True), (0.03, False)])
+def test_a_brow_under_a_fringe_is_no_skin(atlas, lowest, is_hidden):
+    trust = atlas.mask.float()
+    skin = find_cover(with_fringe(atlas, lowest), trust, 0 * trust, atlas).skin
+    brow = atlas.region("brow") > 0.7
+    assert skin[brow].mean() < 0.3 if is_hidden else skin[brow].mean() > 0.7

@@ -9,9 +9,11 @@ bpy = pytest.importorskip("bpy")
 from test_lashes import data, folder, model  # noqa: F401
 
 from addon import export, material, mesh_io
+from addon.fringe import lay_fringe
 from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots
-from addon.result import load_result
+from addon.result import load_result, read_fringe
 from addon.steps import run
+from id2r_core.conventions import FRINGE_COLUMNS
 from id2r_core.geometry.subdivide import catmull_clark
 from id2r_core.head.atlas import make_atlas
 
@@ -25,12 +27,13 @@ def density(model):  # noqa: F811
     return ((atlas.region("scalp") > 0.5) & (atlas.surface[0] < 0)).float().numpy()
 
 
-def groom_of(data, density, height=0.0, fall=0.0):  # noqa: F811
-    """height, fall: metres off the scalp and below the eyes."""
+def groom_of(data, density, height=0.0, fall=0.0, lowest=None):  # noqa: F811
+    """height, fall: metres off the scalp and below the eyes; lowest [17]: of a fringe, metres above the eyes."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
     scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
-    return run(grow_groom(scalp)) if scalp else None
+    fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
+    return run(grow_groom(scalp, fringe)) if scalp else None
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,39 @@ def test_one_side_can_be_longer(data, scalp, model):  # noqa: F811
     lowest = groom.points[..., 2].min(1)
     on_left = groom.points[:, 0, 0] > 0.02
     assert np.median(lowest[on_left]) < np.median(lowest[groom.points[:, 0, 0] < -0.02]) - 0.08
+
+
+COLUMNS = np.array(FRINGE_COLUMNS)
+
+
+def over_the_forehead(groom) -> np.ndarray:
+    """[H] strands that end in front of the forehead."""
+    tip = groom.points[:, -1]
+    return (tip[:, 1] < 0.0) & (np.abs(tip[:, 0]) < 0.04) & (tip[:, 2] < 0.055)
+
+
+@pytest.mark.parametrize("fall", [0.0, 0.15])
+def test_a_fringe_hangs_down_to_its_edge_and_lies_on_the_forehead(data, scalp, fall):  # noqa: F811
+    lowest = np.where(np.abs(COLUMNS) < 0.065, 0.035 - 0.1 * COLUMNS, np.nan)
+    groom = groom_of(data, scalp, 0.015, fall, lowest)
+    chosen = over_the_forehead(groom)
+    assert chosen.sum() > 800 > 10 * over_the_forehead(groom_of(data, scalp, 0.015, fall)).sum()
+    tips = groom.points[chosen, -1]
+    off = tips[:, 2] - (0.035 - 0.1 * tips[:, 0])
+    assert np.median(off) == pytest.approx(0.0, abs=0.004) and np.quantile(np.abs(off), 0.9) < 0.008
+    beyond = off_the_head(data, groom.points[chosen][:, 4:])
+    assert np.quantile(beyond, 0.95) < 0.025
+
+
+def test_a_fringe_on_one_side_leaves_the_other_alone(data, scalp):  # noqa: F811
+    groom = groom_of(data, scalp, 0.01, 0.0, np.where((COLUMNS > 0.0) & (COLUMNS < 0.06), 0.035, np.nan))
+    tips = groom.points[over_the_forehead(groom), -1]
+    assert (tips[:, 0] > -0.005).mean() > 0.98
+
+
+def test_older_reports_tell_of_no_fringe():
+    assert read_fringe({}) is None and read_fringe({"fringe": None}) is None
+    assert np.isnan(read_fringe({"fringe": [None, 0.03]})).tolist() == [True, False]
 
 
 def test_a_black_map_grows_none(data, density):  # noqa: F811
