@@ -25,8 +25,7 @@ SLANT, STRAIGHT, MOST_ASIDE = (
 )  # metres aside a metre down for the edge's slope; below which it hangs straight
 LOCK_ASIDE, LOCK_DOWN = 0.08, 0.003  # of a strand's drop, metres: by how much locks differ
 THICK = 0.0015, 0.008  # metres off the skin
-HEIGHT_SHARE = 0.8  # of the hair's height in which a fringe begins, and to which it comes down
-FLAT, FULL = 0.1, 1.0  # radians: where that height has gone, and where it is whole
+FLAT, FULL = 0.1, 1.0  # radians: where the hair's height has gone, and where it is whole
 UNEVEN = 0.005  # metres by which tips differ
 HUG = 0.35  # share of its distance that a tip comes back to the skin
 
@@ -71,7 +70,7 @@ class Fringe:
         skin = np.maximum.accumulate(self._skin(across, turn) * np.cos(turn), 1) / np.cos(turn).clip(0.2)
         skin = np.where(turn < FLAT, skin, self._skin(across, turn))  # over the brows it hangs free
         full = ((turn - FLAT) / (FULL - FLAT)).clip(0.0, 1.0)
-        thick = THICK[0] + (THICK[1] - THICK[0]) * share + HEIGHT_SHARE * share * height[:, None] * full
+        thick = THICK[0] + (THICK[1] - THICK[0]) * share + np.sqrt(share) * height[:, None] * full
         off = skin + thick * np.sin(0.5 * np.pi * (3.0 * s).clip(max=1.0)) * (1.0 - HUG * s**2)
         points = np.stack([across, self.middle - off * np.cos(turn), AXIS + off * np.sin(turn)], -1)
         points[:, 0] = roots

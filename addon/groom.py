@@ -28,10 +28,12 @@ UNEVEN = 0.6, 1.15  # shortest and longest of the length that it should have
 AT_HAIRLINE = 0.35  # of the length, where hair only begins
 CROWN = 0.55, 0.93  # where strands part: shares of the head's depth behind the eyes, and of its height above them
 SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any more, and surely so
-FILLED = 0.35, 1.0  # share of the height that the lowest and the highest strands reach
+# Share of the height that the lowest and the highest strands reach; the larger the exponent, the more are high.
+FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
 GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.8  # a step; metres of unrest; shortest of the fall
+RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
 BACKWARDS, STRAYING = (
     (0.3, 1.5),
     0.006,
@@ -160,7 +162,7 @@ def _swept(
     behind = np.clip(scalp.roots[:, 1] / scalp.highest[1], 0.0, 1.0)
     back = np.stack([0.0 * behind, 1.0 - 0.8 * behind, -behind - 0.25], -1)
     along = unit(unit(scalp.along(back)) + 0.6 * lean)
-    height = height * random.uniform(*FILLED, len(height)).astype(np.float32)
+    height = height * _filling(len(height), random)
     length = SWEEP[0] + SWEEP[1] * height
     up = height[:, None, None] * np.sin(0.5 * np.pi * (1.15 * s).clip(max=1.0)) * (1.0 - 0.12 * s**3)
     return up * scalp.normal[:, None] + length[:, None, None] * s**1.4 * along[:, None]
@@ -175,7 +177,7 @@ def _hanging(
     axes = np.array([np.abs(scalp.roots[:, 0]).max(), (high[1] - low[1]) / 2, high[2] - centre[2]])
     place = scalp.roots - DEPTH * scalp.normal
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
-    share = random.uniform(*FILLED, len(height)).astype(np.float32)
+    share = _filling(len(height), random)
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - _rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
@@ -187,7 +189,7 @@ def _hanging(
         left = points[-1][:, 2] + 0.25 * points[-1][:, 2].clip(min=0.0) - lowest
         place = points[-1] + (left / (count - number))[:, None] * heading
         down = 1.0 - _rise(place[:, 2], 0.0, high[2])
-        room = axes + (min(1.0, number / 3) * (begin + (end - begin) * down))[:, None]
+        room = axes + (min(1.0, number / RISEN) * (begin + (end - begin) * down))[:, None]
         off = np.linalg.norm((place - centre) / room, axis=1, keepdims=True)
         on_skull = _rise(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
         place = centre + (place - centre) / np.where(off > 1.0, 1.0 + on_skull * (off - 1.0), off)
@@ -199,6 +201,12 @@ def _hanging(
         points.append(place)
         yield
     return np.stack(points, 1)
+
+
+def _filling(count: int, random: np.random.Generator) -> np.ndarray:
+    """[count] of FILLED: hair that is thin on top does not look as high as it is."""
+    low, high = FILLED
+    return (high - (high - low) * random.uniform(0.0, 1.0, count) ** FILLED_HIGH).astype(np.float32)
 
 
 def _height_beside(scalp: Scalp, side: np.ndarray, height: np.ndarray) -> np.ndarray:

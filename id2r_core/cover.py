@@ -47,6 +47,7 @@ BROW_SEEN = (0.4, 0.7)  # share of the brows beside the rims from which on their
 # when it is; without hair to see they are in between.
 DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
+PERSON_ERODED = 2  # of these pixels: the background's colours bleed into the edge of a person
 HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
 FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
@@ -131,8 +132,13 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(image, labels, None, *models, PERSON_ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    person = cv2.GaussianBlur(cv2.erode(person, np.ones((5, 5))), (0, 0), 1.0)
+    person = cv2.GaussianBlur(cv2.erode(person, np.ones((2 * PERSON_ERODED + 1,) * 2)), (0, 0), 1.0)
     return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+
+
+def eroded_by(shape: tuple[int, ...]) -> float:
+    """Pixels of a photo [H, W] by which its `person_in_photo` is smaller than the person, all round."""
+    return PERSON_ERODED * max(1.0, max(shape) / PERSON_SIDE)
 
 
 def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray) -> np.ndarray:

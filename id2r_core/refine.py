@@ -211,7 +211,7 @@ def _hair_of(
 ) -> tuple[CroppedHair, Tensor]:
     """What to paint on the scalp, and [3, T, T] how hair grows out of it, as in `Refined`; the style is the main photo's."""
     style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
-    around = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face if style else None
+    around = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face if style and style.sure else None
     crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
     shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
     growth = torch.cat([crop.presence[None], shape])

@@ -7,7 +7,7 @@ import torch
 from synthetic_head import camera_at, face_of, known_head
 
 from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb
-from id2r_core.cover import find_cover, over_forehead
+from id2r_core.cover import eroded_by, find_cover, over_forehead
 from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_fringe, see_hairstyle
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import load_head
@@ -32,7 +32,8 @@ def place_in_photo(head, points) -> np.ndarray:
 
 
 def drawn(head, thickness=0.0, fall=None) -> tuple[Photo, np.ndarray]:
-    """A head with hair of a thickness above the eyes, and locks beside it down to `fall` on its left, metres; and the person."""
+    """A head with hair of a thickness above the eyes, and locks beside it down to `fall` on its left, metres; and the person,
+    without its edge as `person_in_photo` finds it."""
     outline = head.camera.project(head.vertices)[0, :, :2].numpy()
     bare = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(outline.round().astype(np.int32)), 1)
     metre = np.ptp(place_in_photo(head, [[0.0, 0.0], [0.1, 0.0]])[:, 0]) * 10
@@ -45,7 +46,9 @@ def drawn(head, thickness=0.0, fall=None) -> tuple[Photo, np.ndarray]:
         cv2.fillPoly(hair, [lock.round().astype(np.int32)], 1)
     colour = np.where(hair[..., None] > 0, HAIR, GROUND)
     colour[bare > 0] = (0.4, 0.25, 0.2)
-    return Photo(linear_to_srgb(colour), "drawn.png"), (hair > 0).astype(np.float32)
+    edge = 2 * round(eroded_by(hair.shape)) + 1
+    person = cv2.erode(hair, np.ones((edge, edge)), borderValue=1)
+    return Photo(linear_to_srgb(colour), "drawn.png"), (person > 0).astype(np.float32)
 
 
 def as_seen(head, *drawing):
@@ -63,7 +66,7 @@ def test_its_colour_and_height_are_those_of_the_photo(head, thickness):
     style = see_hairstyle(*as_seen(head, thickness))
     assert style.linear == pytest.approx(HAIR, rel=0.02)
     above = (ANGLES > 20) & (ANGLES < 160)
-    assert style.height[above] == pytest.approx(np.full(above.sum(), thickness), rel=0.2)
+    assert style.height[above] == pytest.approx(np.full(above.sum(), thickness), abs=0.0025)
     assert style.fall == (0.0, 0.0)
 
 
@@ -131,3 +134,9 @@ def test_a_brow_under_a_fringe_is_no_skin(atlas, lowest, is_hidden):
     skin = find_cover(with_fringe(atlas, lowest), trust, 0 * trust, atlas).skin
     brow = atlas.region("brow") > 0.7
     assert skin[brow].mean() < 0.3 if is_hidden else skin[brow].mean() > 0.7
+
+
+def test_a_little_hair_above_the_eyes_is_a_style_but_tells_no_colour(head):
+    style = see_hairstyle(*as_seen(head, 0.0, 0.14))
+    assert style.fall[0] == pytest.approx(0.14, abs=0.015) and not style.sure
+    assert see_hairstyle(*as_seen(head, 0.02)).sure
