@@ -14,6 +14,7 @@ import bpy
 from .core import conventions
 from .image_io import median_linear
 from .mesh_io import (
+    BEARD,
     EYE,
     EYE_ATTRIBUTE,
     FRAME,
@@ -115,16 +116,19 @@ def build_materials(
     red: float | None = None,
     hair_linear: Sequence[float] | None = None,
     frame_linear: Sequence[float] | None = None,
+    beard_linear: Sequence[float] | None = None,
 ) -> Steps[dict[str, bpy.types.Material]]:
     """The materials of one head, keyed by SKIN, MOUTH, EYE, TOOTH, GUM, LASH and HAIR. data: the HeadFile; red: see
     skin_red; hair_linear [3]: most of the hair's colour, else its roots' alone. With frame_linear [3], the albedo of the
-    frame of glasses, also FRAME and LENS."""
+    frame of glasses, also FRAME and LENS; with beard_linear [3], most of a full beard's colour, also BEARD."""
     iris = float((data.iris_radius / data.eye_radius).mean())
     skin = skin_material(images, pore_strength, red)
     yield
     eye = eye_material(iris, tuple(data.iris_colour_linear.tolist()))
     yield
     worn = {FRAME: frame_material(frame_linear), LENS: lens_material()} if frame_linear is not None else {}
+    if beard_linear is not None:
+        worn[BEARD] = hair_material(images["diffuse"], beard_linear, "ID2R Beard")
     return worn | {
         SKIN: skin,
         MOUTH: mouth_material(),
@@ -324,14 +328,16 @@ def wet_inputs() -> Inputs:
     return {**skin_inputs(), "Specular IOR Level": NEUTRAL_SPECULAR}
 
 
-def hair_material(diffuse: bpy.types.Image, hair_linear: Sequence[float] | None) -> bpy.types.Material:
+def hair_material(
+    diffuse: bpy.types.Image, hair_linear: Sequence[float] | None, name: str = "ID2R Hair"
+) -> bpy.types.Material:
     """Strands in the colour of the scalp's map at their roots, evened out towards the node "Hair Colour", which is the
     artist's to set: the map has the photo's locks and what is left of their shine.
 
     EEVEE (4.3) reads white where strands look up a map, and its strands, as wide as a pixel, shade each other little: there they
     are matt, and all of that colour.
     """
-    material, shader = principled("ID2R Hair", HAIR_INPUTS)
+    material, shader = principled(name, HAIR_INPUTS)
     tree = material.node_tree
     root = add_node(tree, "ShaderNodeAttribute", (-1000, 300), attribute_name=ROOT_ATTRIBUTE)
     texture = add_node(tree, "ShaderNodeTexImage", (-800, 300), image=diffuse, interpolation="Linear")

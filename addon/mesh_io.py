@@ -14,9 +14,10 @@ from typing import Any, cast
 import bpy
 import numpy as np
 
+from .beard import grow_beard, is_beard
 from .core import conventions, errors
 from .fringe import lay_fringe
-from .groom import grow_groom, scatter_roots
+from .groom import Groom, grow_groom, scatter_roots
 from .lashes import grow_lashes
 from .steps import Steps
 
@@ -26,10 +27,10 @@ PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
-HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, GLASSES, CAMERA or one of FOLLOWERS
+HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, BEARD, GLASSES, CAMERA or one of FOLLOWERS
 GLASSES, CAMERA = "glasses", "camera"
-SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, FRAME, LENS = (
-    "skin", "mouth", "eye", "tooth", "gum", "lash", "hair", "frame", "lens",
+SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, BEARD, FRAME, LENS = (
+    "skin", "mouth", "eye", "tooth", "gum", "lash", "hair", "beard", "frame", "lens",
 )  # fmt: skip
 MATERIAL_OF_PART = {
     "skin": SKIN,
@@ -145,7 +146,7 @@ class HeadObjects:
     keys.
 
     teeth: the objects of teeth and of gums and tongue, as far as the head has them; lashes: None when it has no lids;
-    hair, glasses: None when it has none
+    hair, beard, glasses: None when it has none
     """
 
     head: bpy.types.Object
@@ -153,6 +154,7 @@ class HeadObjects:
     teeth: tuple[bpy.types.Object, ...]
     lashes: bpy.types.Object | None
     hair: bpy.types.Object | None
+    beard: bpy.types.Object | None
     glasses: bpy.types.Object | None
 
 
@@ -166,7 +168,7 @@ def build_head(
     fringe: np.ndarray | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR, for glasses also of FRAME and LENS; hair: the hair map [S, S, 3], as for `scatter_roots`;
+    HAIR, for glasses also of FRAME and LENS, for a beard of BEARD; hair: the hair map [S, S, 3], as for `scatter_roots`;
     fringe [17]: how far down it hangs over the forehead, as for `lay_fringe`."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
@@ -189,13 +191,13 @@ def build_head(
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
     _store_eye_directions(mesh_of(eyes), data)
     yield
-    strands = worn = None
+    strands = beard = worn = None
     if hair is not None:
-        strands = yield from _add_hair(data, hair, fringe, f"{name} hair", materials[HAIR], head, collection)
+        strands, beard = yield from _add_hair(data, hair, fringe, name, materials, head, collection)
     if glasses:
         worn = _add_glasses(glasses, f"{name} glasses", materials, head, collection)
         yield
-    return HeadObjects(head, eyes, tuple(followers.values()), lashes, strands, worn)
+    return HeadObjects(head, eyes, tuple(followers.values()), lashes, strands, beard, worn)
 
 
 def _add_object(
@@ -234,21 +236,39 @@ def _add_hair(
     hair: np.ndarray,
     fringe: np.ndarray | None,
     name: str,
-    material: bpy.types.Material,
+    materials,
     head: bpy.types.Object,
     collection,
-) -> Steps[bpy.types.Object | None]:
-    """A marked curves object with the hair that the map [S, S, 3] tells of; None when it tells of none. It follows the head,
-    but not its shape keys, which move the scalp by a millimetre at most."""
+) -> Steps[tuple[bpy.types.Object | None, bpy.types.Object | None]]:
+    """Curves objects of the hair and of the beard that the map [S, S, 3] tells of; None for what it does not. Hair follows the
+    head, but not its shape keys, which move the scalp by a millimetre at most; the beard follows these, too."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
     scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
     if scalp is None:
-        return None
+        return None, None
     yield
-    over_face = lay_fringe(fringe, data.vertices, data.quads[of_skin]) if fringe is not None else None
-    yield
-    groom = yield from grow_groom(scalp, over_face)
-    yield
+    strands = beard = None
+    in_beard = is_beard(scalp) & (BEARD in materials)
+    if in_beard.any():
+        groom = yield from grow_beard(scalp.only(in_beard))
+        yield
+        beard = _add_strands(groom, f"{name} beard", BEARD, materials[BEARD], head, collection)
+        _follow_skin(beard, head)
+        yield
+    if not in_beard.all():
+        over_face = lay_fringe(fringe, data.vertices, data.quads[of_skin]) if fringe is not None else None
+        yield
+        groom = yield from grow_groom(scalp.only(~in_beard), over_face)
+        yield
+        strands = _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
+        yield
+    return strands, beard
+
+
+def _add_strands(
+    groom: Groom, name: str, part: str, material: bpy.types.Material, head: bpy.types.Object, collection
+) -> bpy.types.Object:
+    """A marked curves object of strands, the head's child."""
     count, points, _ = groom.points.shape
     curves: Any = bpy.data.hair_curves.new(name)
     curves.add_curves([points] * count)
@@ -258,12 +278,28 @@ def _add_hair(
     roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
     roots.data.foreach_set("vector", groom.uv.ravel())
     curves.materials.append(material)
-    yield
     made = bpy.data.objects.new(name, curves)
-    made[HEAD_MARK] = HAIR
+    made[HEAD_MARK] = part
     made.parent = head
     collection.objects.link(made)
     return made
+
+
+def _follow_skin(strands: bpy.types.Object, head: bpy.types.Object) -> None:
+    """Let strands go with the skin at their roots whatever shape keys make of it."""
+    curves: Any = strands.data
+    curves.surface, curves.surface_uv_map = head, UV_LAYER
+    head.add_rest_position_attribute = True
+    tree: Any = bpy.data.node_groups.new("ID2R Follow Skin", "GeometryNodeTree")
+    for in_out in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=in_out, socket_type="NodeSocketGeometry")
+    enter, deform, leave = map(
+        tree.nodes.new, ("NodeGroupInput", "GeometryNodeDeformCurvesOnSurface", "NodeGroupOutput")
+    )
+    tree.links.new(enter.outputs[0], deform.inputs["Curves"])
+    tree.links.new(deform.outputs["Curves"], leave.inputs[0])
+    modifier: Any = strands.modifiers.new("Follow Skin", "NODES")
+    modifier.node_group = tree
 
 
 def _add_glasses(

@@ -55,6 +55,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         red_of(report),
         report.get("hair_linear"),
         glasses.frame_linear.tolist() if glasses else None,
+        report.get("beard_linear"),
     )
     hair, fringe = read_hair(folder, report), read_fringe(report)
     yield

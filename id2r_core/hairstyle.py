@@ -121,7 +121,7 @@ def _fall(
     longest_gap, sides = round(GAP / FALL_STEP), []
     for side in (1, -1):
         place = _place(head, np.stack(np.broadcast_arrays(side * across, -down[:, None]), -1), person.shape)
-        is_hair = place.of(person) & ~place.of(hull) & _alike(place.look_up(photo.srgb), linear)
+        is_hair = place.of(person) & ~place.of(hull) & alike(place.look_up(photo.srgb), linear)
         wide = is_hair.sum(1) * FALL_STEP > LEAST_WIDTH
         gone = np.convolve(~wide, np.ones(longest_gap), "valid") >= longest_gap
         fall = FALL_BEGINS + (int(gone.argmax()) if gone.any() else len(down)) * FALL_STEP
@@ -129,7 +129,7 @@ def _fall(
     return sides[0], sides[1]
 
 
-def _alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:
+def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """[...] bool: whether sRGB colours [..., 3] may be hair of a linear colour [3], in light and shade."""
     off = np.log(srgb_to_linear(srgb) + DARKEST) - np.log(linear + DARKEST)
     brightness = off.mean(-1)

@@ -120,6 +120,7 @@ def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
         "tone_linear": rounded(refined.tone_linear),
         "hair_linear": rounded(refined.hair_linear),
         "hair_metres": list(HAIR_METRES),
+        "beard_linear": rounded(refined.beard_linear),
         "fringe": edge_of(refined.fringe),
         "landmark_error": round(head.error, 4),
         "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),

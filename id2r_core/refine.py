@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .beard import Beard, see_beard
 from .combine import Reading, combine
 from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
 from .cover import Cover, find_cover, over_forehead, person_in_photo, remove_rims
@@ -113,7 +114,8 @@ class Refined:
     what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
     metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
-    hangs over the forehead, see `see_fringe`, None when none does."""
+    hangs over the forehead, see `see_fringe`, None when none does; beard_linear [3]: most of a full beard's albedo, None
+    without one. Where it grows, in front and below the eyes, `hair` tells its density and its length at the chin."""
 
     maps: Maps
     light: Light
@@ -126,6 +128,7 @@ class Refined:
     hair: Tensor
     hair_linear: Tensor | None
     fringe: np.ndarray | None
+    beard_linear: Tensor | None
 
 
 def refine_from_photos(
@@ -154,6 +157,7 @@ def refine_from_photos(
     reading, trust = combined.reading, strength * combined.reading.evidence
     hair = hair if strength else 0.0
     crop, growth = _hair_of(evidence[0], observed[0], unlit[0], reading, atlas)
+    beard = see_beard(evidence[0].photo, evidence[0].head, reading.albedo, reading.beard, reading.trust, atlas)
     images = _dress(maps.images, reading, crop, prior, atlas, strength, hair)
     return Refined(
         maps=replace(maps, images=images, coverage=torch.maximum(maps.coverage, trust)),
@@ -164,9 +168,10 @@ def refine_from_photos(
         trust=trust,
         share=combined.share,
         folds=strength * reading.folds,
-        hair=growth * growth.new_tensor([hair, 1.0, 1.0])[:, None, None],
+        hair=_with_beard(growth, beard) * growth.new_tensor([hair, 1.0, 1.0])[:, None, None],
         hair_linear=crop.colour() if hair else None,
         fringe=_fringe_of(evidence[0], observed[0], unlit[0], readings[0].cover, atlas) if hair else None,
+        beard_linear=beard.linear if beard and hair else None,
     )
 
 
@@ -216,6 +221,14 @@ def _hair_of(
     shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
     growth = torch.cat([crop.presence[None], shape])
     return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
+
+
+def _with_beard(growth: Tensor, beard: Beard | None) -> Tensor:
+    """How hair grows [3, T, T], and the beard."""
+    if beard is None:
+        return growth
+    grown = torch.stack([beard.density, torch.full_like(beard.density, beard.length), 0 * beard.density])
+    return torch.where(beard.density > growth[0], grown, growth)
 
 
 def _fringe_of(

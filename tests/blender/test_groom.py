@@ -1,5 +1,7 @@
 """Hair on the real head: where it grows, how long it is and how it lies, and what becomes of it in Blender."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -189,4 +191,50 @@ def test_a_head_with_hair_is_exported(folder, density, tmp_path):  # noqa: F811
     made = load_result(folder, bpy.context.scene, "Ada")
     export.export_model(made.objects.head, tmp_path / "ada.glb", "GLTF")
     assert (tmp_path / "ada.glb").stat().st_size > 1e5
+    (folder / "hair.png").unlink()
+
+
+@pytest.fixture
+def bearded(folder, model, density):  # noqa: F811
+    """A result with hair on one half of the scalp and a beard, 15 mm long."""
+    beard = (make_atlas(model, SIDE).region("beard") > 0.5).numpy()
+    hair = np.stack([np.zeros_like(density), 0.15 * beard, np.maximum(density, beard)], -1)  # blue, green, red
+    cv2.imwrite(str(folder / "hair.png"), (hair * 255).astype(np.uint8))
+    report = {"hair_metres": [0.1, 0.4], "hair_linear": [0.02, 0.01, 0.01], "beard_linear": [0.3, 0.3, 0.3]}
+    (folder / "report.json").write_text(json.dumps(report))
+    yield load_result(folder, bpy.context.scene, "Ada")
+    (folder / "hair.png").unlink()
+    (folder / "report.json").unlink()
+
+
+def points_of(made) -> np.ndarray:
+    """[P, 3] of a curves object as Blender shows it."""
+    evaluated = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    points = np.empty(len(evaluated.points) * 3, np.float32)
+    evaluated.attributes["position"].data.foreach_get("vector", points)
+    return points.reshape(-1, 3)
+
+
+def test_a_beard_grows_in_the_face_in_its_own_colour(bearded, data):  # noqa: F811
+    beard, hair = bearded.objects.beard, bearded.objects.hair
+    assert beard[mesh_io.HEAD_MARK] == "beard" and beard.data.materials[0].name.startswith("ID2R Beard")
+    points = points_of(beard)
+    assert len(beard.data.curves) > 1000 and points[:, 2].max() < 0.0 and points[:, 1].max() < 0.07
+    assert 0.003 < np.quantile(off_the_head(data, points), 0.95) < 0.02
+    assert points_of(hair)[:, 2].max() > 0.1
+
+
+def test_a_beard_goes_with_the_jaw(bearded):
+    head, beard = bearded.objects.head, bearded.objects.beard
+    shut = points_of(beard)
+    key = next(each for each in mesh_io.keys_of(head).key_blocks if each.name.lower().startswith("jawopen"))
+    key.value = 1.0
+    moved = np.linalg.norm(points_of(beard) - shut, axis=1)
+    key.value = 0.0
+    assert 0.005 < np.median(moved) < 0.05
+
+
+def test_a_map_without_a_beard_has_none(folder, density):  # noqa: F811
+    cv2.imwrite(str(folder / "hair.png"), (density * 255).astype(np.uint8))
+    assert load_result(folder, bpy.context.scene, "Ada").objects.beard is None
     (folder / "hair.png").unlink()
