@@ -44,11 +44,13 @@ class Face:
     points: [478, 2] float32, continuous pixels of the photo; `points[i]` is landmark i of MediaPipe's face mesh.
     count: how many faces were found.
     warnings: plain sentences about what may spoil the result.
+    placed: whether somebody who knows where landmarks belong has placed them all, and not a detector, which has habits.
     """
 
     points: np.ndarray
     count: int = 1
     warnings: tuple[str, ...] = ()
+    placed: bool = False
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -71,7 +73,7 @@ def detect_face(photo: Photo, task_file: str | Path | None = None, number: int =
     """
     corrected = _corrected(corrections, photo)
     if len(corrected) == COUNT:
-        return Face(np.array([corrected[index] for index in range(COUNT)], np.float32))
+        return Face(np.array([corrected[index] for index in range(COUNT)], np.float32), placed=True)
     (face,) = _found(photo, task_file, number)
     points = face.points.copy()
     for index, place in corrected.items():

@@ -68,10 +68,10 @@ def landmarks_in_photo(head: FittedHead) -> np.ndarray:
 
 
 def face_of(head: FittedHead, noise_pixels: float = 0.0) -> Face:
-    """The landmarks as a detector of the given precision sees them."""
+    """The landmarks as somebody who knows where they belong places them, with the given precision."""
     points = landmarks_in_photo(head)
     noise = np.random.default_rng(0).normal(0.0, 1.0, points.shape) * noise_pixels
-    return Face((points + noise).astype(np.float32))
+    return Face((points + noise).astype(np.float32), placed=True)
 
 
 def light_from(model: HeadModel, direction: tuple[float, float, float], ambient: float, strength: float) -> Light:

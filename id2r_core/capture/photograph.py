@@ -19,6 +19,8 @@ from .render import Eyes
 from .subjects import Subjects
 
 YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES = 14.0, 7.0, 5.0  # standard deviations, cut at 2.5 of them
+PORTRAIT_YAW_DEGREES = 22.0
+FRAMING, RAISED = 0.66, 0.03  # size of the aligned crop in a portrait; how far up its middle moves, of the side
 DISTANCES = (0.45, 2.5)  # metres
 GREY_CARD = 0.2
 EXPOSURE = 0.26  # where cameras put what they meter, linear; portraits are bright
@@ -116,10 +118,10 @@ def draw_glasses(
     return torch.where(is_frame, (albedo * irradiance)[..., None, None], radiance), is_frame
 
 
-def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera:
+def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int, yaw_degrees: float = YAW_DEGREES) -> Camera:
     """A camera a head [B, Nf, 3] from about the front, aligned by the five points with a detector's error."""
     count, device = len(fine), fine.device
-    yaw, pitch, roll = (dice.normal(math.radians(angle)) for angle in (YAW_DEGREES, PITCH_DEGREES, ROLL_DEGREES))
+    yaw, pitch, roll = (dice.normal(math.radians(angle)) for angle in (yaw_degrees, PITCH_DEGREES, ROLL_DEGREES))
     distances = np.exp(dice.uniform(*np.log(DISTANCES)))
     views = [
         _turned(look_at_head(torch.tensor([y]), float(d), torch.zeros(3)), p, r, float(d))
@@ -132,6 +134,20 @@ def draw_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera
     error = torch.from_numpy(dice.normal(ALIGNMENT_JITTER * size, 5, 2)).to(device)
     target = arcface_points(size, device) + error
     return cameras.warped(fit_similarity(target, seen), size, size)
+
+
+def draw_portrait_cameras(dice: Dice, head: HeadModel, fine: Tensor, size: int) -> Camera:
+    """The same with room for head and shoulders, of heads that are turned further."""
+    return stand_back(draw_cameras(dice, head, fine, size, PORTRAIT_YAW_DEGREES))
+
+
+def stand_back(camera: Camera) -> Camera:
+    """The camera of an aligned crop widened to head and shoulders' room."""
+    size = camera.width
+    middle = size / 2
+    shift = [middle - FRAMING * middle, middle - FRAMING * middle - RAISED * size]
+    wider = [[FRAMING, 0.0, shift[0]], [0.0, FRAMING, shift[1]]]
+    return camera.warped(torch.tensor(wider, device=camera.focal.device), size, size)
 
 
 def _turned(view_from_world: Tensor, pitch: float, roll: float, distance: float) -> Tensor:

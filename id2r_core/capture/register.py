@@ -92,7 +92,7 @@ def register(scan: Scan, head: HeadModel) -> Registration:
     shift = (model_points[known] - places[known] @ turn.T).mean(0)  # turned and moved, never scaled
     surface = spread_points(scan.vertices @ turn.T + shift, scan.faces)
     target = places @ turn.T + shift
-    vertices = _non_rigid(head, surface, target, known)
+    vertices = non_rigid(head, surface, target, known)
     # The head frame's origin is the middle between the eyeballs, which follow the lids.
     return _measured(head, vertices, surface, target, known, turn, shift)
 
@@ -170,8 +170,8 @@ def spread_points(vertices: np.ndarray, faces: np.ndarray, count: int = SAMPLES)
     return Surface(points, normals, triangle, cKDTree(np.concatenate([points, FACING * normals], axis=1)))
 
 
-def _non_rigid(head: HeadModel, surface: Surface, target: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The head's coarse vertices [N, 3] on the surface."""
+def non_rigid(head: HeadModel, surface: Surface, target: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The head's coarse vertices [N, 3] on the surface; target [468, 3]: where its landmarks belong, believed where `known`."""
     rest = head.neutral.numpy(force=True).astype(np.float64)
     quads = head.quads.numpy(force=True)
     is_skin = np.zeros(len(rest), bool)
@@ -199,12 +199,12 @@ def _non_rigid(head: HeadModel, surface: Surface, target: np.ndarray, known: np.
             right = weight[:, None] * (surface.points[nearest] - rest) + pull
             solve = factorized(system.tocsc())
             moved = np.stack([solve(right[:, k]) for k in range(3)], axis=1)
-    _carry_eyes(head, moved, rest)
+    carry_eyes(head, moved, rest)
     return rest + moved
 
 
-def _carry_eyes(head: HeadModel, moved: np.ndarray, rest: np.ndarray) -> None:
-    """Each eyeball moves as one piece, with the skin around it; in place."""
+def carry_eyes(head: HeadModel, moved: np.ndarray, rest: np.ndarray) -> None:
+    """Each eyeball moves as one piece, with the skin around it: moved, rest [N, 3]; in place."""
     is_skin = np.unique(head.quads[head.part == PARTS.index("skin")].numpy(force=True))
     for eye in head.eye_vertices.numpy(force=True):
         middle = rest[eye].mean(0)

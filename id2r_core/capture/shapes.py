@@ -13,22 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import Id2rError
 from ..geometry.mesh import similarity
 from ..head.model import HeadModel, load_head
 from ..pigment import build_pigment_table
+from .scanned import FIRST_INNER, MEDIAPIPE, read_scanned
 from .subjects import ACTIVE_SHARE, ASYMMETRY, SHAPE_MODES, Casting
 
 COUNT = 1000
 MODES, DISTANCE_WEIGHT, DAMPING = 12, 4.0, 3e-7  # of the fit; damping in metres^2 of a morph's standard deviation
 LEAST = 5e-4  # smaller coefficients are left out of the file
 PROBE = 0.2  # coefficient at which a morph's direction is measured
-FIRST_INNER = 17  # of the 68; the outline slides
-# MediaPipe's landmark for each of the Multi-PIE landmarks 17 to 67.
-MEDIAPIPE = (
-    71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144,
-    362, 385, 387, 263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-)  # fmt: skip
 # Distances between two of the 68, in the words of anthropometry.
 DISTANCES = {
     "outer eye corners": (36, 45), "inner eye corners": (39, 42), "eye, width": (36, 39), "nose, length": (27, 33),
@@ -39,12 +33,9 @@ DISTANCES = {
 
 def scanned_landmarks(data_dir: Path, count: int, seed: int = 0) -> np.ndarray:
     """[count, 51, 3] metres, of random ICT-FaceKit people: coefficients N(0, 1), as its authors draw them."""
-    path = Path(data_dir) / "ict" / "ict_facekit.npz"
-    if not path.is_file():
-        raise Id2rError(f"'{data_dir}' holds no ict/ict_facekit.npz.", "Give the directory of training data.")
-    with np.load(path) as model:
-        chosen = model["landmarks68"][FIRST_INNER:]
-        neutral, basis = model["neutral"][chosen], model["identity_basis"][:, chosen].astype(np.float32)
+    chosen, neutral, basis = read_scanned(data_dir, "landmarks68", "neutral", "identity_basis")
+    chosen = chosen[FIRST_INNER:]
+    neutral, basis = neutral[chosen], basis[:, chosen].astype(np.float32)
     coefficients = np.random.default_rng(seed).standard_normal((count, len(basis))).astype(np.float32)
     return 0.01 * (neutral + np.tensordot(coefficients, basis, 1))
 

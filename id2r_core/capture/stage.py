@@ -22,6 +22,7 @@ from .photograph import (
     draw_cameras,
     draw_garment,
     draw_glasses,
+    draw_portrait_cameras,
     expose,
     eye_colours,
 )
@@ -123,12 +124,24 @@ class CaptureStage:
         if take is None:
             self._taken += 1
             take = self._taken
+        at_rest = self.head.shape(subjects.identity, torch.zeros_like(subjects.expression))
+        return self._photograph(subjects, at_rest, take, draw_cameras)
+
+    @torch.no_grad()
+    def portraits(self, subjects: Subjects, at_rest: Tensor, take: int) -> Tensor:
+        """sRGB [S, 3, H, W] of the subjects with heads of another shape, at rest [S, N, 3], framed and turned as in the
+        portraits that people bring."""
+        return self._photograph(subjects, at_rest, take, draw_portrait_cameras).srgb
+
+    def _photograph(self, subjects: Subjects, at_rest: Tensor, take: int, cameras_for) -> Photographs:
         dice = self._dice(subjects, take)
         names = self.head.expression_names
         drawn = np.stack([draw_expression(random, names, PHOTO_EXPRESSIONS) for random in dice])
-        fine = self._posed(subjects.identity, torch.from_numpy(drawn.astype(np.float32)).to(self.device))
+        fine = self.head.subdivide(
+            at_rest + self._expressed(torch.from_numpy(drawn.astype(np.float32)).to(self.device))
+        )
         lighting = self._light(dice)
-        cameras = draw_cameras(dice, self.head, fine, self.size)
+        cameras = cameras_for(dice, self.head, fine, self.size)
         hair = draw_hair(dice, self._mesh, fine, subjects)
         surface = self._see(cameras, fine, subjects, lighting, hair)
         rays = camera_rays(cameras)
@@ -171,6 +184,10 @@ class CaptureStage:
 
     def _dice(self, subjects: Subjects, take: int) -> Dice:
         return Dice([(*self._seed, take, index) for index in subjects.index.tolist()])
+
+    def _expressed(self, expression: Tensor) -> Tensor:
+        """What expressions [S, E] add to the vertices, [S, N, 3]."""
+        return (expression @ self.head.expression.flatten(1)).unflatten(1, (-1, 3))
 
     def _posed(self, identity: Tensor, expression: Tensor) -> Tensor:
         return self.head.subdivide(self.head.shape(identity, expression))

@@ -37,7 +37,7 @@ from ..pigment import ITA_EDGES
 from ..stitch import Maps
 from .dice import Dice
 from .light import LUMINANCE, SHADE, about, muted, sky_pixels, sky_uv
-from .photograph import EXPOSURE, GREY_CARD, PHOTO_EXPRESSIONS, draw_cameras, iris_colours
+from .photograph import EXPOSURE, GREY_CARD, PHOTO_EXPRESSIONS, draw_cameras, iris_colours, stand_back
 from .render import tilt_by_height
 from .sources import list_sources, read_environment
 from .stage import CaptureStage
@@ -50,7 +50,6 @@ TYPE_MARGIN = 2.0  # degrees: no subject lies on the border of two types
 HAIRY, GROWN = 0.15, 0.1  # region masks above the one are hair; a beard denser than the other hides skin
 SCENE_TAKE, PHOTO_TAKE = 1001, 2001  # streams of random numbers, apart from those of training photographs
 LIGHT_HEIGHT = 256
-FRAMING, RAISED = 0.66, 0.03  # size of the aligned crop in the photograph; how far up its middle moves, of the side
 STOPS = 0.2  # standard deviation of the exposure
 YEARS = (18.0, 80.0)  # what the ends of the stage's age scale stand for
 # Cycles' heads have no teeth: lips may smile but stay closed.
@@ -340,7 +339,7 @@ def _make_photo(stage: CaptureStage, person: Person, plan: ValidationPlan, scene
     dice = Dice([(plan.seed, PHOTO_TAKE, scene, int(person.subject.index[0]))])
     drawn = np.stack([draw_expression(random, names, CLOSED_EXPRESSIONS) for random in dice]).astype(np.float32)
     vertices = stage.head.shape(person.subject.identity, torch.from_numpy(drawn).to(stage.device))
-    camera = _stand_back(draw_cameras(dice, stage.head, stage.head.subdivide(vertices), plan.size))
+    camera = stand_back(draw_cameras(dice, stage.head, stage.head.subdivide(vertices), plan.size))
     return {
         "file": file,
         "subject": person.name,
@@ -356,15 +355,6 @@ def _cloth(plan: ValidationPlan, person: Person) -> np.ndarray:
     """The linear albedo of what a person wears, the same in every photograph."""
     dice = Dice([(plan.seed, PHOTO_TAKE, int(person.subject.index[0]))])
     return np.exp(dice.uniform(-3.5, -0.9)[0]) * dice.uniform(0.6, 1.0, 3)[0]
-
-
-def _stand_back(camera: Camera) -> Camera:
-    """The camera of an aligned crop widened to head and shoulders' room."""
-    size = camera.width
-    middle = size / 2
-    shift = [middle - FRAMING * middle, middle - FRAMING * middle - RAISED * size]
-    wider = [[FRAMING, 0.0, shift[0]], [0.0, FRAMING, shift[1]]]
-    return camera.warped(torch.tensor(wider), size, size)
 
 
 def main(argv: list[str]) -> int:

@@ -15,6 +15,7 @@ from ..facemesh import BROWS, EYE_CORNERS, IRIS_LANDMARKS, OVAL, SURFACE_COUNT
 from ..geometry.camera import Camera
 from ..landmarks import Face
 from ..photo import Photo
+from .expectation import load_expectation, upright
 from .model import HeadModel
 from .smile import seat_teeth
 
@@ -26,9 +27,6 @@ NOSE_BASE, CHIN = (2, 97, 326), (199, 200, 175)  # what lies over the bone of th
 # Weights: where hair or the outline decides what a landmark means, it counts less.
 BROW_WEIGHT, OVAL_WEIGHT, IRIS_WEIGHT = 0.35, 0.6, 0.5
 ROBUST_SHARE = 0.02  # of the distance between the eyes: residuals beyond it count linearly
-# Against the mean square of landmark misses of about 3 % of that distance, which hang together so that 478 landmarks tell
-# as much as some 40: what a person's unlikeliness (squared Mahalanobis distance) and squared expressions cost.
-IDENTITY_PRIOR, EXPRESSION_PRIOR = 1e-5, 1.6e-5
 # How dear an expression is, by the start of its name: those that no portrait holds stay out.
 PRIOR_BY_NAME = {
     "cheekPuff": 20.0, "tongueOut": 100.0, "mouthFunnel": 6.0, "mouthRoll": 3.0, "jawLeft": 4.0,
@@ -37,7 +35,7 @@ PRIOR_BY_NAME = {
 TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portraits are taken
 EXIF_SPREAD = 0.05
 CAMERA_PRIOR = 5e-5
-WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
+WARP_SUPPORT = 0.07  # metres
 # How much a photo has to say of a landmark among others: by the angle at which it sees the surface there (exponent of its
 # cosine; the least), and by how far the head is turned: the detector then misses by 2.5 mm in the same way on everybody, at
 # 35 degrees, where from the front it is 1.4 (six virtual people, errors of pose apart).
@@ -50,6 +48,33 @@ RESTING, RESTING_LIMIT = ("eyeBlink", "eyeSquint", "eyeWide", "brow", "noseSneer
 EYELID_CLEARANCE = 0.0006
 CLOSED_MOUTH = 0.02  # of the distance between the eyes: a narrower slit between the lips is a shut mouth
 ITERATIONS = 400
+POSE = 7  # numbers of a pose
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How landmarks are read.
+
+    expects: whether they tell whom to expect (`expectation`), or people on average are expected
+    prior, expression: what it costs to differ from who is expected, a squared Mahalanobis distance, and what squared
+    expressions cost, against the mean square of misses
+    smoothing: of the residual warp, as a share of its kernel's diagonal; stays: how much of it the neutral face keeps
+    """
+
+    expects: bool
+    prior: float
+    expression: float
+    smoothing: float
+    stays: float
+
+
+# Misses of about 3 % of the distance between the eyes hang together, so that 478 landmarks tell as much as some 40.
+PLACED = _Reading(expects=False, prior=1e-5, expression=1.6e-5, smoothing=0.6, stays=1.0)
+# Who is to be expected is known better than a detector's landmarks tell it. Half of what they miss that head by is the
+# detector's: distance to the true faces, 40 people each, virtual ones 0.68, 0.70, 0.76 and 0.86 mm with 0, 0.3, 0.6 and all
+# of the warp, scanned ones 1.21, 1.18, 1.17 and 1.22 mm. What is left is no expression: at the cost of placed landmarks
+# faces moved 2.4 times as much as they did.
+DETECTED = _Reading(expects=True, prior=3e-4, expression=8e-5, smoothing=0.35, stays=0.4)
 
 
 @dataclass(frozen=True)
@@ -101,17 +126,18 @@ def fit_head(photo: Photo, face: Face, model: HeadModel) -> FittedHead:
 def fit_heads(photos: Sequence[Photo], faces: Sequence[Face], model: HeadModel) -> list[FittedHead]:
     """Fit by robust least squares over the landmarks of all photos, then move the surface so that in each of them the
     landmarks land on the photo. The faces are of one person; one head a photo."""
-    views = [_View(model, photo, face, len(photos)) for photo, face in zip(photos, faces, strict=True)]
+    views = [_View(model, photo, face) for photo, face in zip(photos, faces, strict=True)]
+    reading = PLACED if all(face.placed for face in faces) else DETECTED
     with _one_thread():
-        found = _solve(views, model)
-    fits = [_Fit(view, *each) for view, each in zip(views, found, strict=True)]
+        found = _solve(views, model, reading)
+    fits = [_Fit(view, reading.smoothing, *each) for view, each in zip(views, found, strict=True)]
     moves = _common_moves(fits)  # of the neutral face
-    warp = _smooth_warp(fits[0].vertices, fits[0].landmarks, moves, model)
+    warp = _smooth_warp(fits[0].vertices, fits[0].landmarks, moves, model, reading.smoothing)
     held = torch.stack([_resting(model, fit.expression) for fit in fits]).mean(0)
     neutral = model.shape(fits[0].identity[None], held[None])[0]
     # Where every photo's expression moves the surface, what is left over belongs to it and not to the neutral face.
     own = torch.stack([_share_of_person(fit.vertices, neutral) for fit in fits]).amax(0)
-    neutral = _clear_eyes(model.close_lips(neutral + warp * own), model)
+    neutral = _clear_eyes(model.close_lips(neutral + reading.stays * warp * own), model)
     return [
         FittedHead(model, fit.camera, fit.photographed(moves), neutral, fit.identity, fit.expression, fit.error)
         for fit in fits
@@ -121,8 +147,9 @@ def fit_heads(photos: Sequence[Photo], faces: Sequence[Face], model: HeadModel) 
 class _Fit:
     """What the solve found for one photo, and what its landmarks still miss."""
 
-    def __init__(self, view: "_View", camera: Camera, identity: Tensor, expression: Tensor):
-        self.view, self.camera, self.identity, self.expression = view, camera, identity, expression
+    def __init__(self, view: "_View", smoothing: float, camera: Camera, identity: Tensor, expression: Tensor):
+        self.view, self.smoothing, self.camera = view, smoothing, camera
+        self.identity, self.expression = identity, expression
         model = self.model = view.model
         self.vertices = model.shape(identity[None], expression[None])[0]
         self.landmarks = model.landmarks(model.subdivide(self.vertices[None]))[0]
@@ -144,7 +171,7 @@ class _Fit:
     def photographed(self, moves: Tensor) -> Tensor:
         """The head [N, 3] over its photo: as the photo says across the line of sight, as all say, `moves`, along it."""
         along = ((moves - self.moves) @ self.away)[:, None] * self.away
-        warp = _smooth_warp(self.vertices, self.landmarks, self.moves + along, self.model)
+        warp = _smooth_warp(self.vertices, self.landmarks, self.moves + along, self.model, self.smoothing)
         target = self.view.target
         slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / self.view.eye_distance
         shut = self.model.close_lips if slit < CLOSED_MOUTH else lambda head: head
@@ -190,63 +217,115 @@ def _resting(model: HeadModel, expression: Tensor) -> Tensor:
     return expression.clamp(max=RESTING_LIMIT) * at_rest
 
 
-def _solve(views: Sequence["_View"], model: HeadModel) -> list[tuple[Camera, Tensor, Tensor]]:
+def _solve(views: Sequence["_View"], model: HeadModel, reading: _Reading) -> list[tuple[Camera, Tensor, Tensor]]:
     """Camera, identity [K] and expression [E] of every photo; the identity is that of all.
 
-    A bounded least-squares problem. Unknowns: 7 of the pose for each photo, the identity, an expression for each photo.
-    All are scaled so that a step of 0.1 is a sensible one.
+    The cameras alone first: shape must not pay for a bad first guess of a pose, and who is to be expected is told by what
+    the average head then misses.
     """
-    count, (shared, own) = len(views), (len(model.identity), len(model.expression))
+    unknowns = _Unknowns(len(views), len(model.identity), len(model.expression))
+    average = np.concatenate([_average(model).numpy(force=True), np.zeros(len(views) * unknowns.own)])
+    poses = _minimise(
+        views, unknowns, np.concatenate([*(view.initial_pose() for view in views), average]), cameras_alone=True
+    )
+    cameras = [view.camera(pose) for view, (pose, _) in zip(views, unknowns.parts(poses), strict=True)]
+    says = torch.stack([view.say(camera) for view, camera in zip(views, cameras, strict=True)])
+    expected = _expected_identity(views, cameras, says.mean(1)) if reading.expects else model.identity_mean
+    for view, share in zip(views, says / says.sum(0), strict=True):
+        # Every landmark counts most in the photo that shows it best; in all together as much as before.
+        view.weight = view.weight * (share * len(views))
+        view.expected, view.identity_prior, view.expression_prior = (
+            expected,
+            reading.prior / len(views),
+            reading.expression,
+        )
+    poses[unknowns.person] = expected.clamp(0.0, 1.0)
+    found = _minimise(views, unknowns, poses.numpy(force=True))
+    shared = unknowns.shared
+    return [
+        (view.camera(pose), coefficients[:shared], coefficients[shared:])
+        for view, (pose, coefficients) in zip(views, unknowns.parts(found), strict=True)
+    ]
 
-    def parts(x):
+
+def see_average(photo: Photo, face: Face, model: HeadModel) -> tuple[Tensor, Tensor]:
+    """What the average head misses the landmarks of a photo by, and which way the face looks: see `expectation.upright`."""
+    view = _View(model, photo, face)
+    unknowns = _Unknowns(1, len(model.identity), len(model.expression))
+    start = np.concatenate([view.initial_pose(), _average(model).numpy(force=True), np.zeros(unknowns.own)])
+    with _one_thread():
+        pose = _minimise([view], unknowns, start, cameras_alone=True)[:POSE]
+    return upright(view.target, view.camera(pose), view.average)
+
+
+def _average(model: HeadModel) -> Tensor:
+    """Identity coefficients [K] of people on average."""
+    return model.identity_mean.clamp(min=0)
+
+
+def _expected_identity(views: Sequence["_View"], cameras: Sequence[Camera], say: Tensor) -> Tensor:
+    """[K] what the landmarks of all photos let one expect, by how much each has to `say` [P]."""
+    expectation = load_expectation(say.device)
+    each = [upright(view.target, camera, view.average) for view, camera in zip(views, cameras, strict=True)]
+    misses, facing = map(torch.stack, zip(*each, strict=True))
+    return (say / say.sum()) @ expectation(misses, facing)
+
+
+@dataclass(frozen=True)
+class _Unknowns:
+    """The unknowns of `count` photos in a row: 7 of the pose for each, the identity, of `shared` coefficients, and an
+    expression, of `own`, for each. All are scaled so that a step of 0.1 is a sensible one."""
+
+    count: int
+    shared: int
+    own: int
+
+    @property
+    def person(self) -> slice:
+        """Where the identity is."""
+        return slice(POSE * self.count, POSE * self.count + self.shared)
+
+    def parts(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Pose and coefficients (identity and expression) of every photo."""
-        join = torch.cat if isinstance(x, Tensor) else np.concatenate
-        person, rest = x[7 * count : 7 * count + shared], 7 * count + shared
-        return [(x[7 * i : 7 * i + 7], join([person, x[rest + own * i : rest + own * (i + 1)]])) for i in range(count)]
+        person, rest = x[self.person], self.person.stop
+        each = range(self.count)
+        poses, own = [x[POSE * i : POSE * (i + 1)] for i in each], [x[rest + self.own * i :][: self.own] for i in each]
+        return [(pose, torch.cat([person, expression])) for pose, expression in zip(poses, own, strict=True)]
+
+
+def _minimise(views: Sequence["_View"], unknowns: _Unknowns, start: np.ndarray, cameras_alone: bool = False) -> Tensor:
+    """A bounded least-squares problem: the unknowns at its minimum, shapes as they are if `cameras_alone` are looked for."""
+    device = views[0].target.device
 
     def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
-        x = torch.tensor(values, dtype=torch.float32, device=model.neutral.device, requires_grad=True)
-        costs = [view.cost(*part) for view, part in zip(views, parts(x), strict=True)]
+        x = torch.tensor(values, dtype=torch.float32, device=device, requires_grad=True)
+        costs = [view.cost(*part) for view, part in zip(views, unknowns.parts(x), strict=True)]
         total = torch.stack(costs).sum()
         total.backward()
         # Scaled up: L-BFGS-B's stopping rules are absolute.
         return 1e4 * float(total.detach()), 1e4 * x.grad.double().numpy(force=True)
 
-    average = model.identity_mean.clamp(min=0).numpy(force=True)
-    start = np.concatenate([*(view.initial_pose() for view in views), average, np.zeros(count * own)])
-    bounds = [(None, None)] * (7 * count) + [(0.0, 1.0)] * (len(start) - 7 * count)
-    # The cameras alone first: shape must not pay for a bad first guess of a pose.
-    only_poses = bounds[: 7 * count] + [(value, value) for value in start[7 * count :]]
+    shape = start[POSE * unknowns.count :]
+    limits = [(value, value) for value in shape] if cameras_alone else [(0.0, 1.0)] * len(shape)
+    bounds = [(None, None)] * (len(start) - len(shape)) + limits
     options = {"maxiter": ITERATIONS, "maxcor": 30, "ftol": 1e-9, "gtol": 1e-8}
-    result = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=only_poses, options=options)
-    in_place = torch.as_tensor(result.x, dtype=torch.float32, device=model.neutral.device)
-    _share_landmarks_out(views, [view.camera(pose) for view, (pose, _) in zip(views, parts(in_place), strict=True)])
-    result = minimize(cost, result.x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    found = torch.as_tensor(result.x, dtype=torch.float32, device=model.neutral.device)
-    return [
-        (view.camera(pose), coefficients[:shared], coefficients[shared:])
-        for view, (pose, coefficients) in zip(views, parts(found), strict=True)
-    ]
-
-
-def _share_landmarks_out(views: Sequence["_View"], cameras: Sequence[Camera]) -> None:
-    """Every landmark counts most in the photo that shows it best; in all together as much as before."""
-    says = torch.stack([view.say(camera) for view, camera in zip(views, cameras, strict=True)])
-    for view, share in zip(views, says / says.sum(0), strict=True):
-        view.weight = view.weight * (share * len(views))
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return torch.as_tensor(found, dtype=torch.float32, device=device)
 
 
 class _View:
-    """One photo's part of the problem; `count` photos share the identity and what it costs."""
+    """One photo's part of the problem."""
 
-    def __init__(self, model: HeadModel, photo: Photo, face: Face, count: int):
+    def __init__(self, model: HeadModel, photo: Photo, face: Face):
         self.model, self.photo, self.face = model, photo, face
         self.target = torch.from_numpy(face.points).to(model.neutral.device)
         self.eye_distance = float((self.target[EYE_CORNERS[0]] - self.target[EYE_CORNERS[1]]).norm())
         self.weight = _landmark_weights(self.target)
         self.rest, self.basis = model.neutral_landmarks, _landmark_basis(model)
-        self.identity_prior = IDENTITY_PRIOR / count
-        self.expression_prior = _prior_weights(model).to(self.target.device)
+        self.expected = model.identity_mean
+        self.average = self.points(torch.cat([_average(model), torch.zeros_like(model.expression[:, 0, 0])]))
+        self.identity_prior = self.expression_prior = 0.0  # while cameras alone are looked for
+        self.dearness = _dearness(model).to(self.target.device)
         self.focal_exif = photo.focal_35mm and photo.focal_35mm / 36.0 * max(photo.height, photo.width)
 
     def initial_pose(self) -> list[float]:
@@ -281,18 +360,21 @@ class _View:
         ahead = functional.normalize(camera.centre()[0], dim=0)[2].clamp(min=LEAST_SAY)
         return (cosine**SEEN_POWER + LEAST_SAY) * ahead**TURNED_POWER
 
+    def points(self, coefficients: Tensor) -> Tensor:
+        """The landmarks [478, 3] of the head with coefficients [K + E] of identity and expression."""
+        return self.rest + (coefficients @ self.basis).unflatten(0, (-1, 3))
+
     def cost(self, pose: Tensor, coefficients: Tensor) -> Tensor:
         camera = self.camera(pose)
-        points = self.rest + (coefficients @ self.basis).unflatten(0, (-1, 3))
-        miss = (camera.project(points)[0, :, :2] - self.target).norm(dim=1) / self.eye_distance
+        miss = (camera.project(self.points(coefficients))[0, :, :2] - self.target).norm(dim=1) / self.eye_distance
         robust = (torch.sqrt(1 + (miss / ROBUST_SHARE) ** 2) - 1) * 2 * ROBUST_SHARE**2
         return (self.weight * robust).mean() + self._prior(camera, coefficients)
 
     def _prior(self, camera: Camera, coefficients: Tensor) -> Tensor:
-        unusual = coefficients[: len(self.model.identity)] - self.model.identity_mean
+        unusual = coefficients[: len(self.model.identity)] - self.expected
         expression = coefficients[len(self.model.identity) :]
         prior = self.identity_prior * unusual @ (self.model.identity_precision @ unusual)
-        prior = prior + (self.expression_prior * expression**2).sum()
+        prior = prior + self.expression_prior * (self.dearness * expression**2).sum()
         if self.focal_exif:
             off = (camera.focal[0] / self.focal_exif).log() / EXIF_SPREAD
         else:
@@ -333,16 +415,15 @@ def _landmark_weights(target: Tensor) -> Tensor:
     return weight
 
 
-def _prior_weights(model: HeadModel) -> Tensor:
-    """[E] weights of the squared expressions."""
+def _dearness(model: HeadModel) -> Tensor:
+    """[E] how dear each expression is."""
+    dear = [
+        [cost for start, cost in PRIOR_BY_NAME.items() if name.startswith(start)] for name in model.expression_names
+    ]
+    return torch.tensor([costs[0] if costs else 1.0 for costs in dear])
 
-    def dearness(name: str) -> float:
-        return next((weight for start, weight in PRIOR_BY_NAME.items() if name.startswith(start)), 1.0)
 
-    return torch.tensor([EXPRESSION_PRIOR * dearness(name) for name in model.expression_names])
-
-
-def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel) -> Tensor:
+def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel, smoothing: float) -> Tensor:
     """Offsets [N, 3] that carry the landmarks along `moves`, smooth, and zero far from any landmark.
 
     Compactly supported radial basis functions (Wendland 1995, C2). An eyeball moves as one piece with its lids, a row of
@@ -351,7 +432,7 @@ def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadMo
     surface = slice(0, SURFACE_COUNT)
     centres, moves = centres[surface], moves[surface]
     kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
-    weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
+    weights = torch.linalg.solve(kernel + smoothing * torch.eye(len(kernel), device=kernel.device), moves)
     warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
     rings = (*EYE_RINGS, NOSE_BASE, CHIN)
     for piece, ring in zip((*model.eye_vertices, model.upper_jaw, model.lower_jaw), rings, strict=True):
