@@ -118,7 +118,7 @@ def _write_gltf(path: str) -> None:
 def _write_usd(path: str) -> None:
     operator: Any = bpy.ops.wm.usd_export
     # A second copy in a folder "textures" would be shared by all heads that are exported to one place.
-    knows_mode = "export_textures_mode" in operator.get_rna_type().properties.keys()  # 4.2 has a switch
+    knows_mode = "export_textures_mode" in operator.get_rna_type().properties  # 4.2 has a switch
     textures = {"export_textures_mode": "KEEP"} if knows_mode else {"export_textures": False}
     operator(
         filepath=path, selected_objects_only=True, export_animation=False, export_materials=True,
