@@ -20,6 +20,7 @@ from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
+CAMERA_SIZE = 0.05  # metres as which a camera is drawn; Blender's metre would put its lines around the head
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
 OWN_FILE = "id2r_file"  # on the images of environments: which file, and of when
@@ -147,6 +148,7 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     orbit.location = (0.0, (low.y + high.y) / 2.0, (low.z + high.z) / 2.0)
     lens = bpy.data.cameras.new("Portrait")
     lens.lens = PORTRAIT_LENS
+    lens.display_size = CAMERA_SIZE
     lens.sensor_fit = "VERTICAL"
     lens.sensor_height = SENSOR
     lens.clip_start = 0.01
@@ -182,6 +184,7 @@ def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.
     """The pinhole that took the photo, with the photo behind the head. Needs the render size to be the photo's."""
     width, height = data.photo_size
     lens = bpy.data.cameras.new("Photo")
+    lens.display_size = CAMERA_SIZE
     camera = bpy.data.objects.new("Photo", lens)
     lens.sensor_fit = "HORIZONTAL"
     lens.sensor_width = SENSOR

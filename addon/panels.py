@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from . import checks, faces, gallery, history, job, lookdev, material, mesh_io, target
-from .core import protocol
+from .core import EXTENSION_PACKAGE, protocol
 from .preferences import DEVICE_NAMES, preferences_of
 from .words import draw_progress, draw_text
 
@@ -154,6 +154,10 @@ class ID2R_PT_history(InViewport, bpy.types.Panel):
     bl_parent_id = "ID2R_PT_result"
     bl_options = {"DEFAULT_CLOSED"}
 
+    @classmethod
+    def poll(cls, context):
+        return bool(context.scene.id2r_runs) or history.current_head(context) is not None
+
     def draw(self, context) -> None:
         scene = context.scene
         for index, run in enumerate(scene.id2r_runs):
@@ -170,6 +174,10 @@ class ID2R_PT_target(InViewport, bpy.types.Panel):
     bl_label = "Put on a Mesh"
     bl_parent_id = "ID2R_PT_result"
     bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return history.current_head(context) is not None
 
     def draw(self, context) -> None:
         active = context.object
@@ -327,12 +335,17 @@ def draw_image_choice(layout, context) -> None:
     settings = context.scene.id2r
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
-    elif bpy.data.images:
+    elif any(map(is_picture, bpy.data.images)):
         row = layout.row(align=True)
         row.prop(settings, "image", text="")
         row = row.row(align=True)
         row.enabled = settings.image is not None
         row.operator("id2r.use_image", text="Use Image").image = settings.image.name if settings.image else ""
+
+
+def is_picture(image: bpy.types.Image) -> bool:
+    """Can this image be taken? Every file has one for a render, also before anything was rendered."""
+    return image.source != "VIEWER" or image.has_data
 
 
 def draw_faces(layout, context) -> None:
@@ -384,7 +397,15 @@ def draw_job(layout, context) -> None:
     for line in status.warnings.splitlines():
         draw_text(layout, context, line, "QUESTION")
     if status.error:
-        layout.operator("id2r.report_problem", icon="COPYDOWN")
+        draw_ways_out(layout, context)
+
+
+def draw_ways_out(layout, context) -> None:
+    """What helps after an error: where the Python is chosen or installed, and whom to tell."""
+    if preferences_of(context):
+        button = layout.operator("preferences.addon_show", text="Preferences of ID2R", icon="PREFERENCES")
+        button.module = EXTENSION_PACKAGE
+    layout.operator("id2r.report_problem", icon="COPYDOWN")
 
 
 def draw_device(layout, context, chosen: str) -> None:

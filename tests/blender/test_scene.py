@@ -320,6 +320,13 @@ def test_the_portrait_camera_frames_the_whole_head(made, orbit):
     assert made.portrait.data.lens == 85.0
 
 
+def test_no_camera_is_drawn_around_what_another_one_sees(made):
+    """Its lines end well before the face: Blender draws a metre, which is as far as the photo's camera stands."""
+    front = min(co[1] for co in positions(made.objects.head.data))
+    for camera in (made.portrait, made.photo):
+        assert camera.matrix_world.translation.y + camera.data.display_size < front - camera.data.display_size
+
+
 # ---- light ----
 
 
