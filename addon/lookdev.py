@@ -20,7 +20,7 @@ from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
-CAMERA_SIZE = 0.05  # metres as which a camera is drawn; Blender's metre would put its lines around the head
+CAMERA_SIZE = 0.01  # metres as which a camera is drawn; with Blender's metre its lines would be around the head
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
 OWN_FILE = "id2r_file"  # on the images of environments: which file, and of when
@@ -41,10 +41,10 @@ class Light:
 
 
 HDRIS = {
+    "forest": Light(radians(90), 0.82),  # the first one is what a new head opens under: soft, in EEVEE too
     "studio": Light(radians(45), 0.82),
     "courtyard": Light(radians(110), 0.80),
     "interior": Light(radians(135), 0.85),
-    "forest": Light(radians(90), 0.82),
     "city": Light(radians(90), 0.56),
     "sunset": Light(radians(90), 0.88),
     "sunrise": Light(radians(90), 0.62),
@@ -77,7 +77,8 @@ def set_hdri(
     if not is_lit(scene):  # the artist's own world stays as it is
         scene.world = bpy.data.worlds.new("ID2R World")
         scene.world[OWN_WORLD] = True
-    world = scene.world
+    world: Any = scene.world
+    world.sun_threshold = 0.0  # EEVEE would make one sun of all lamps; its hard shadow turns teeth black
     tree = tree_of(world)
     links = tree.links
     tree.nodes.clear()

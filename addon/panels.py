@@ -145,7 +145,8 @@ class ID2R_PT_expressions(InViewport, bpy.types.Panel):
         for name in EXPRESSIONS:
             if name in keys:
                 column.prop(keys[name], "value", text=name, slider=True)
-        draw_text(self.layout, context, f"All {len(keys) - 1} are under Shape Keys in Object Data.", "INFO")
+        named = set(keys.keys()) - {"Basis", mesh_io.PHOTO_KEY}
+        draw_text(self.layout, context, f"All {len(named)} are under Shape Keys in Object Data.", "INFO")
 
 
 class ID2R_PT_history(InViewport, bpy.types.Panel):

@@ -7,6 +7,7 @@ import pytest
 
 from addon import lookdev, panels, preferences
 from addon.core import EXTENSION_PACKAGE
+from tests.blender.conftest import EXPRESSIONS
 
 
 class Layout:
@@ -146,6 +147,11 @@ def test_after_an_error_the_preferences_are_one_click_away(draw, status, context
     assert "preferences.addon_show" not in draw(panels.ID2R_PT_reconstruct)
     status.error = "This Python has no 'torch'."
     assert draw(panels.ID2R_PT_reconstruct)[-2:] == ["preferences.addon_show", "id2r.report_problem"]
+
+
+def test_the_expressions_are_counted_without_the_photo_s_own(draw, result_folder):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert f"All {len(EXPRESSIONS)} are under" in " ".join(draw(panels.ID2R_PT_expressions))
 
 
 def test_what_needs_a_head_is_shown_with_one_alone(draw, result_folder):

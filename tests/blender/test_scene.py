@@ -339,6 +339,11 @@ def test_every_environment_of_blender_is_known(made):
         assert image.name == f"{name}.exr" and image.packed_file and image.filepath == f"//{name}.exr"
 
 
+def test_no_sun_is_made_of_an_environment(made):
+    """EEVEE would, of all its lamps at once, and Cycles not."""
+    assert bpy.context.scene.world.sun_threshold == 0.0
+
+
 def test_the_artist_s_world_stays(result_folder):
     scene = bpy.context.scene
     scene.world = own = bpy.data.worlds.new("Mine")
@@ -427,7 +432,7 @@ def test_head_blend_opens_anywhere(result_folder, tmp_path):
         file.unlink()
     bpy.ops.wm.open_mainfile(filepath=str(moved))
     assert {"Head", "Head eyes", "Portrait", "Photo"} <= set(bpy.data.objects.keys())
-    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "studio.exr"
+    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "forest.exr"
     for image in bpy.data.images:
         if image.type == "IMAGE":
             is_map = Path(image.name).stem in (*image_io.COLOUR_SPACES, *image_io.OPTIONAL)
