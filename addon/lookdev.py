@@ -268,6 +268,15 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
     scene.frame_set(first)
 
 
+def turn_now(scene: bpy.types.Scene, head: bpy.types.Object) -> str:
+    """What turns in the turntable's frames: the "HEAD", the "LIGHT" or "NONE"."""
+    if _turn_of(head, "rotation_euler"):
+        return "HEAD"
+    nodes: Any = scene.world.node_tree.nodes if is_lit(scene) else {}
+    light = nodes.get("Mapping")
+    return "LIGHT" if light and _turn_of(light.inputs["Rotation"], "default_value") else "NONE"
+
+
 def _turn_over(owner, path: str, first: int, last: int) -> None:
     """Key a full turn about the vertical at even speed, from the angle that is set now."""
     angles = getattr(owner, path)
@@ -307,8 +316,9 @@ def _curves(keys: Any):
     """The animation curves of a data-block; since 4.4 they lie in a channel bag of the action's slot."""
     action = keys.animation_data.action
     if hasattr(action, "layers"):
-        bag = action.layers[0].strips[0].channelbag(keys.animation_data.action_slot)
-        return bag.fcurves
+        slot = keys.animation_data.action_slot
+        bags = [strip.channelbag(slot) for layer in action.layers for strip in layer.strips if slot]
+        return next((bag.fcurves for bag in bags if bag), ())  # an action that is still empty has no layer
     return action.fcurves
 
 

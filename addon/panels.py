@@ -229,8 +229,10 @@ class ID2R_PT_camera(InViewport, bpy.types.Panel):
         self.layout.operator("id2r.show_checks", text=text, icon="SHADING_RENDERED").shown = not shown
         row = self.layout.row(align=True)
         row.label(text="Turn:")
+        head = history.current_head(context)
+        now = lookdev.turn_now(context.scene, head) if head else ""
         for turn in ("HEAD", "LIGHT", "NONE"):
-            row.operator("id2r.turntable", text=turn.capitalize()).turn = turn
+            row.operator("id2r.turntable", text=turn.capitalize(), depress=turn == now).turn = turn
 
 
 class ID2R_PT_render(InViewport, bpy.types.Panel):
