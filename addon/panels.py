@@ -404,8 +404,8 @@ def draw_job(layout, context) -> None:
 
 
 def draw_ways_out(layout, context) -> None:
-    """What helps after an error: where the Python is chosen or installed, and whom to tell."""
-    if preferences_of(context):
+    """What helps after an error: the preferences, when the hint speaks of them, and whom to tell."""
+    if preferences_of(context) and "preferences" in context.window_manager.id2r.hint:
         button = layout.operator("preferences.addon_show", text="Preferences of ID2R", icon="PREFERENCES")
         button.module = EXTENSION_PACKAGE
     layout.operator("id2r.report_problem", icon="COPYDOWN")

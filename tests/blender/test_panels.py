@@ -6,7 +6,7 @@ import bpy
 import pytest
 
 from addon import lookdev, panels, preferences
-from addon.core import EXTENSION_PACKAGE
+from addon.core import EXTENSION_PACKAGE, errors
 from tests.blender.conftest import EXPRESSIONS
 
 
@@ -144,8 +144,9 @@ def test_errors_and_warnings_are_whole_sentences_in_short_lines(draw, status):
 
 def test_after_an_error_the_preferences_are_one_click_away(draw, status, context):
     context.preferences.addons[EXTENSION_PACKAGE] = SimpleNamespace(preferences=SimpleNamespace())
+    status.error, status.hint = "No face was found.", "Use a sharp, upright photo."
     assert "preferences.addon_show" not in draw(panels.ID2R_PT_reconstruct)
-    status.error = "This Python has no 'torch'."
+    status.error, status.hint = errors.unforeseen(ModuleNotFoundError("No module", name="torch"))
     assert draw(panels.ID2R_PT_reconstruct)[-2:] == ["preferences.addon_show", "id2r.report_problem"]
 
 
