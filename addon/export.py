@@ -1,7 +1,9 @@
 """Maps and heads for other programs: PNG and EXR files, glTF, USD and FBX, and the asset library."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import bpy
@@ -31,7 +33,9 @@ def export_maps(
     stored = {name: _sized(pixels, size) for name, pixels in _map_pixels(skin).items()}
     if normals == "DIRECTX":
         stored["normal"][..., 1] = 1.0 - stored["normal"][..., 1]
-    return list(_write_maps(stored, folder, depth, orm, f".{tile}" if tile else "").values())
+    if orm:
+        stored["orm"] = _packed(stored["roughness"])
+    return list(_write_maps(stored, folder, depth, f".{tile}" if tile else "").values())
 
 
 def _map_pixels(skin: bpy.types.Material) -> dict[str, np.ndarray]:
@@ -41,16 +45,16 @@ def _map_pixels(skin: bpy.types.Material) -> dict[str, np.ndarray]:
     return {name: image_io.stored_pixels(image) for name, image in images.items()}
 
 
-def _write_maps(
-    stored: dict[str, np.ndarray], folder: Path, depth: str, orm: bool, ending: str = ""
-) -> dict[str, Path]:
+def _packed(roughness: np.ndarray) -> np.ndarray:
+    """Occlusion (white), roughness and metallic (black) in one picture [H, W, 3]."""
+    rough = roughness[..., 0]
+    return np.stack([np.ones_like(rough), rough, np.zeros_like(rough)], -1)
+
+
+def _write_maps(stored: dict[str, np.ndarray], folder: Path, depth: str, ending: str = "") -> dict[str, Path]:
     """Maps [H, W, 3] by name -> their files, whose names end in `ending`."""
-    stored = dict(stored)
-    if orm:
-        rough = stored["roughness"][..., 0]
-        stored["orm"] = np.stack([np.ones_like(rough), rough, np.zeros_like(rough)], -1)
     if depth == "EXR":
-        stored["diffuse"] = conventions.srgb_to_linear(stored["diffuse"])
+        stored = stored | {"diffuse": conventions.srgb_to_linear(stored["diffuse"])}
     folder.mkdir(parents=True, exist_ok=True)
     kind, bits = DEPTHS[depth]
     suffix = "exr" if kind == "OPEN_EXR" else "png"
@@ -68,7 +72,7 @@ def _sized(pixels: np.ndarray, size: int) -> np.ndarray:
 def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
     """Write head, eyes, teeth, gums, lashes and glasses with shape keys and with materials that other programs understand.
 
-    kind: of MODELS. The textures are written beside the file, or into it where the format holds them.
+    kind: of MODELS. A .glb holds its textures, an .fbx too; USD and FBX have them beside the file. Strands are left out.
     """
     if not _is_there(*EXPORTERS[kind]):
         raise errors.Id2rError(
@@ -77,12 +81,22 @@ def export_model(head: bpy.types.Object, path: Path, kind: str) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = [head, *(each for each in head.children if each.get(HEAD_MARK) in (*FOLLOWERS, GLASSES))]
-    with _plain_materials(pieces, path.parent / f"{path.stem}_textures"), _alone(pieces):
+    with _texture_folder(path, kind) as textures, _plain_materials(pieces, textures), _alone(pieces):
         WRITERS[kind](str(path))
     if not path.is_file():
         raise errors.Id2rError(
             f"{path.name} was not written.", "Look into the system console for the exporter's words."
         )
+
+
+@contextmanager
+def _texture_folder(path: Path, kind: str) -> Iterator[Path]:
+    """Where the exporter finds the pictures: beside the file; a .glb holds them, so for it they are gone afterwards."""
+    if kind != "GLTF":
+        yield path.parent / f"{path.stem}_textures"
+        return
+    with TemporaryDirectory(prefix="id2r_") as name:
+        yield Path(name)
 
 
 def _is_there(group: str, name: str) -> bool:
@@ -102,9 +116,13 @@ def _write_gltf(path: str) -> None:
 
 
 def _write_usd(path: str) -> None:
-    bpy.ops.wm.usd_export(
+    operator: Any = bpy.ops.wm.usd_export
+    # A second copy in a folder "textures" would be shared by all heads that are exported to one place.
+    knows_mode = "export_textures_mode" in operator.get_rna_type().properties  # 4.2 has a switch
+    textures = {"export_textures_mode": "KEEP"} if knows_mode else {"export_textures": False}
+    operator(
         filepath=path, selected_objects_only=True, export_animation=False, export_materials=True,
-        generate_preview_surface=True, export_shapekeys=True, overwrite_textures=True,
+        generate_preview_surface=True, export_shapekeys=True, convert_world_material=False, **textures,
     )  # fmt: skip
 
 
@@ -121,7 +139,7 @@ WRITERS = {"GLTF": _write_gltf, "USD": _write_usd, "FBX": _write_fbx}
 
 @contextmanager
 def _alone(chosen: list[bpy.types.Object]):
-    """Select exactly these objects, at rest and without subdivision, for the time of the export."""
+    """Select exactly these objects, without subdivision, for the time of the export; their shape keys stay as they are."""
     layer = bpy.context.view_layer
     selected, active = list(bpy.context.selected_objects), layer.objects.active
     hidden = [(modifier, modifier.show_viewport) for each in chosen for modifier in each.modifiers]
@@ -203,10 +221,11 @@ def _plain_skin(own: bpy.types.Material, textures: Path) -> bpy.types.Material:
     stored["diffuse"] = conventions.linear_to_srgb(toned).clip(0, 1)
     smoothing = 1.0 - material.OIL_SMOOTHS * controls["Oiliness"].default_value
     stored["roughness"] = (stored["roughness"] * controls["Roughness"].default_value * smoothing).clip(0, 1)
-    paths = _write_maps(stored, textures, "PNG8", orm=True)
+    pictures = {"diffuse": stored["diffuse"], "orm": _packed(stored["roughness"]), "normal": stored["normal"]}
+    paths = _write_maps(pictures, textures, "PNG8")
     plain, shader = material.principled("ID2R Skin plain", {"IOR": conventions.SKIN_IOR, "Metallic": 0.0})
     tree = plain.node_tree
-    nodes = {name: tree.nodes.new("ShaderNodeTexImage") for name in ("diffuse", "orm", "normal")}
+    nodes = {name: tree.nodes.new("ShaderNodeTexImage") for name in paths}
     for name, node in nodes.items():
         node.image = bpy.data.images.load(str(paths[name]))
         node.image.colorspace_settings.name = "sRGB" if name == "diffuse" else "Non-Color"

@@ -20,6 +20,7 @@ from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 85.0  # mm
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
+CAMERA_SIZE = 0.01  # metres as which a camera is drawn; with Blender's metre its lines would be around the head
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
 OWN_FILE = "id2r_file"  # on the images of environments: which file, and of when
@@ -40,10 +41,10 @@ class Light:
 
 
 HDRIS = {
+    "forest": Light(radians(90), 0.82),  # the first one is what a new head opens under: soft, in EEVEE too
     "studio": Light(radians(45), 0.82),
     "courtyard": Light(radians(110), 0.80),
     "interior": Light(radians(135), 0.85),
-    "forest": Light(radians(90), 0.82),
     "city": Light(radians(90), 0.56),
     "sunset": Light(radians(90), 0.88),
     "sunrise": Light(radians(90), 0.62),
@@ -76,7 +77,8 @@ def set_hdri(
     if not is_lit(scene):  # the artist's own world stays as it is
         scene.world = bpy.data.worlds.new("ID2R World")
         scene.world[OWN_WORLD] = True
-    world = scene.world
+    world: Any = scene.world
+    world.sun_threshold = 0.0  # EEVEE would make one sun of all lamps; its hard shadow turns teeth black
     tree = tree_of(world)
     links = tree.links
     tree.nodes.clear()
@@ -147,6 +149,7 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     orbit.location = (0.0, (low.y + high.y) / 2.0, (low.z + high.z) / 2.0)
     lens = bpy.data.cameras.new("Portrait")
     lens.lens = PORTRAIT_LENS
+    lens.display_size = CAMERA_SIZE
     lens.sensor_fit = "VERTICAL"
     lens.sensor_height = SENSOR
     lens.clip_start = 0.01
@@ -182,6 +185,7 @@ def add_photo_camera(collection, data: HeadFile, photo: bpy.types.Image) -> bpy.
     """The pinhole that took the photo, with the photo behind the head. Needs the render size to be the photo's."""
     width, height = data.photo_size
     lens = bpy.data.cameras.new("Photo")
+    lens.display_size = CAMERA_SIZE
     camera = bpy.data.objects.new("Photo", lens)
     lens.sensor_fit = "HORIZONTAL"
     lens.sensor_width = SENSOR
@@ -264,6 +268,15 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
     scene.frame_set(first)
 
 
+def turn_now(scene: bpy.types.Scene, head: bpy.types.Object) -> str:
+    """What turns in the turntable's frames: the "HEAD", the "LIGHT" or "NONE"."""
+    if _turn_of(head, "rotation_euler"):
+        return "HEAD"
+    nodes: Any = scene.world.node_tree.nodes if is_lit(scene) else {}
+    light = nodes.get("Mapping")
+    return "LIGHT" if light and _turn_of(light.inputs["Rotation"], "default_value") else "NONE"
+
+
 def _turn_over(owner, path: str, first: int, last: int) -> None:
     """Key a full turn about the vertical at even speed, from the angle that is set now."""
     angles = getattr(owner, path)
@@ -303,8 +316,9 @@ def _curves(keys: Any):
     """The animation curves of a data-block; since 4.4 they lie in a channel bag of the action's slot."""
     action = keys.animation_data.action
     if hasattr(action, "layers"):
-        bag = action.layers[0].strips[0].channelbag(keys.animation_data.action_slot)
-        return bag.fcurves
+        slot = keys.animation_data.action_slot
+        bags = [strip.channelbag(slot) for layer in action.layers for strip in layer.strips if slot]
+        return next((bag.fcurves for bag in bags if bag), ())  # an action that is still empty has no layer
     return action.fcurves
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from . import checks, faces, gallery, history, job, lookdev, material, mesh_io, target
-from .core import protocol
+from .core import EXTENSION_PACKAGE, protocol
 from .preferences import DEVICE_NAMES, preferences_of
 from .words import draw_progress, draw_text
 
@@ -145,7 +145,8 @@ class ID2R_PT_expressions(InViewport, bpy.types.Panel):
         for name in EXPRESSIONS:
             if name in keys:
                 column.prop(keys[name], "value", text=name, slider=True)
-        draw_text(self.layout, context, f"All {len(keys) - 1} are under Shape Keys in Object Data.", "INFO")
+        named = set(keys.keys()) - {"Basis", mesh_io.PHOTO_KEY}
+        draw_text(self.layout, context, f"All {len(named)} are under Shape Keys in Object Data.", "INFO")
 
 
 class ID2R_PT_history(InViewport, bpy.types.Panel):
@@ -153,6 +154,10 @@ class ID2R_PT_history(InViewport, bpy.types.Panel):
     bl_label = "History"
     bl_parent_id = "ID2R_PT_result"
     bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return bool(context.scene.id2r_runs) or history.current_head(context) is not None
 
     def draw(self, context) -> None:
         scene = context.scene
@@ -170,6 +175,10 @@ class ID2R_PT_target(InViewport, bpy.types.Panel):
     bl_label = "Put on a Mesh"
     bl_parent_id = "ID2R_PT_result"
     bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return history.current_head(context) is not None
 
     def draw(self, context) -> None:
         active = context.object
@@ -220,8 +229,10 @@ class ID2R_PT_camera(InViewport, bpy.types.Panel):
         self.layout.operator("id2r.show_checks", text=text, icon="SHADING_RENDERED").shown = not shown
         row = self.layout.row(align=True)
         row.label(text="Turn:")
+        head = history.current_head(context)
+        now = lookdev.turn_now(context.scene, head) if head else ""
         for turn in ("HEAD", "LIGHT", "NONE"):
-            row.operator("id2r.turntable", text=turn.capitalize()).turn = turn
+            row.operator("id2r.turntable", text=turn.capitalize(), depress=turn == now).turn = turn
 
 
 class ID2R_PT_render(InViewport, bpy.types.Panel):
@@ -327,12 +338,17 @@ def draw_image_choice(layout, context) -> None:
     settings = context.scene.id2r
     if context.area and context.area.type == "IMAGE_EDITOR":
         layout.operator("id2r.use_image", text="Use This Image", icon="IMAGE_DATA").image = ""
-    elif bpy.data.images:
+    elif any(map(is_picture, bpy.data.images)):
         row = layout.row(align=True)
         row.prop(settings, "image", text="")
         row = row.row(align=True)
         row.enabled = settings.image is not None
         row.operator("id2r.use_image", text="Use Image").image = settings.image.name if settings.image else ""
+
+
+def is_picture(image: bpy.types.Image) -> bool:
+    """Can this image be taken? Every file has one for a render, also before anything was rendered."""
+    return image.source != "VIEWER" or image.has_data
 
 
 def draw_faces(layout, context) -> None:
@@ -384,7 +400,15 @@ def draw_job(layout, context) -> None:
     for line in status.warnings.splitlines():
         draw_text(layout, context, line, "QUESTION")
     if status.error:
-        layout.operator("id2r.report_problem", icon="COPYDOWN")
+        draw_ways_out(layout, context)
+
+
+def draw_ways_out(layout, context) -> None:
+    """What helps after an error: the preferences, when the hint speaks of them, and whom to tell."""
+    if preferences_of(context) and "preferences" in context.window_manager.id2r.hint:
+        button = layout.operator("preferences.addon_show", text="Preferences of ID2R", icon="PREFERENCES")
+        button.module = EXTENSION_PACKAGE
+    layout.operator("id2r.report_problem", icon="COPYDOWN")
 
 
 def draw_device(layout, context, chosen: str) -> None:

@@ -12,7 +12,7 @@ from .core import errors, protocol
 from .steps import Steps, all_or_nothing, run
 
 HAIR_MAP = "hair.png"  # results of older versions have none
-DEFAULT_HDRI = "studio"
+DEFAULT_HDRI = next(iter(lookdev.HDRIS))  # which the Lookdev panel shows, too
 DEFAULT_SAMPLES = 128
 LONG_SIDE = 1280  # pixels of a render, whatever size the photo has
 

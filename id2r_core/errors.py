@@ -41,8 +41,8 @@ def unforeseen(error: Exception) -> tuple[str, str]:
         return "The memory was not enough.", hint
     if isinstance(error, ModuleNotFoundError):
         hint = (
-            "In Blender, press Install PyTorch... in the add-on's preferences, or choose a Python there that has it; in a "
-            "shell, use the Python of .venv that build.py makes. Check Installation, or the command doctor, says what is missing."
+            "Install PyTorch in the add-on's preferences, or choose a Python there that has it; in a shell, use that of "
+            ".venv. Check Installation, or the command doctor, says what is missing."
         )
         return f"This Python has no '{error.name}' ({sys.executable}).", hint
     if isinstance(error, OSError) and error.filename:

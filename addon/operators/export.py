@@ -38,7 +38,7 @@ class ID2R_OT_export_maps(bpy.types.Operator):
 
 
 class ID2R_OT_export_model(bpy.types.Operator):
-    """Write the shown head with its expressions and with materials that other programs understand"""
+    """Write the shown head with its expressions and with materials that other programs understand; strands of hair stay in Blender"""
 
     bl_idname = "id2r.export_model"
     bl_label = "Export Model"

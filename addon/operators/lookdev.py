@@ -21,7 +21,7 @@ class ID2R_OT_set_hdri(bpy.types.Operator):
     bl_label = "Set HDRI"
     bl_options = {"REGISTER", "UNDO"}
 
-    name: StringProperty(name="Environment", description="One of Blender's own by name, or a file", default="studio")
+    name: StringProperty(name="Environment", description="One of Blender's own by name, or a file", default="forest")
     rotation: FloatProperty(name="Rotation", description="About the vertical", subtype="ANGLE")
     strength: FloatProperty(name="Strength", description="Brightness", default=1.0, min=0.0, soft_max=4.0)
 

@@ -97,6 +97,7 @@ def test_gltf_arrives_with_materials_and_expressions(settings, tmp_path):
     material.skin_node(head.data.materials[0]).inputs["Tone"].default_value = (0.5, 1.0, 1.0, 1.0)
     bpy.ops.id2r.export_model(kind="GLTF")
     path = tmp_path / "export" / "ID2R_result.glb"
+    assert list(path.parent.iterdir()) == [path]  # which holds all of its pictures
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.import_scene.gltf(filepath=str(path))
     meshes = {made.name: made for made in bpy.data.objects if made.type == "MESH"}
@@ -119,8 +120,12 @@ def test_usd_and_fbx_arrive_with_their_textures(settings, tmp_path, kind, suffix
     addon_utils.enable("io_scene_fbx")
     bpy.ops.id2r.export_model(kind=kind)
     path = str(tmp_path / "export" / f"ID2R_result.{suffix}")
+    assert {each.name for each in (tmp_path / "export").iterdir()} == {f"ID2R_result.{suffix}", "ID2R_result_textures"}
+    pictures = {each.name for each in (tmp_path / "export" / "ID2R_result_textures").iterdir()}
+    assert pictures == {"diffuse.png", "orm.png", "normal.png", "eyes.png"}  # those that its materials use
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.wm.usd_import(filepath=path) if kind == "USD" else bpy.ops.import_scene.fbx(filepath=path)
+    assert not [made for made in bpy.data.objects if made.type == "LIGHT"]  # nor the environment as one
     found = [textures_of(own) for own in bpy.data.materials if "Skin" in own.name]
     assert found and {"Base Color", "Normal"} <= set(found[0])
     assert found[0]["Base Color"].pixels[0] == pytest.approx(0.75, abs=0.01)

@@ -51,6 +51,7 @@ def test_the_turntable_turns_once_at_even_speed(head, turn, still):
     scene = bpy.context.scene
     bpy.ops.id2r.turntable(turn=turn, frames=8)
     first = lookdev.TURNTABLE_FRAME
+    assert lookdev.turn_now(scene, head) == turn
     assert (scene.frame_start, scene.frame_end) == (first, first + 7)
     assert scene.camera == lookdev.portrait_of(head.users_collection[0])
     steps = np.diff(angles(turn, range(first, first + 9)))
@@ -66,6 +67,7 @@ def test_the_turntable_can_change_its_mind_and_end(head):
     assert np.ptp(angles("HEAD", (first, first + 4))) < 1e-6
     bpy.ops.id2r.turntable(turn="NONE")
     scene = bpy.context.scene
+    assert lookdev.turn_now(scene, head) == "NONE"
     assert (scene.frame_start, scene.frame_end, scene.frame_current) == (1, 2, 1)
     scene.frame_set(2)
     assert head.data.shape_keys.key_blocks["AsPhotographed"].value == 1.0
@@ -81,6 +83,13 @@ def test_a_turn_takes_no_other_keys_with_it_and_leaves_none(head):
     bpy.context.scene.frame_set(2)
     assert (head.rotation_euler[2], mapping[2]) == (0.5, 1.5)  # nothing turns them back
     assert head.location.z == 0.25
+
+
+def test_an_empty_action_is_no_turn(head):
+    head.animation_data_create().action = bpy.data.actions.new("Empty")
+    assert lookdev.turn_now(bpy.context.scene, head) == "NONE"
+    bpy.ops.id2r.turntable(turn="HEAD", frames=8)
+    assert lookdev.turn_now(bpy.context.scene, head) == "HEAD"
 
 
 @pytest.mark.parametrize("world", [None, "own"])

@@ -6,6 +6,8 @@ import bpy
 import pytest
 
 from addon import lookdev, panels, preferences
+from addon.core import EXTENSION_PACKAGE, errors
+from tests.blender.conftest import EXPRESSIONS
 
 
 class Layout:
@@ -105,6 +107,7 @@ def test_without_a_photo_the_panel_says_what_to_do(draw):
     drawn = draw(panels.ID2R_PT_reference)
     assert drawn[0].startswith("Open a photo") and {"id2r.open_photo", "id2r.paste_photo"} <= set(drawn)
     assert "id2r.use_image" not in drawn
+    assert not panels.is_picture(SimpleNamespace(source="VIEWER", has_data=False))  # before the first render
     bpy.data.images.new("Mine", 4, 4)
     assert "id2r.use_image" in draw(panels.ID2R_PT_reference)
 
@@ -137,6 +140,25 @@ def test_errors_and_warnings_are_whole_sentences_in_short_lines(draw, status):
     said = " ".join(drawn[drawn.index("id2r.reconstruct") + 1 : -1])
     assert said == f"{status.error} {status.hint} " + status.warnings.replace("\n", " ")
     assert max(map(len, drawn)) < 45 and drawn[-1] == "id2r.report_problem"
+
+
+def test_after_an_error_the_preferences_are_one_click_away(draw, status, context):
+    context.preferences.addons[EXTENSION_PACKAGE] = SimpleNamespace(preferences=SimpleNamespace())
+    status.error, status.hint = "No face was found.", "Use a sharp, upright photo."
+    assert "preferences.addon_show" not in draw(panels.ID2R_PT_reconstruct)
+    status.error, status.hint = errors.unforeseen(ModuleNotFoundError("No module", name="torch"))
+    assert draw(panels.ID2R_PT_reconstruct)[-2:] == ["preferences.addon_show", "id2r.report_problem"]
+
+
+def test_the_expressions_are_counted_without_the_photo_s_own(draw, result_folder):
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert f"All {len(EXPRESSIONS)} are under" in " ".join(draw(panels.ID2R_PT_expressions))
+
+
+def test_what_needs_a_head_is_shown_with_one_alone(draw, result_folder):
+    assert draw(panels.ID2R_PT_target) == draw(panels.ID2R_PT_history) == []
+    bpy.ops.id2r.open_result(directory=str(result_folder))
+    assert draw(panels.ID2R_PT_target) and draw(panels.ID2R_PT_history)
 
 
 def test_the_device_is_named_when_it_is_known(draw, status, context):

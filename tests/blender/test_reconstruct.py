@@ -76,6 +76,8 @@ def test_the_operator_brings_the_head_into_the_scene(settings, status, fake_pyth
     assert bpy.ops.id2r.reconstruct() == {"FINISHED"}
     assert "ID2R Ada" in bpy.context.scene.collection.children
     assert bpy.context.scene.camera.name == "Portrait"
+    lit = bpy.context.scene.world.node_tree.nodes["Environment Texture"].image
+    assert lit.name == f"{settings.hdri}.exr"  # the light that the panel shows
     assert status.warnings == "The face is turned." and not status.running and not status.error
     assert (status.stage, status.fraction) == ("maps", 1.0)
     (run,) = bpy.context.scene.id2r_runs

@@ -320,6 +320,13 @@ def test_the_portrait_camera_frames_the_whole_head(made, orbit):
     assert made.portrait.data.lens == 85.0
 
 
+def test_no_camera_is_drawn_around_what_another_one_sees(made):
+    """Its lines end well before the face: Blender draws a metre, which is as far as the photo's camera stands."""
+    front = min(co[1] for co in positions(made.objects.head.data))
+    for camera in (made.portrait, made.photo):
+        assert camera.matrix_world.translation.y + camera.data.display_size < front - camera.data.display_size
+
+
 # ---- light ----
 
 
@@ -330,6 +337,11 @@ def test_every_environment_of_blender_is_known(made):
         lookdev.set_hdri(scene, name)
         image = scene.world.node_tree.nodes["Environment Texture"].image
         assert image.name == f"{name}.exr" and image.packed_file and image.filepath == f"//{name}.exr"
+
+
+def test_no_sun_is_made_of_an_environment(made):
+    """EEVEE would, of all its lamps at once, and Cycles not."""
+    assert bpy.context.scene.world.sun_threshold == 0.0
 
 
 def test_the_artist_s_world_stays(result_folder):
@@ -420,7 +432,7 @@ def test_head_blend_opens_anywhere(result_folder, tmp_path):
         file.unlink()
     bpy.ops.wm.open_mainfile(filepath=str(moved))
     assert {"Head", "Head eyes", "Portrait", "Photo"} <= set(bpy.data.objects.keys())
-    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "studio.exr"
+    assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name == "forest.exr"
     for image in bpy.data.images:
         if image.type == "IMAGE":
             is_map = Path(image.name).stem in (*image_io.COLOUR_SPACES, *image_io.OPTIONAL)
