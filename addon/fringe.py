@@ -11,22 +11,21 @@ import numpy as np
 from .core import conventions
 
 AXIS = 0.03  # metres above the eyes
-ACROSS, TURNS = (
-    np.linspace(-0.085, 0.085, 69),
-    np.linspace(-0.45, 1.7, 87),
-)  # metres, radians: where the skin is looked up
+# Metres, radians: where the skin is looked up.
+ACROSS, TURNS = np.linspace(-0.085, 0.085, 69), np.linspace(-0.45, 1.7, 87)
 FINE = 5  # parts of a side of a quad, finer than those
 ALL_ROOTS, NO_ROOTS = 0.85, 1.3  # radians: as far up from the face all of the hair, and none, falls into the fringe
 LEAST_DROP = 0.004  # metres that a strand hangs down from its root
 SLANT, STRAIGHT, MOST_ASIDE = (
-    1.4,
-    0.12,
+    4.0,
+    0.05,
     1.1,
 )  # metres aside a metre down for the edge's slope; below which it hangs straight
-LOCK_ASIDE, LOCK_DOWN = 0.08, 0.003  # of a strand's drop, metres: by how much locks differ
+LOCK_ASIDE, LOCK_DOWN = 0.16, 0.006  # of a strand's drop, metres: by how much locks differ
+THINS_OUT = 0.018  # metres from its ends on
 THICK = 0.0015, 0.008  # metres off the skin
 FLAT, FULL = 0.1, 1.0  # radians: where the hair's height has gone, and where it is whole
-UNEVEN = 0.005  # metres by which tips differ
+UNEVEN = 0.009  # metres by which the shortest strands are shorter than the longest
 HUG = 0.35  # share of its distance that a tip comes back to the skin
 
 
@@ -49,9 +48,10 @@ class Fringe:
         turn = np.arctan2(roots[:, 2] - AXIS, self.middle - roots[:, 1])
         down = (np.minimum(roots[:, 2], AXIS + self.off.max() * np.sin(ALL_ROOTS)) - edge(roots[:, 0])).clip(0.0)
         across = roots[:, 0] + down * (aside + LOCK_ASIDE * lean[:, 0])
-        reaches = (across > columns[known].min()) & (across < columns[known].max())
+        inside = np.minimum(across - columns[known].min(), columns[known].max() - across)
+        reaches = inside > THINS_OUT * random.uniform(0.0, 1.0, len(roots))
         before = random.uniform(ALL_ROOTS, NO_ROOTS, len(roots)) > turn
-        height = edge(across) + LOCK_DOWN * lean[:, 2] + UNEVEN * random.uniform(-0.3, 1.0, len(roots))
+        height = edge(across) + LOCK_DOWN * lean[:, 2] + UNEVEN * random.uniform(0.0, 1.0, len(roots)) ** 3
         chosen = reaches & before & (roots[:, 1] < self.middle) & (roots[:, 2] > height + LEAST_DROP)
         return chosen, np.stack([across, height], -1)[chosen]
 
