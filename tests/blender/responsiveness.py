@@ -69,6 +69,8 @@ def steps(_result: str, file: str, python: str, table: str):
             yield 0.05
         assert len(bpy.context.scene.id2r_runs) == count + 1, f"no head: {status().error} {status().hint}"
         yield AFTER
+        while not milliseconds[idle[0]]:  # a turn that takes longer than that must end, or it is not counted
+            yield 0.05
     Path(table).write_text(as_table(milliseconds))
 
 

@@ -240,6 +240,7 @@ def rendered_red(made, **controls) -> np.ndarray:
 
 
 def test_the_controls_change_what_is_rendered(made):
+    lookdev.set_hdri(bpy.context.scene, "studio", background="GREY")  # whose lamps a film of oil mirrors
     plain = rendered_red(made)
     assert rendered_red(made, Tone=(0.5, 0.5, 0.5, 1.0)).mean() < 0.85 * plain.mean()
     assert np.abs(rendered_red(made, Tone=(1.0, 1.0, 1.0, 1.0), Oiliness=1.0) - plain).max() > 0.02
