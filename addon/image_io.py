@@ -1,5 +1,6 @@
 """Files to Blender images and back to arrays: the only place that knows colour spaces and packing."""
 
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ COLOUR_SPACES = {
 MEDIAN_SIDE = 128  # pixels
 LINEAR_FILES = (".exr", ".hdr")
 OPTIONAL = {"displacement": "Non-Color", "folds": "Non-Color"}
+PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"  # the last chunk is empty
 
 
 def load_maps(folder: Path, owner: str) -> Steps[dict[str, bpy.types.Image]]:
@@ -56,10 +58,19 @@ def load_image(path: Path, colour_space: str, folder: str = "") -> bpy.types.Ima
 def _load(path: Path) -> bpy.types.Image:
     """Raises Id2rError for a file that is no picture: Blender itself takes it, and shows it pink."""
     image = bpy.data.images.load(str(path))
-    if not min(image.size):
+    if not is_whole_png(path) and not min(image.size):
         bpy.data.images.remove(image)
         raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.")
     return image
+
+
+def is_whole_png(path: Path) -> bool:
+    """Does this file begin and end as a PNG does? Blender tells the size only after it has read all pixels, most of a second
+    at 4096 texels, in which its window would stand still."""
+    with path.open("rb") as file:
+        begin = file.read(len(PNG_BEGIN))
+        file.seek(-min(len(PNG_END), path.stat().st_size), SEEK_END)
+        return begin == PNG_BEGIN and file.read() == PNG_END
 
 
 def _set_space(image: bpy.types.Image, colour_space: str) -> None:

@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 import pytest
 
-from addon import lookdev, material, result
+from addon import image_io, lookdev, material, result
 from addon.core import errors
 from id2r_core.files import write_exr
 from tests.blender.conftest import write_result
@@ -60,6 +60,20 @@ def test_each_photo_s_light_is_its_own(addon, tmp_path):
         lookdev.set_hdri(bpy.context.scene, str(folder / "light.exr"))
         seen.append(bpy.context.scene.world.node_tree.nodes["Environment Texture"].image)
     assert [round(image.pixels[0], 3) for image in seen] == [0.5, 0.125, 0.5] and seen[0] == seen[2]
+
+
+class Unread:
+    """Stands in for an image; its size, for which Blender reads all pixels, must not be asked."""
+
+    @property
+    def size(self):
+        raise AssertionError("most of a second at 4096 texels, in which the window stands still")
+
+
+def test_a_whole_map_is_taken_without_reading_its_pixels(result_folder, monkeypatch):
+    images = SimpleNamespace(load=lambda _: Unread())
+    monkeypatch.setattr(image_io, "bpy", SimpleNamespace(data=SimpleNamespace(images=images)))
+    assert isinstance(image_io._load(result_folder / "diffuse.png"), Unread)
 
 
 @pytest.mark.parametrize(
