@@ -74,7 +74,7 @@ PLACED = _Reading(expects=False, prior=1e-5, expression=1.6e-5, smoothing=0.6, s
 # detector's: distance to the true faces, 40 people each, virtual ones 0.68, 0.70, 0.76 and 0.86 mm with 0, 0.3, 0.6 and all
 # of the warp, scanned ones 1.21, 1.18, 1.17 and 1.22 mm. What is left is no expression: at the cost of placed landmarks
 # faces moved 2.4 times as much as they did.
-DETECTED = _Reading(expects=True, prior=3e-4, expression=8e-5, smoothing=0.35, stays=0.4)
+DETECTED = _Reading(expects=True, prior=3e-4, expression=8e-5, smoothing=0.6, stays=0.4)
 
 
 @dataclass(frozen=True)
