@@ -11,7 +11,6 @@ from synthetic_head import camera_at, coefficients, face_of, known_head, landmar
 from torch import Tensor
 
 from id2r_core.head.fit import (
-    PLACED,
     SURFACE_COUNT,
     FittedHead,
     _across_outline,
@@ -256,7 +255,7 @@ def test_the_warp_moves_the_landmarks_halfway_or_more_and_eyeballs_as_one_piece(
     """A common move of all landmarks is no noise, so the smoothing must let it through."""
     centres = model.neutral_landmarks
     move = torch.tensor([0.002, -0.001, 0.0])
-    warp = _smooth_warp(model.neutral, centres, move.expand(478, 3), model, PLACED.smoothing)
+    warp = _smooth_warp(model.neutral, centres, move.expand(478, 3), model)
     face = model.quads[model.part == 0].flatten().unique()
     near_nose = face[(model.neutral[face] - centres[4]).norm(dim=1) < 0.02]
     assert (warp[near_nose] - move).norm(dim=1).max() < 0.3 * move.norm()

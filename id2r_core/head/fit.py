@@ -35,7 +35,7 @@ PRIOR_BY_NAME = {
 TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portraits are taken
 EXIF_SPREAD = 0.05
 CAMERA_PRIOR = 5e-5
-WARP_SUPPORT = 0.07  # metres
+WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
 # How much a photo has to say of a landmark among others: by the angle at which it sees the surface there (exponent of its
 # cosine; the least), and by how far the head is turned: the detector then misses by 2.5 mm in the same way on everybody, at
 # 35 degrees, where from the front it is 1.4 (six virtual people, errors of pose apart).
@@ -58,23 +58,22 @@ class _Reading:
     expects: whether they tell whom to expect (`expectation`), or people on average are expected
     prior, expression: what it costs to differ from who is expected, a squared Mahalanobis distance, and what squared
     expressions cost, against the mean square of misses
-    smoothing: of the residual warp, as a share of its kernel's diagonal; stays: how much of it the neutral face keeps
+    stays: how much of the residual warp the neutral face keeps
     """
 
     expects: bool
     prior: float
     expression: float
-    smoothing: float
     stays: float
 
 
 # Misses of about 3 % of the distance between the eyes hang together, so that 478 landmarks tell as much as some 40.
-PLACED = _Reading(expects=False, prior=1e-5, expression=1.6e-5, smoothing=0.6, stays=1.0)
+PLACED = _Reading(expects=False, prior=1e-5, expression=1.6e-5, stays=1.0)
 # Who is to be expected is known better than a detector's landmarks tell it. Half of what they miss that head by is the
 # detector's: distance to the true faces, 40 people each, virtual ones 0.68, 0.70, 0.76 and 0.86 mm with 0, 0.3, 0.6 and all
 # of the warp, scanned ones 1.21, 1.18, 1.17 and 1.22 mm. What is left is no expression: at the cost of placed landmarks
 # faces moved 2.4 times as much as they did.
-DETECTED = _Reading(expects=True, prior=3e-4, expression=8e-5, smoothing=0.6, stays=0.4)
+DETECTED = _Reading(expects=True, prior=3e-4, expression=8e-5, stays=0.4)
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,9 @@ def fit_heads(photos: Sequence[Photo], faces: Sequence[Face], model: HeadModel) 
     reading = PLACED if all(face.placed for face in faces) else DETECTED
     with _one_thread():
         found = _solve(views, model, reading)
-    fits = [_Fit(view, reading.smoothing, *each) for view, each in zip(views, found, strict=True)]
+    fits = [_Fit(view, *each) for view, each in zip(views, found, strict=True)]
     moves = _common_moves(fits)  # of the neutral face
-    warp = _smooth_warp(fits[0].vertices, fits[0].landmarks, moves, model, reading.smoothing)
+    warp = _smooth_warp(fits[0].vertices, fits[0].landmarks, moves, model)
     held = torch.stack([_resting(model, fit.expression) for fit in fits]).mean(0)
     neutral = model.shape(fits[0].identity[None], held[None])[0]
     # Where every photo's expression moves the surface, what is left over belongs to it and not to the neutral face.
@@ -147,9 +146,8 @@ def fit_heads(photos: Sequence[Photo], faces: Sequence[Face], model: HeadModel) 
 class _Fit:
     """What the solve found for one photo, and what its landmarks still miss."""
 
-    def __init__(self, view: "_View", smoothing: float, camera: Camera, identity: Tensor, expression: Tensor):
-        self.view, self.smoothing, self.camera = view, smoothing, camera
-        self.identity, self.expression = identity, expression
+    def __init__(self, view: "_View", camera: Camera, identity: Tensor, expression: Tensor):
+        self.view, self.camera, self.identity, self.expression = view, camera, identity, expression
         model = self.model = view.model
         self.vertices = model.shape(identity[None], expression[None])[0]
         self.landmarks = model.landmarks(model.subdivide(self.vertices[None]))[0]
@@ -171,7 +169,7 @@ class _Fit:
     def photographed(self, moves: Tensor) -> Tensor:
         """The head [N, 3] over its photo: as the photo says across the line of sight, as all say, `moves`, along it."""
         along = ((moves - self.moves) @ self.away)[:, None] * self.away
-        warp = _smooth_warp(self.vertices, self.landmarks, self.moves + along, self.model, self.smoothing)
+        warp = _smooth_warp(self.vertices, self.landmarks, self.moves + along, self.model)
         target = self.view.target
         slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / self.view.eye_distance
         shut = self.model.close_lips if slit < CLOSED_MOUTH else lambda head: head
@@ -423,7 +421,7 @@ def _dearness(model: HeadModel) -> Tensor:
     return torch.tensor([costs[0] if costs else 1.0 for costs in dear])
 
 
-def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel, smoothing: float) -> Tensor:
+def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel) -> Tensor:
     """Offsets [N, 3] that carry the landmarks along `moves`, smooth, and zero far from any landmark.
 
     Compactly supported radial basis functions (Wendland 1995, C2). An eyeball moves as one piece with its lids, a row of
@@ -432,7 +430,7 @@ def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadMo
     surface = slice(0, SURFACE_COUNT)
     centres, moves = centres[surface], moves[surface]
     kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
-    weights = torch.linalg.solve(kernel + smoothing * torch.eye(len(kernel), device=kernel.device), moves)
+    weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
     warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
     rings = (*EYE_RINGS, NOSE_BASE, CHIN)
     for piece, ring in zip((*model.eye_vertices, model.upper_jaw, model.lower_jaw), rings, strict=True):
