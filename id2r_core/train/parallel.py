@@ -4,6 +4,7 @@ All processes draw the whole batch from the same random numbers, so the slices t
 Without torchrun's environment there is one process and nothing here does anything.
 """
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -80,6 +81,8 @@ def join_crew(device: torch.device) -> Crew:
         return ALONE
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # While Python ends, a connection that the other process has closed already would abort this one.
+        atexit.register(dist.destroy_process_group)
     return Crew(dist.get_rank(), dist.get_world_size())
 
 
