@@ -44,8 +44,9 @@ COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
 
 @dataclass(frozen=True)
 class Hairstyle:
-    """linear [3]: most of its colour as the photo shows it, sure [bool] if there is enough of it; height [K]: metres that it stands off the scalp at each of ANGLES;
-    fall: metres below the eyes that it hangs down on the left and on the right, 0 when it ends above."""
+    """linear [3]: most of its colour as the photo shows it; sure: whether there is enough of it to be believed; height [K]: metres
+    that it stands off the scalp at each of ANGLES; fall: metres below the eyes that it hangs down on the left and on the right,
+    0 when it ends above."""
 
     linear: np.ndarray
     sure: bool

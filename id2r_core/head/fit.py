@@ -232,11 +232,8 @@ def _solve(views: Sequence["_View"], model: HeadModel, reading: _Reading) -> lis
     for view, share in zip(views, says / says.sum(0), strict=True):
         # Every landmark counts most in the photo that shows it best; in all together as much as before.
         view.weight = view.weight * (share * len(views))
-        view.expected, view.identity_prior, view.expression_prior = (
-            expected,
-            reading.prior / len(views),
-            reading.expression,
-        )
+        view.expected, view.expression_prior = expected, reading.expression
+        view.identity_prior = reading.prior / len(views)
     poses[unknowns.person] = expected.clamp(0.0, 1.0)
     found = _minimise(views, unknowns, poses.numpy(force=True))
     shared = unknowns.shared

@@ -5,7 +5,6 @@ as on a photo. Prints how far the expected heads of people of the validation spl
 weights. About an hour on two CPU cores.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ..capture.scanned import ScannedShapes
 from ..capture.stage import CaptureStage
-from ..errors import Id2rError, NoFace
+from ..errors import NoFace
 from ..files import whole_file
 from ..geometry.mesh import similarity
 from ..head.expectation import ARRAYS, WEIGHTS, Expectation, describe
@@ -27,6 +26,7 @@ from ..head.fit import see_average
 from ..head.model import HeadModel, load_head
 from ..landmarks import detect_face
 from ..photo import Photo
+from .alone import run_alone
 
 SIZE = 448  # pixels of a photograph
 VIRTUAL, SCANNED, HELD_OUT = 2400, 900, 100  # people to learn from, of either kind; of each kind to test with
@@ -59,8 +59,8 @@ def train_expectation(data: Path, workers: int, report: Callable[[str], None] = 
         *(torch.cat([getattr(each, name) for each in people]) for name in ("misses", "facing", "identity"))
     )
     for kind, seen in held_out.items():
-        expected = model.shape(expectation(seen.misses, seen.facing), torch.zeros(HELD_OUT, len(model.expression)))
-        average = model.shape(model.identity_mean[None], torch.zeros(1, len(model.expression))).expand_as(expected)
+        expected = _at_rest(model, expectation(seen.misses, seen.facing))
+        average = _at_rest(model, model.identity_mean[None]).expand_as(expected)
         own, mean = (_apart(heads, seen.shape, model) for heads in (expected, average))
         report(f"{kind}: expected heads are {own:.2f} mm off at the face's vertices, the average one {mean:.2f} mm.")
     with whole_file(WEIGHTS) as partial_file:
@@ -99,12 +99,12 @@ def _photograph(split: str, scanned: bool, indices: Sequence[int]) -> list[tuple
     """Misses, facing, shape and identity of each of the people whose face is found."""
     stage = _stages[split]
     subjects = stage.subjects(indices)
-    at_rest = stage.head.shape(subjects.identity, torch.zeros_like(subjects.expression))
     if scanned:
         at_rest = _shapes.draw(indices, split)
         identity = nearest_identity(at_rest, stage.head)
     else:
         identity = subjects.identity
+        at_rest = _at_rest(stage.head, identity)
     seen = []
     for image, shape, each in zip(stage.portraits(subjects, at_rest, take=1), at_rest, identity, strict=True):
         photo = Photo(srgb=image.permute(1, 2, 0).contiguous().numpy(), name="a virtual photograph")
@@ -144,6 +144,11 @@ def nearest_identity(shapes: Tensor, model: HeadModel) -> Tensor:
         right = (target - rest).flatten(1) @ basis / len(basis) + precision @ mean
         found = torch.linalg.solve(system, right.T).T
     return found.float()
+
+
+def _at_rest(model: HeadModel, identity: Tensor) -> Tensor:
+    """Vertices [S, N, 3] of heads with coefficients [S, K]."""
+    return model.shape(identity, torch.zeros(len(identity), len(model.expression)))
 
 
 def _laid_on(points: Tensor, target: Tensor) -> Tensor:
@@ -190,18 +195,5 @@ def _mirrored_morphs(model: HeadModel) -> list[int]:
     return torch.cdist(mirrored, model.identity.flatten(1)).argmin(1).tolist()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m id2r_core.train.expectation", description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, metavar="DATA", help="the directory of training data")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    given = parser.parse_args()
-    try:
-        train_expectation(given.data, given.workers)
-    except Id2rError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone("expectation", __doc__.splitlines()[0], train_expectation, workers=(2, "processes")))

@@ -4,7 +4,6 @@
 out, ten parts in turn, and writes the weights.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..files import whole_file
 from ..glasses import WEIGHTS, describe, eye_strip
 from ..landmarks import detect_face
 from ..photo import load_photo
+from .alone import run_alone
 
 WORN = Path(__file__).with_name("glasses.txt")
 DECAY, PARTS = 0.3, 10
@@ -65,16 +65,5 @@ def fit(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     return found[:-1], float(found[-1] - mean @ found[:-1])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m id2r_core.train.glasses", description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, metavar="DATA", help="the directory of training data")
-    try:
-        train_glasses(parser.parse_args().data)
-    except Id2rError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone("glasses", __doc__.splitlines()[0], train_glasses))
