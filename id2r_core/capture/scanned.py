@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..errors import Id2rError
-from ..geometry.mesh import closest_on_triangles, similarity
+from ..geometry.mesh import similarity
+from ..geometry.nearest import NearestOnTriangles
 from ..head.model import HeadModel
 from .register import SURFACE_COUNT, carry_eyes, non_rigid, spread_points
 from .sources import SPLITS
@@ -22,7 +22,7 @@ MEDIAPIPE = (
     71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144,
     362, 385, 387, 263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
 )  # fmt: skip
-NEIGHBOURS = 12  # triangles that are looked at for the nearest point, by their centres
+NEIGHBOURS = 12  # triangles that are looked at for the nearest point
 STREAM = 77  # of random numbers
 
 
@@ -52,9 +52,9 @@ class ScannedShapes:
         places[list(MEDIAPIPE)] = vertices[chosen[FIRST_INNER:]]
         known = np.isin(np.arange(SURFACE_COUNT), MEDIAPIPE)
         laid = non_rigid(head, spread_points(vertices.astype(np.float32), triangles), places, known)
-        corner, weight = _nearest(laid, vertices, triangles)
+        triangle, weight = NearestOnTriangles(vertices[triangles], NEIGHBOURS)(laid)
         basis = scale * CENTIMETRE * basis.astype(np.float32) @ turn.T.astype(np.float32)  # [M, V, 3]
-        modes = (basis[:, corner] * weight[..., None].astype(np.float32)).sum(2)
+        modes = (basis[:, triangles[triangle]] * weight[..., None].astype(np.float32)).sum(2)
         for each in modes:
             carry_eyes(head, each, laid)
         self._head = head
@@ -68,13 +68,3 @@ class ScannedShapes:
         drawn = np.stack([each.standard_normal(len(self._modes)) for each in dice]).astype(np.float32)
         people = self._mean + torch.tensordot(torch.from_numpy(drawn), self._modes, 1)
         return people - torch.stack([self._head.eyes(person)[0].mean(0) for person in people])[:, None]
-
-
-def _nearest(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The three vertices [P, 3] and their weights [P, 3] of the surface's point nearest to each of points [P, 3]."""
-    corners = vertices[triangles]
-    near = cKDTree(corners.mean(1)).query(points, k=NEIGHBOURS)[1]
-    weights = closest_on_triangles(torch.from_numpy(points)[:, None], torch.from_numpy(corners[near])).numpy()
-    apart = np.linalg.norm((corners[near] * weights[..., None]).sum(2) - points[:, None], axis=-1)
-    row, best = np.arange(len(points)), apart.argmin(1)
-    return triangles[near[row, best]], weights[row, best]

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from ..errors import Id2rError
-from ..geometry.mesh import closest_on_triangles, similarity
+from ..geometry.mesh import similarity
+from ..geometry.nearest import NearestOnTriangles
 from ..head.atlas import SKIN_PARTS
 from ..head.model import HeadModel
 from .context import Context
@@ -63,21 +63,16 @@ def evaluate_shape(context: Context) -> Report:
 
 
 class Nearest:
-    """Nearest points of a surface, among the triangles whose centres are nearest."""
+    """Nearest points of a surface."""
 
     def __init__(self, surface: Surface):
-        self._corners = torch.from_numpy(surface.vertices[surface.faces])  # [F, 3, 3]
-        self._centres = cKDTree(self._corners.mean(1).numpy())
+        self._corners = surface.vertices[surface.faces]  # [F, 3, 3]
+        self._look_up = NearestOnTriangles(self._corners, NEIGHBOURS)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """The nearest point of the surface to each of points [P, 3]."""
-        count = min(NEIGHBOURS, len(self._corners))
-        near = self._centres.query(points, k=count)[1].reshape(len(points), count)
-        corners = self._corners[near]  # [P, K, 3, 3]
-        weights = closest_on_triangles(torch.from_numpy(points)[:, None], corners)
-        found = (corners * weights[..., None]).sum(2).numpy()
-        best = np.square(found - points[:, None]).sum(-1).argmin(1)
-        return found[np.arange(len(points)), best]
+        triangle, weights = self._look_up(points)
+        return (self._corners[triangle] * weights[..., None]).sum(1)
 
 
 def align(surface: Surface, scan: np.ndarray, landmarks: np.ndarray, with_scale: bool) -> Surface:

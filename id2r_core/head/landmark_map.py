@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 
 from ..facemesh import COUNT, SURFACE_COUNT
 from ..geometry.camera import Camera, look_at_head
-from ..geometry.mesh import closest_on_triangles, vertex_normals
+from ..geometry.mesh import vertex_normals
+from ..geometry.nearest import NearestOnTriangles
 from ..geometry.rasterize import interpolate, rasterize
 from ..landmarks import detect_face
 from ..photo import Photo
@@ -21,6 +21,7 @@ SHAPES_PER_YAW = 6
 ALBEDO = {"mouth_interior": 0.15, "tongue": 0.2, "eye_socket": 0.45, "eyeball_left": 0.9, "eyeball_right": 0.9}
 SKIN_ALBEDO, LIP_ALBEDO, IRIS_ALBEDO, IRIS_COSINE = 0.6, 0.3, 0.12, 0.88
 NEAR_PIXELS = 20
+NEIGHBOURS = 24  # triangles that are looked at for the nearest point
 MIDDLE_PIXELS = 40  # half the breadth of the band in the middle of the face that views from both sides see
 APART = 0.3  # of jawOpen, where the landmarks of the lips are placed
 # Lips touch on the neutral head, so that where one ends is seen only with the mouth open.
@@ -167,11 +168,6 @@ def _snap(places, neutral, faces, face_part):
     found, bary = np.zeros(COUNT, np.int64), np.zeros((COUNT, 3), np.float32)
     for allowed, chosen in ((is_skin, slice(0, SURFACE_COUNT)), (is_eye, slice(SURFACE_COUNT, COUNT))):
         candidates = np.flatnonzero(allowed)
-        corners = neutral[faces[candidates]].astype(np.float64)
-        near = cKDTree(corners.mean(1)).query(places[chosen], k=24)[1]  # [P, K]
-        place, around = torch.from_numpy(places[chosen].astype(np.float64))[:, None], torch.from_numpy(corners[near])
-        weights = closest_on_triangles(place, around)
-        best = ((around * weights[..., None]).sum(2) - place).norm(dim=-1).argmin(1)
-        row = np.arange(len(best))
-        found[chosen], bary[chosen] = candidates[near[row, best]], weights[row, best]
+        triangle, weights = NearestOnTriangles(neutral[faces[candidates]], NEIGHBOURS)(places[chosen])
+        found[chosen], bary[chosen] = candidates[triangle], weights
     return {"landmark_faces": found, "landmark_bary": bary}
