@@ -129,8 +129,9 @@ def capture(arguments: Sequence[str]) -> int:
 
 def train(arguments: Sequence[str]) -> int:
     from .train.cli import main as train_main
+    from .train.parallel import leave
 
-    return train_main(arguments)
+    return leave(train_main(arguments))
 
 
 def evaluate(arguments: Sequence[str]) -> int:

@@ -463,7 +463,9 @@ CREW_SCRIPT = """
 import sys
 sys.path[:0] = [".", "tests"]
 from test_train import train_exactly
+from id2r_core.train.parallel import leave
 train_exactly(*sys.argv[1:])
+leave(0)
 """
 
 
