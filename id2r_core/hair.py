@@ -25,6 +25,8 @@ DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of t
 MANY = (0.01, 0.04)  # share of the atlas that shows hair, from which on it tells its colour, and alone
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
+DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
+OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
 DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
 
 
@@ -43,23 +45,32 @@ class CroppedHair:
         return self.albedo[:, sure].median(1).values if sure.any() else None
 
 
-def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None, atlas: HeadAtlas) -> CroppedHair:
+def grow_hair(
+    albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None, stands: Tensor, atlas: HeadAtlas
+) -> CroppedHair:
     """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
 
     around [3]: linear albedo of the hair outside the bare head, which is believed the more, the less is seen on it: only
-    roots, among which the skin shows. Hair that hangs over the face or the ears is left out: it is not at home there.
+    roots, among which the skin shows. stands [T, T] in [0, 1]: where hair of that colour stands off the head, so that the
+    scalp under it is not bald, though a photo from ahead shows nothing of it. Hair that hangs over the face or the ears is
+    left out: it is not at home there.
     """
     # What is neither hair nor skin, the background between strands, does not make a head bald.
     home, known = at_home(atlas), (seen * torch.maximum(cover.hair, cover.skin) > 0.1).float()
     sure = (cover.hair * known * home > 0.9).float()
-    if sure.mean() < LEAST_HAIR:
+    shows = bool(sure.mean() >= LEAST_HAIR)
+    if not shows and (around is None or not stands.any()):
         return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
     near = ramp(soften(known * home, GLIDE), 0.02, 0.4)
     hairy = torch.lerp(
         atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
     )
-    spread = ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas)
+    spread = ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas) if shows else torch.zeros_like(home)
+    spread = torch.maximum(spread, stands * atlas.region("scalp"))
     presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
+    if not shows:
+        alone = around.log().clamp(min=DARKEST_HAIR, max=0)[:, None, None].expand_as(albedo)
+        return CroppedHair(_of_melanin(alone).exp(), presence, torch.zeros_like(home))
     shown = _lifted(albedo.log(), sure)
     usual = shown[:, sure > 0].median(1).values[:, None, None]
     of_all = usual if around is None else _more_than_roots(usual, around, sure)
@@ -69,7 +80,14 @@ def grow_hair(albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None,
     near = ramp(soften(sure, GLIDE), 0.02, 0.4)
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
     colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
-    return CroppedHair(_not_blue(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+    return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+
+
+def unlike_skin(hair: Tensor, skin: Tensor) -> bool:
+    """Whether a linear albedo [3] outside the bare head is another than that of the skin [3]: a bald skull may stand out."""
+    off = hair.clamp(min=1e-3).log() - skin.log()
+    brightness = off.mean()
+    return bool((off - brightness).norm() > OTHER_COLOUR or brightness < -MUCH_DARKER)
 
 
 def _not_balding(hair: Tensor, known: Tensor, atlas: HeadAtlas) -> Tensor:
@@ -94,12 +112,16 @@ def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
     return shown + sure * (lift - (1 - torch.exp(-lift)) * (usual - usual.mean()))
 
 
-def _not_blue(shown: Tensor) -> Tensor:
-    """Log-albedo [3, T, T]; dark hair that looks blue is grey: it is melanin that makes it dark, and what is blue in it is
-    mirrored."""
-    brightness = shown.mean(0, keepdim=True)
-    blue = (shown[2:] > shown[:1]) * ramp(-brightness, *DARK_HAIR)
-    return torch.lerp(shown, brightness.expand_as(shown), blue)
+def _of_melanin(shown: Tensor) -> Tensor:
+    """Log-albedo [3, T, T] no greener than red and no bluer than green, which melanin never makes: what is shines, or lets a
+    background through. Bright hair that is much so is dyed and stays. (Least squares in this order, Barlow et al. 1972.)"""
+    red, green, blue = shown
+    brightness = shown.mean(0)
+    reddest = torch.stack([red, (red + green) / 2, brightness]).amax(0)
+    bluest = torch.stack([blue, (green + blue) / 2, brightness]).amin(0)
+    ordered = torch.stack([reddest, 3 * brightness - reddest - bluest, bluest])
+    dyed = ramp((shown - ordered).norm(dim=0), *DYED) * (1 - ramp(-brightness, *DARK_HAIR))
+    return torch.lerp(ordered, shown, dyed)
 
 
 def _without_shine(shown: Tensor, usual: Tensor, sure: Tensor) -> Tensor:

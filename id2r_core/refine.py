@@ -25,7 +25,7 @@ from .folds import find_beard, find_folds
 from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_holes, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
-from .hair import CroppedHair, grow_hair, wear_hair
+from .hair import CroppedHair, grow_hair, unlike_skin, wear_hair
 from .hairstyle import see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
@@ -54,6 +54,7 @@ HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
+STANDS_OFF = (0.004, 0.01)  # metres that hair must stand off a head to be told from a skull that came out low
 LEAST_AHEAD = 0.05  # cosine of the head's turn
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -217,8 +218,11 @@ def _hair_of(
     """What to paint on the scalp, and [3, T, T] how hair grows out of it, as in `Refined`; the style is the main photo's."""
     style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
     around = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face if style and style.sure else None
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, atlas)
-    shape = style.on_tile(atlas) if style else torch.zeros_like(crop.albedo[:2])
+    shape = style.on_tile(atlas) if style else torch.zeros_like(reading.albedo[:2])
+    skin = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin)
+    off_head = around is not None and unlike_skin(around, skin)
+    stands = ramp(shape[0], *STANDS_OFF) if off_head else torch.zeros_like(shape[0])
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, stands, atlas)
     growth = torch.cat([crop.presence[None], shape])
     return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
 

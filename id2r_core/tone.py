@@ -8,13 +8,14 @@ from torch import Tensor
 
 from .pigment import build_pigment_table, lab_of
 
-LEARNT = 0.9  # share of the encoder in the tone, the rest is the exposure's
+LEARNT = 0.75  # share of the encoder in the tone, the rest is the exposure's
 EXPOSED_WHITE = 1.15  # linear; portraits are exposed so that white skin is just below clipping
 FAIREST, DARKEST = 0.67, 0.015  # linear red of the fairest skin, as burnt out photos look fairer; of any channel
 TURNED = 8  # exponent of the cosine of a head's turn in the say of its photo
-# How far a colour (CIE76) may be from all that melanin and blood can make, and how much stays of what is more. How light it
-# is counts for more there than its colour, of which photographers make what they like.
-SLACK, KEPT, LIGHTNESS = 6.0, 0.4, 3.0
+# How far a colour (CIE76) may be from all that melanin and blood make of a whole face, and how much stays of what is more.
+# How light it is counts for more there than its colour, of which photographers make what they like.
+SLACK, KEPT, LIGHTNESS = 3.0, 0.25, 3.0
+BLOOD = (0.20, 0.55)  # coordinates in the pigment table between which faces are as a whole: a* of 8 to 14
 
 
 def estimate_tone(shown: Tensor, learnt: Tensor) -> Tensor:
@@ -49,6 +50,8 @@ def as_skin(tone: Tensor) -> Tensor:
 
 @cache
 def _all_skin() -> tuple[Tensor, Tensor]:
-    """Linear albedo [P, 3] and CIELAB [P, 3] of every entry of the pigment table."""
-    linear = build_pigment_table().linear.flatten(1).T
+    """Linear albedo [P, 3] and CIELAB [P, 3] of every entry of the pigment table that a whole face can have."""
+    table = build_pigment_table().linear
+    low, high = (round(edge * (table.shape[2] - 1)) for edge in BLOOD)
+    linear = table[:, :, low : high + 1].flatten(1).T
     return linear, lab_of(linear)

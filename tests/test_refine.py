@@ -16,7 +16,7 @@ from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
-from id2r_core.hair import grow_hair
+from id2r_core.hair import _of_melanin, grow_hair, unlike_skin
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
@@ -561,9 +561,42 @@ def test_a_few_roots_do_not_tell_the_colour_of_hair(atlas, depth, is_around):
     hair, skin = shown.float(), (atlas.region("face") > 0.5).float()
     cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
     colour = torch.where(shown, brown[:, None, None], TONE[:, None, None])
-    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), grey, atlas).colour()
+    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), grey, 0 * hair, atlas).colour()
     nearer = (found.log() - grey.log()).norm() < (found.log() - brown.log()).norm()
     assert bool(nearer) == is_around
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_hair_that_only_the_outline_shows_covers_the_scalp_and_no_seen_skin(atlas, stands):
+    """A photo from ahead of a high forehead: hair combed back from it lies off the bare head, not over it."""
+    face = (atlas.region("face") > 0.5).float()
+    cover = Cover(skin=face, hair=0 * face, near_hair=0 * face, rims=0 * face)
+    around = torch.tensor([0.20, 0.21, 0.19])  # a background shines through its edge
+    scalp = (atlas.region("scalp") > 0.9) & atlas.mask
+    off_head = scalp.float() if stands else 0 * face
+    crop = grow_hair(TONE[:, None, None].expand(3, TEXELS, TEXELS), cover, face, around, off_head, atlas)
+    assert crop.presence[face > 0.9].max() < 0.05
+    if not stands:
+        assert crop.colour() is None and not crop.presence.any()
+        return
+    red, green, blue = crop.colour().tolist()
+    assert crop.presence[scalp].mean() > 0.9
+    assert red > 0.999 * green and green > blue
+    assert crop.colour().log().mean() == pytest.approx(float(around.log().mean()), abs=0.03)
+
+
+def test_a_skull_that_stands_out_is_no_hair():
+    for factor in (0.7, 1.3):
+        assert not unlike_skin(TONE * factor, TONE)
+    assert unlike_skin(torch.tensor([0.35, 0.33, 0.31]), TONE)  # grey hair
+    assert unlike_skin(torch.tensor([0.05, 0.035, 0.025]), TONE)  # brown hair
+
+
+def test_only_bright_hair_may_be_green(atlas):
+    for colour, stays in (((0.30, 0.60, 0.32), True), ((0.09, 0.11, 0.08), False)):
+        shown = torch.tensor(colour).log()[:, None, None].expand(3, 2, 2)
+        red, green, _ = _of_melanin(shown)[:, 0, 0]
+        assert (green > red + 0.1) == stays
 
 
 def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from id2r_core.pigment import build_pigment_table, lab_of
-from id2r_core.tone import as_skin, common_tone, estimate_tone
+from id2r_core.tone import BLOOD, as_skin, common_tone, estimate_tone
 
 
 def test_nobody_is_fairer_than_skin_can_be():
@@ -11,10 +11,26 @@ def test_nobody_is_fairer_than_skin_can_be():
     assert 1.25 < burnt[0] / burnt[1] < 1.7
 
 
-def test_what_skin_can_have_stays_as_it_is():
-    table = build_pigment_table().linear[:, ::12, ::12].flatten(1).T
+def test_what_a_face_can_have_stays_as_it_is():
+    low, high = (round(edge * 95) for edge in BLOOD)
+    table = build_pigment_table().linear[:, ::12, low : high + 1 : 8].flatten(1).T
     for skin in table:
         assert torch.allclose(as_skin(skin), skin, rtol=1e-4)
+
+
+def test_a_red_face_stands_in_red_light():
+    """Some places are that red, no whole face is."""
+    tone = torch.tensor([0.494, 0.190, 0.152])
+    before, after = lab_of(tone), lab_of(as_skin(tone))
+    assert before[1] > 24 and 10 < after[1] < 19
+    assert abs(after[0] - before[0]) < 4
+
+
+def test_how_bright_the_face_is_in_the_photo_has_a_say():
+    learnt = torch.tensor([0.30, 0.19, 0.13])
+    tones = [estimate_tone(learnt * exposure, learnt)[1] for exposure in (0.7, 1.15, 1.9)]
+    assert tones[0] < tones[1] < tones[2]
+    assert tones[1] == pytest.approx(0.19, rel=0.05)
 
 
 @pytest.mark.parametrize("orange", [(0.475, 0.114, 0.036), (0.521, 0.174, 0.045)])
