@@ -22,9 +22,12 @@ BRIGHTEST_STRAND = 0.35  # log-brightness over the usual one that strands come n
 OWN_COLOURS = 0.35  # share of the differences of colour in hair that are its own and not the light's or the file's
 HAIR_RADIUS = 0.4  # of the atlas: how far from its middle strands have the width that was asked for
 DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of the scalp shine through
+WHITEST_HAIR = -0.75  # log-luminance of the whitest
 MANY = (0.01, 0.04)  # share of the atlas that shows hair, from which on it tells its colour, and alone
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
+# Of the way from the colour of hair to that of the skin: from which on skin shows through, and most; and beyond the skin.
+THROUGH, BEYOND = (0.35, 0.7), (1.25, 1.55)
 DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
 OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
 DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
@@ -46,12 +49,18 @@ class CroppedHair:
 
 
 def grow_hair(
-    albedo: Tensor, cover: Cover, seen: Tensor, around: Tensor | None, stands: Tensor, atlas: HeadAtlas
+    albedo: Tensor,
+    cover: Cover,
+    seen: Tensor,
+    skin: Tensor,
+    around: Tensor | None,
+    stands: Tensor,
+    atlas: HeadAtlas,
 ) -> CroppedHair:
     """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
 
-    around [3]: linear albedo of the hair outside the bare head, which is believed the more, the less is seen on it: only
-    roots, among which the skin shows. stands [T, T] in [0, 1]: where hair of that colour stands off the head, so that the
+    skin [3]: most of the skin's linear albedo. around [3]: that of the hair outside the bare head, which is believed the
+    more, the less is seen on it, only roots among which the skin shows, and the more that has the colour of skin. stands [T, T] in [0, 1]: where hair of that colour stands off the head, so that the
     scalp under it is not bald, though a photo from ahead shows nothing of it. Hair that hangs over the face or the ears is
     left out: it is not at home there.
     """
@@ -69,11 +78,17 @@ def grow_hair(
     spread = torch.maximum(spread, stands * atlas.region("scalp"))
     presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
     if not shows:
-        alone = around.log().clamp(min=DARKEST_HAIR, max=0)[:, None, None].expand_as(albedo)
-        return CroppedHair(_of_melanin(alone).exp(), presence, torch.zeros_like(home))
+        return CroppedHair(_of_melanin(_believable(around).expand_as(albedo)).exp(), presence, torch.zeros_like(home))
     shown = _lifted(albedo.log(), sure)
     usual = shown[:, sure > 0].median(1).values[:, None, None]
-    of_all = usual if around is None else _more_than_roots(usual, around, sure)
+    of_all = usual
+    if around is not None:
+        around = _believable(around)
+        # Brighter than on the head it is also lit by what stands behind; darker, skin shines through on the head.
+        around = around + (usual.mean() - around.mean()).clamp(max=0) / 2
+        through = _skin_shows_through(usual, around, skin.log()[:, None, None])
+        shown, usual = shown + through * (around - usual), torch.lerp(usual, around, through)
+        of_all = torch.lerp(around, usual, ramp(sure.mean(), *MANY))
     inside = soften(erode(cover.hair, SOFTNESS), SOFTNESS)  # its edge shows skin between the strands
     shown = torch.lerp(shown, _without_shine(shown, usual, sure), inside)
     behind = of_all + _strands(shown, sure, atlas)
@@ -99,10 +114,20 @@ def _not_balding(hair: Tensor, known: Tensor, atlas: HeadAtlas) -> Tensor:
     return 1 - top * (1 - ramp((seen * hair).sum() / seen.sum(), *TOP_HAIRY))
 
 
-def _more_than_roots(usual: Tensor, around: Tensor, sure: Tensor) -> Tensor:
-    """Log-albedo [3, 1, 1] between that of hair on the head and that [3] around it, by how much of the former is seen."""
-    around = around.log().clamp(min=DARKEST_HAIR, max=0)[:, None, None]
-    return torch.lerp(around, usual, ramp(sure.mean(), *MANY))
+def _believable(linear: Tensor) -> Tensor:
+    """Log-albedo [3, 1, 1] of hair that looks like a linear colour [3]; a rim light makes it whiter than hair can be."""
+    shown = linear.log().clamp(min=DARKEST_HAIR)[:, None, None]
+    return shown - (shown.mean() - WHITEST_HAIR).clamp(min=0)
+
+
+def _skin_shows_through(usual: Tensor, around: Tensor, skin: Tensor) -> Tensor:
+    """How far the hair on a head has the skin's colour rather than that of the hair around it, in [0, 1]; log-albedos
+    [3, 1, 1]. 0 where hair and skin are of one colour anyway, and where it is browner than the skin, which is hair's own."""
+    usual, around, skin = (each - each.mean() for each in (usual, around, skin))
+    apart = skin - around
+    share = ((usual - around) * apart).sum() / apart.square().sum().clamp(min=1e-6)
+    through = ramp(share, *THROUGH) * (1 - ramp(share, *BEYOND))
+    return through * ramp(apart.norm(), OTHER_COLOUR / 2, OTHER_COLOUR)
 
 
 def _lifted(shown: Tensor, sure: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from .photo import Photo
 # Shares of the head's size in the photo: how far from its outline hair begins, the least area of it that is a style, and the
 # least that tells the hair's colour without what bleeds into its edge. Of 16 training portraits, long hair close to a skull
 # that came out high leaves 0.005; bald heads leave none.
-OFF_HEAD, LEAST_AROUND, LEAST_COLOUR = 0.015, 0.004, 0.02
+OFF_HEAD, LEAST_AROUND, LEAST_COLOUR = 0.015, 0.004, 0.012
 CENTRE = 0.03  # metres above the eyes: where rays begin
 ANGLES = np.linspace(-10.0, 190.0, 41)  # degrees, from the subject's left over the top to the right
 STEP, LONGEST_RAY, MOST_HEIGHT = 0.001, 0.22, 0.06  # metres

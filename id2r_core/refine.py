@@ -222,7 +222,7 @@ def _hair_of(
     skin = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin)
     off_head = around is not None and unlike_skin(around, skin)
     stands = ramp(shape[0], *STANDS_OFF) if off_head else torch.zeros_like(shape[0])
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, around, stands, atlas)
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, skin, around, stands, atlas)
     growth = torch.cat([crop.presence[None], shape])
     return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
 

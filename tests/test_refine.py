@@ -561,7 +561,7 @@ def test_a_few_roots_do_not_tell_the_colour_of_hair(atlas, depth, is_around):
     hair, skin = shown.float(), (atlas.region("face") > 0.5).float()
     cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
     colour = torch.where(shown, brown[:, None, None], TONE[:, None, None])
-    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), grey, 0 * hair, atlas).colour()
+    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), TONE, grey, 0 * hair, atlas).colour()
     nearer = (found.log() - grey.log()).norm() < (found.log() - brown.log()).norm()
     assert bool(nearer) == is_around
 
@@ -574,7 +574,7 @@ def test_hair_that_only_the_outline_shows_covers_the_scalp_and_no_seen_skin(atla
     around = torch.tensor([0.20, 0.21, 0.19])  # a background shines through its edge
     scalp = (atlas.region("scalp") > 0.9) & atlas.mask
     off_head = scalp.float() if stands else 0 * face
-    crop = grow_hair(TONE[:, None, None].expand(3, TEXELS, TEXELS), cover, face, around, off_head, atlas)
+    crop = grow_hair(TONE[:, None, None].expand(3, TEXELS, TEXELS), cover, face, TONE, around, off_head, atlas)
     assert crop.presence[face > 0.9].max() < 0.05
     if not stands:
         assert crop.colour() is None and not crop.presence.any()
@@ -583,6 +583,20 @@ def test_hair_that_only_the_outline_shows_covers_the_scalp_and_no_seen_skin(atla
     assert crop.presence[scalp].mean() > 0.9
     assert red > 0.999 * green and green > blue
     assert crop.colour().log().mean() == pytest.approx(float(around.log().mean()), abs=0.03)
+
+
+@pytest.mark.parametrize("shade, is_around", [((0.16, 0.10, 0.075), True), ((0.20, 0.17, 0.15), False)])
+def test_hair_through_which_the_skin_shows_has_not_its_colour(atlas, shade, is_around):
+    """Much of the scalp is seen; around it hair is grey. What has the skin's colour is skin between shaded roots."""
+    grey, colour = torch.tensor([0.40, 0.37, 0.35]), torch.tensor(shade)
+    scalp = (atlas.region("scalp") > 0.5) & atlas.mask
+    hair, skin = scalp.float(), (atlas.region("face") > 0.5).float()
+    cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
+    shown = torch.where(scalp, colour[:, None, None], TONE[:, None, None])
+    found = grow_hair(shown, cover, (hair + skin).clamp(max=1), TONE, grey, 0 * hair, atlas).colour().log()
+    hue = lambda log: log - log.mean()
+    assert torch.allclose(hue(found), hue((grey if is_around else colour).log()), atol=0.06)
+    assert colour.log().mean() - 0.1 < found.mean() < grey.log().mean()
 
 
 def test_a_skull_that_stands_out_is_no_hair():
