@@ -30,13 +30,15 @@ UNSEEN = 1e-6
 class Reading:
     """What one photo shows, or several together, on the head tile.
 
-    albedo [3, T, T] linear, without the folds of the expression; beard [T, T] in [0, 1]; folds [T, T]: how much darker
+    albedo [3, T, T] linear, without the folds of the expression; own_shade [T, T]: shade (log-luminance) of the face's own
+    form that its albedo gets back; beard [T, T] in [0, 1]; folds [T, T]: how much darker
     (log) those make it; seen, trust [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin;
     clarity [T, T] in [0, 1]: how straight and how sharply the photo looks at a texel, whatever covers it; ahead: cosine of
     the head's turn away from the camera.
     """
 
     albedo: Tensor
+    own_shade: Tensor
     cover: Cover
     beard: Tensor
     folds: Tensor
@@ -71,6 +73,7 @@ def combine(readings: Sequence[Reading], atlas: HeadAtlas) -> Combined:
     cover = Cover(*(mixed([getattr(each, name) for each in covers]) for name in ("skin", "hair", "near_hair", "rims")))
     reading = Reading(
         albedo=(shares[:, None] * levelled).sum(0),
+        own_shade=mixed([each.own_shade for each in readings]),
         cover=cover,
         beard=mixed([each.beard for each in readings]),
         folds=readings[0].folds * shares[0],

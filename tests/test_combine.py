@@ -31,6 +31,7 @@ def left_to_right(atlas):
 def reading(albedo: Tensor, trust: Tensor, **others) -> Reading:
     none = torch.zeros(TEXELS, TEXELS)
     values = {
+        "own_shade": none,
         "cover": Cover(trust, none, none, none),
         "beard": none,
         "folds": none,

@@ -11,13 +11,20 @@ from synthetic_head import IRISES, camera_at, known_head, landmarks_in_photo
 from torch.nn import functional
 
 from id2r_core import maps as maps_module
-from id2r_core.conventions import Domain, decode_normal, encode_normal
+from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb
 from id2r_core.detail import stored
 from id2r_core.errors import Id2rError
 from id2r_core.files import all_or_nothing, check_writable, whole_file, write_exr, write_image
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import make_atlas
-from id2r_core.head.irises import EYE_OUTLINES, IRIS_LANDMARKS, RADIUS_RANGE, TYPICAL_COLOUR, measure_irises
+from id2r_core.head.irises import (
+    EYE_OUTLINES,
+    IRIS_LANDMARKS,
+    RADIUS_RANGE,
+    SCLERA_LINEAR,
+    TYPICAL_COLOUR,
+    measure_irises,
+)
 from id2r_core.head.model import PARTS
 from id2r_core.landmarks import Face
 from id2r_core.maps import panorama, save_maps, save_report, tangent_normals
@@ -407,8 +414,11 @@ def test_checking_a_folder_leaves_nothing(tmp_path):
 # ---- irises ----
 
 
-def eyes_photo(head, colour_srgb, white_srgb=0.8):
-    """A photo of nothing but two irises with dark pupils, drawn where the landmarks have them."""
+WHITE_OF_EYE = linear_to_srgb(1.1 * torch.tensor(SCLERA_LINEAR)).tolist()
+
+
+def eyes_photo(head, colour_srgb, white_srgb=WHITE_OF_EYE):
+    """A photo of nothing but two irises with dark pupils in the white of eyes, drawn where the landmarks have them."""
     points = landmarks_in_photo(head).astype(np.float32)
     image = np.full((head.camera.height, head.camera.width, 3), white_srgb, np.float32)
     for landmarks in IRIS_LANDMARKS:
@@ -427,8 +437,21 @@ def test_the_irises_have_the_photos_colour_without_its_light(model):
     neutral, dim = (measure_irises(photo, face, head, torch.full((3,), white)) for white in (1.0, 0.5))
     red, green, blue = neutral.colour_linear.tolist()
     assert red < green < blue and blue == pytest.approx(0.214, rel=0.15)
-    assert torch.allclose(dim.colour_linear, (2 * neutral.colour_linear).clamp(max=0.3), rtol=1e-3)
+    brighter = (dim.colour_linear / neutral.colour_linear)[:2]
+    assert torch.allclose(brighter, torch.full((2,), 2**0.5), rtol=1e-3)  # half of it is the white of the eye's to tell
     assert all(RADIUS_RANGE[0] <= value <= RADIUS_RANGE[1] for value in neutral.radius.tolist())
+
+
+def test_eyes_in_red_shade_are_as_blue_as_they_are(model):
+    """Light that comes to the eyes from the skin around them is not the light of the face."""
+    head = known_head(model, camera_at(size=512, focal=4.0))
+    plain, face = eyes_photo(head, (0.25, 0.4, 0.5))
+    shaded = Photo((plain.srgb * [0.9, 0.6, 0.5]).astype(np.float32), plain.name)
+    hues = []
+    for photo in (plain, shaded):
+        colour = measure_irises(photo, face, head, torch.ones(3)).colour_linear
+        hues.append(colour / colour.sum())
+    assert torch.allclose(*hues, atol=0.03)
 
 
 def test_closed_eyes_have_typical_irises(model):

@@ -15,7 +15,11 @@ from .fit import FittedHead
 
 TYPICAL_RADIUS, RADIUS_RANGE = 0.0059, (0.0052, 0.0066)  # metres; adult irises vary little (Rüfer et al. 2005)
 RING = (0.45, 0.9)  # of the radius: between the pupil and the dark limbus
-BRIGHTEST_SHARE, DARKEST_SHARE = 0.8, 0.2  # catchlights and lashes drop out
+MIDDLING = (0.2, 0.8)  # quantiles of brightness: catchlights and lashes drop out
+# The white of the eye lies in the same shade of lids and brows, and in the same light, as the iris: what of it is seen, from
+# BESIDE of the radius of the iris on, is between lashes and gleams in brightness. Linear albedo of it, as it is shown.
+BESIDE, OF_SCLERA = 1.15, (0.6, 0.9)
+SCLERA_LINEAR = (0.48, 0.43, 0.395)
 COLOUR_RANGE = (0.008, 0.30)  # linear reflectance of irises
 TYPICAL_COLOUR = (0.10, 0.055, 0.03)
 
@@ -29,43 +33,52 @@ class Irises:
 
 
 def measure_irises(photo: Photo, face: Face, head: FittedHead, white_linear: Tensor) -> Irises:
-    """Radius from the landmarks of the rim, colour from the ring between pupil and limbus.
+    """Radius from the landmarks of the rim, colour from the ring between pupil and limbus, against the white of the eye.
 
-    white_linear [3]: how bright a white diffuser would be in the photo at the face, to take the light out of the colour.
+    white_linear [3]: how bright a white diffuser would be in the photo at the face. How bright the iris is, it tells as well
+    as the white of the eye does, of which little is seen; of its hue it knows less, for eyes lie in coloured shade.
     """
     centres, _ = head.model.eyes(head.vertices)
     depth = head.camera.to_view(centres)[0, :, 2]
-    samples, radii = [], []
+    samples, whites, radii = [], [], []
     for landmarks, outline, distance in zip(IRIS_LANDMARKS, EYE_OUTLINES, depth, strict=True):
         points = face.points[list(landmarks)]
         pixels = np.linalg.norm(points[1:] - points[0], axis=1).mean()
         radii.append(float(pixels * distance / head.camera.focal[0]))
-        samples.append(_ring_pixels(photo.srgb, points[0], pixels, face.points[list(outline)]))
+        lids = face.points[list(outline)]
+        samples.append(_pixels(photo.srgb, points[0], pixels, lids, RING))
+        whites.append(_pixels(photo.srgb, points[0], pixels, lids, (BESIDE, np.inf)))
     radius = torch.tensor(radii).clamp(*RADIUS_RANGE)
     radius = (radius.mean() + TYPICAL_RADIUS).expand(2) / 2  # glasses and lids spoil either estimate
-    colour = _middle_colour(np.concatenate(samples))
+    colour = _middle_colour(np.concatenate(samples), MIDDLING)
     if colour is None:
         return Irises(radius.clone(), torch.tensor(TYPICAL_COLOUR))
-    colour = torch.from_numpy(colour) / white_linear.cpu().clamp(min=0.05)
-    return Irises(radius.clone(), colour.clamp(*COLOUR_RANGE))
+    white = white_linear.numpy(force=True).clip(0.05)
+    beside = _middle_colour(np.concatenate(whites), OF_SCLERA)
+    if beside is not None:
+        beside = (beside / SCLERA_LINEAR).clip(0.01)
+        white = beside * np.sqrt(white.mean() / beside.mean())
+    return Irises(radius.clone(), torch.from_numpy(colour / white).float().clamp(*COLOUR_RANGE))
 
 
-def _ring_pixels(srgb, centre, radius, outline) -> np.ndarray:
-    """Linear pixels [P, 3] of the iris's ring inside the lids; only the window round the iris is looked at."""
-    low = np.floor(centre - radius).astype(int).clip(0)
-    high = np.ceil(centre + radius).astype(int) + 1
+def _pixels(srgb, centre, radius, outline, ring) -> np.ndarray:
+    """Linear pixels [P, 3] inside the lids in a ring about the middle of the iris, from and to, in its radii; only the window
+    round them is looked at."""
+    reach = np.minimum(ring[1] * radius, np.abs(outline - centre).max(0) + 1)
+    low = np.floor(centre - reach).astype(int).clip(0)
+    high = np.ceil(centre + reach).astype(int) + 1
     window = srgb[low[1] : high[1], low[0] : high[0]]
     visible = np.zeros(window.shape[:2], np.uint8)
     cv2.fillPoly(visible, [(outline - low).round().astype(np.int32)], 1)
     y, x = np.mgrid[: window.shape[0], : window.shape[1]] + 0.5
     distance = np.hypot(x + low[0] - centre[0], y + low[1] - centre[1]) / max(radius, 1e-3)
-    return srgb_to_linear(window[(visible > 0) & (distance > RING[0]) & (distance < RING[1])])
+    return srgb_to_linear(window[(visible > 0) & (distance > ring[0]) & (distance < ring[1])])
 
 
-def _middle_colour(pixels: np.ndarray) -> np.ndarray | None:
-    """Mean of the pixels of middling brightness; None when there are too few to tell."""
+def _middle_colour(pixels: np.ndarray, shares: tuple[float, float]) -> np.ndarray | None:
+    """Mean of the pixels [P, 3] between two quantiles of brightness; None when there are too few to tell."""
     if len(pixels) < 8:
         return None
     brightness = pixels.mean(1)
-    low, high = np.quantile(brightness, (DARKEST_SHARE, BRIGHTEST_SHARE))
+    low, high = np.quantile(brightness, shares)
     return pixels[(brightness >= low) & (brightness <= high)].mean(0).astype(np.float32)
