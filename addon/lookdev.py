@@ -41,14 +41,14 @@ class Light:
 
 
 HDRIS = {
-    "forest": Light(radians(90), 0.82),  # the first one is what a new head opens under: soft, in EEVEE too
-    "studio": Light(radians(45), 0.82),
-    "courtyard": Light(radians(110), 0.80),
-    "interior": Light(radians(135), 0.85),
-    "city": Light(radians(90), 0.56),
-    "sunset": Light(radians(90), 0.88),
-    "sunrise": Light(radians(90), 0.62),
-    "night": Light(radians(180), 1.90),
+    "forest": Light(radians(90), 1.15),  # the first one is what a new head opens under: soft, in EEVEE too
+    "studio": Light(radians(45), 1.15),
+    "courtyard": Light(radians(110), 1.12),
+    "interior": Light(radians(135), 1.20),
+    "city": Light(radians(90), 0.78),
+    "sunset": Light(radians(90), 1.22),
+    "sunrise": Light(radians(90), 0.86),
+    "night": Light(radians(180), 2.60),
 }
 
 

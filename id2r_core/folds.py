@@ -60,10 +60,10 @@ def find_folds(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHea
     moved = (head.fine_vertices() - head.fine_neutral_vertices()).norm(dim=1, keepdim=True)
     amount = ramp(atlas.bake(moved)[0], *FOLDING) * (1 - beard) * (1 - atlas.dark_by_nature)
     smooth = blur_inside(log_albedo, trust + 1e-3, SMOOTHING)
-    return FOLD_REMOVED * amount * _valleys(smooth, FOLD_WIDTH)
+    return FOLD_REMOVED * amount * valleys(smooth, FOLD_WIDTH)
 
 
-def _valleys(image: Tensor, width: float) -> Tensor:
+def valleys(image: Tensor, width: float) -> Tensor:
     """How much each channel of [3, T, T] lies below what surrounds it within `width` (black-hat), a share of the side."""
     size = min(VALLEY_SIDE, image.shape[-1])
     small = functional.interpolate(image[None], size=size, mode="area")[0].permute(1, 2, 0).numpy(force=True)

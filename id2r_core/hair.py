@@ -28,6 +28,7 @@ SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
 # Of the way from the colour of hair to that of the skin: from which on skin shows through, and most; and beyond the skin.
 THROUGH, BEYOND = (0.35, 0.7), (1.25, 1.55)
+LEAST_RED = 0.38  # share of log(red / blue) in log(red / green): that of blond hair; brown hair has more
 DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
 OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
 DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
@@ -138,13 +139,17 @@ def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
 
 
 def _of_melanin(shown: Tensor) -> Tensor:
-    """Log-albedo [3, T, T] no greener than red and no bluer than green, which melanin never makes: what is shines, or lets a
-    background through. Bright hair that is much so is dyed and stays. (Least squares in this order, Barlow et al. 1972.)"""
+    """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives, which melanin never makes:
+    what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least squares in this
+    order, Barlow et al. 1972.)"""
     red, green, blue = shown
     brightness = shown.mean(0)
     reddest = torch.stack([red, (red + green) / 2, brightness]).amax(0)
     bluest = torch.stack([blue, (green + blue) / 2, brightness]).amin(0)
-    ordered = torch.stack([reddest, 3 * brightness - reddest - bluest, bluest])
+    span, middle = reddest - bluest, 3 * brightness - reddest - bluest
+    redder = torch.maximum(reddest - middle, LEAST_RED * span)
+    reddest = brightness + (redder + span) / 3
+    ordered = torch.stack([reddest, reddest - redder, reddest - span])
     dyed = ramp((shown - ordered).norm(dim=0), *DYED) * (1 - ramp(-brightness, *DARK_HAIR))
     return torch.lerp(ordered, shown, dyed)
 

@@ -21,7 +21,7 @@ from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_
 from .cover import Cover, find_cover, over_forehead, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
-from .folds import find_beard, find_folds
+from .folds import find_beard, find_folds, valleys
 from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_holes, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
@@ -50,6 +50,7 @@ DARKEST_TRANSLATED = 5e-3  # linear
 LEAST_SHADE = 0.08  # share of the mean shading: darker texels are in shadow and tell nothing
 # Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
+MARK = 0.03  # of the atlas: darker spots and lines up to so wide, away from the features, are nobody's on both sides
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
@@ -436,12 +437,13 @@ def _merge(albedo: Tensor, prior: Tensor, trust: Tensor, beard: Tensor, atlas: H
     """Photo where it is trusted, elsewhere what it shows on the other side of the face, elsewhere the prior.
 
     Each layer is brought to the tone of the one above it by a membrane: the smooth continuation of their ratio from the
-    trusted border, where that is skin: a beard does not darken the neck. The mirrored side lends its features but none
-    of its fine marks.
+    trusted border, where that is skin: a beard does not darken the neck. The mirrored side lends its features but neither
+    its moles nor what is finer.
     """
     log_albedo, skin = albedo.log(), trust * (1 - beard)
     carried = _continued(prior.log(), log_albedo, skin)
-    mirrored, trust_mirrored = blur_inside(log_albedo, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
+    spotless = log_albedo + (1 - atlas.features) * valleys(log_albedo, MARK)
+    mirrored, trust_mirrored = blur_inside(spotless, trust, DETAIL_BAND).flip(-1), trust.flip(-1)
     lent = _continued(mirrored, log_albedo, skin * trust_mirrored)
     carried = torch.lerp(carried, lent, fade(trust_mirrored))
     return torch.lerp(

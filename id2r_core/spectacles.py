@@ -14,7 +14,8 @@ from .rims import PIXEL, UPPER, WIDEST_RIM, Rims, log_luminance, look_up, outwar
 # Mean strength of lines: under the upper rims of any glasses that are made; under lower rims.
 LEAST_LINE, LEAST_RIM = 0.40, 0.32
 THICKNESS = 0.0010, 0.0060  # metres
-WIDER_SIDE = 0.7  # quantile of the widths that are measured along the rims
+WIDER_SIDE = 0.6  # quantile of the widths that are measured along the rims
+BLUR = 2.0  # pixels of the photo: how wide the thinnest line is
 DARK_SIDE = 0.25  # quantile of what is seen along the rims: the rest is mixed with skin, or shines
 DARKEST, BRIGHTEST = 0.01, 0.8  # linear albedo of a frame
 
@@ -52,10 +53,13 @@ def as_spectacles(rims: Rims, white_linear: torch.Tensor) -> Spectacles | None:
 
 
 def _thickness(rims: Rims, clear: np.ndarray) -> float:
-    """Metres across which the rim is more unlike the skin beside it than half, where [2, A] it is clear."""
+    """Metres across which the rim is more unlike the skin beside it than half, where [2, A] it is clear; less what the photo
+    blurs: a wire is as wide as two pixels in any photo."""
     steps = np.arange(-WIDEST_RIM / 2, WIDEST_RIM / 2, PIXEL)
     places = rims.edges[clear][:, None] + outward(rims.edges)[clear][:, None] * steps[:, None]
     across = look_up(log_luminance(rims.plane), places)  # [C, S]
     skin = (across[:, :1] + across[:, -1:]) / 2
     off = np.abs(across - skin)
-    return float(np.clip(np.quantile((off > 0.5 * off.max(1, keepdims=True)).sum(1), WIDER_SIDE) * PIXEL, *THICKNESS))
+    seen = np.quantile((off > 0.5 * off.max(1, keepdims=True)).sum(1), WIDER_SIDE) * PIXEL
+    sharpest = BLUR * PIXEL / np.sqrt(abs(np.linalg.det(rims.to_photo[:2, :2])))
+    return float(np.clip(np.sqrt(max(seen**2 - sharpest**2, 0.0)), *THICKNESS))

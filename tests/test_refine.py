@@ -27,6 +27,7 @@ from id2r_core.refine import (
     Unlit,
     _carve_normals,
     _lash_line,
+    _merge,
     _soften_highlights,
     _too_dark_for_hair,
     observe,
@@ -283,6 +284,18 @@ def test_a_little_strength_is_a_little_of_the_photo_and_none_of_its_light(
     bare, some = (diffuse_of(each).log()[:, plain] for each in images)
     full = diffuse_of(refined).log()[:, plain]
     assert torch.allclose(some - bare, 0.2 * (full - bare), atol=0.02)
+
+
+@pytest.mark.parametrize("radius", [0.0035, 0.006])
+def test_what_one_side_lends_the_other_has_no_moles(atlas, places, radius):
+    left = (atlas.surface[0] > 0.005).float() * atlas.mask
+    near = torch.exp(-((distance_to(atlas, places[MOLES["left cheek"]]) / radius) ** 4))
+    shown = (1 - MOLE_DEPTH * near) * TONE[:, None, None]
+    plain_skin = PRIOR_TONE[:, None, None].expand_as(shown)
+    merged = _merge(shown, plain_skin, left, 0 * left, atlas)
+    assert contrast_at(merged, atlas, places[MOLES["left cheek"]]) < 0.6
+    mirrored = places[MOLES["left cheek"]] * torch.tensor([-1.0, 1.0, 1.0])
+    assert contrast_at(merged, atlas, mirrored) > 0.95
 
 
 def test_half_the_strength_is_half_the_mole(prior, head, atlas, albedo, light, refined, places):
@@ -622,6 +635,13 @@ def test_only_bright_hair_may_be_green(atlas):
         shown = torch.tensor(colour).log()[:, None, None].expand(3, 2, 2)
         red, green, _ = _of_melanin(shown)[:, 0, 0]
         assert (green > red + 0.1) == stays
+
+
+def test_olive_hair_is_blond(atlas):
+    shown = torch.tensor([0.082, 0.066, 0.030]).log()[:, None, None].expand(3, 2, 2)
+    red, green, blue = _of_melanin(shown)[:, 0, 0]
+    assert red - blue == pytest.approx(float(shown[0, 0, 0] - shown[2, 0, 0]), abs=1e-5)
+    assert red - green > 0.3 > 0.25 > shown[0, 0, 0] - shown[1, 0, 0]
 
 
 def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, observed):
