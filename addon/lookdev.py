@@ -334,6 +334,9 @@ def clear_stage(scene: bpy.types.Scene) -> None:
         and not any(cube.location)
     ):
         cube.hide_viewport = cube.hide_render = True
+        for layer in scene.view_layers:
+            if layer.objects.active == cube:  # what is not seen is not what the next command is for
+                layer.objects.active = None
     if lamp and lamp.type == "LIGHT" and lamp.data.energy == STARTUP_LAMP:
         lamp.hide_viewport = lamp.hide_render = True
 

@@ -8,10 +8,18 @@ import bpy
 import numpy as np
 
 from . import image_io, lookdev, material, mesh_io
-from .core import errors, protocol
+from .core import conventions, errors, protocol
 from .steps import Steps, all_or_nothing, run
 
 HAIR_MAP = "hair.png"  # results of older versions have none
+# How many numbers a report has of each of these, when it tells them.
+NUMBERS = {
+    "tone_linear": 3,
+    "hair_linear": 3,
+    "beard_linear": 3,
+    "hair_metres": 2,
+    "fringe": len(conventions.FRINGE_COLUMNS),
+}
 DEFAULT_HDRI = next(iter(lookdev.HDRIS))  # which the Lookdev panel shows, too
 DEFAULT_SAMPLES = 128
 LONG_SIDE = 1280  # pixels of a render, whatever size the photo has
@@ -95,11 +103,15 @@ def read_report(folder: Path) -> dict:
     """The report.json of a result folder; an empty one when it is missing. Raises Id2rError for a damaged one."""
     path = folder / "report.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+        report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for key, count in NUMBERS.items():
+            if report.get(key) is not None and np.array(report[key], np.float32).shape != (count,):
+                raise ValueError(key)
+    except (AttributeError, TypeError, ValueError) as error:
         raise errors.Id2rError(
             f"{path} is damaged.", "Delete it (the head opens without), or copy it again."
         ) from error
+    return report
 
 
 def check_own(scene: bpy.types.Scene) -> None:

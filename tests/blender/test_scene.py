@@ -388,6 +388,7 @@ def test_the_cube_of_a_new_file_steps_aside_and_the_artist_s_own_does_not(result
     assert all(
         bpy.data.objects[name].hide_render and bpy.data.objects[name].hide_viewport for name in ("Cube", "Light")
     )
+    assert bpy.context.view_layer.objects.active != bpy.data.objects["Cube"]
     bpy.ops.wm.read_factory_settings()
     bpy.data.objects["Cube"].location.x, bpy.data.objects["Light"].data.energy = 3.0, 50.0
     load_result(result_folder, bpy.context.scene, "Head")

@@ -32,6 +32,7 @@ def scene(addon, tmp_path):
     made.view_settings.view_transform = "Standard"
     made.cycles.samples = 3
     bpy.data.objects["Cube"].hide_viewport = bpy.data.objects["Cube"].hide_render = False
+    bpy.context.view_layer.objects.active = bpy.data.objects["Cube"]
     return made
 
 
@@ -46,6 +47,7 @@ def everything(scene) -> dict:
     """What a file holds, far beyond what our steps touch: every data-block, and every setting that can be written."""
     collections = [each for each in bpy.data.bl_rna.properties if each.type == "COLLECTION"]
     found = {each.identifier: sorted(getattr(bpy.data, each.identifier).keys()) for each in collections}
+    found["active"] = [str(layer.objects.active) for layer in scene.view_layers]
     owners = {"scene": scene, "render": scene.render, "view": scene.view_settings, "cycles": scene.cycles}
     owners |= {f"object {each.name}": each for each in bpy.data.objects}
     owners |= {f"collection {each.name}": each for each in bpy.data.collections}
