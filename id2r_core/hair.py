@@ -49,54 +49,67 @@ class CroppedHair:
         return self.albedo[:, sure].median(1).values if sure.any() else None
 
 
+@dataclass(frozen=True)
+class HairAround:
+    """Hair outside the bare head. linear [3]: its albedo; stands [T, T] in [0, 1]: where it stands off the scalp, which is
+    not bald then, though a photo from ahead shows nothing of that; 0 where a bald skull may stand out."""
+
+    linear: Tensor
+    stands: Tensor
+
+
 def grow_hair(
-    albedo: Tensor,
-    cover: Cover,
-    seen: Tensor,
-    skin: Tensor,
-    around: Tensor | None,
-    stands: Tensor,
-    atlas: HeadAtlas,
+    albedo: Tensor, cover: Cover, seen: Tensor, skin: Tensor, around: HairAround | None, atlas: HeadAtlas
 ) -> CroppedHair:
     """Hair on the scalp as the photo shows it; behind what is seen it goes on, in its median colour.
 
-    skin [3]: most of the skin's linear albedo. around [3]: that of the hair outside the bare head, which is believed the
-    more, the less is seen on it, only roots among which the skin shows, and the more that has the colour of skin. stands [T, T] in [0, 1]: where hair of that colour stands off the head, so that the
-    scalp under it is not bald, though a photo from ahead shows nothing of it. Hair that hangs over the face or the ears is
-    left out: it is not at home there.
+    skin [3]: most of the skin's linear albedo. The hair around the head is believed the more, the less is seen on it: only
+    roots, among which the skin shows; and the more of that has the colour of skin. Hair that hangs over the face or the ears
+    is left out: it is not at home there.
     """
     # What is neither hair nor skin, the background between strands, does not make a head bald.
     home, known = at_home(atlas), (seen * torch.maximum(cover.hair, cover.skin) > 0.1).float()
     sure = (cover.hair * known * home > 0.9).float()
-    shows = bool(sure.mean() >= LEAST_HAIR)
-    if not shows and (around is None or not stands.any()):
-        return CroppedHair(albedo, torch.zeros_like(home), torch.zeros_like(home))
+    scalp, none = atlas.region("scalp"), torch.zeros_like(home)
+    spread = around.stands * scalp if around else none
+    if sure.mean() < LEAST_HAIR:
+        if around is None or not spread.any():
+            return CroppedHair(albedo, none, none)
+        presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
+        return CroppedHair(_of_melanin(_believable(around.linear).expand_as(albedo)).exp(), presence, none)
     near = ramp(soften(known * home, GLIDE), 0.02, 0.4)
-    hairy = torch.lerp(
-        atlas.region("scalp"), fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near
-    )
-    spread = ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas) if shows else torch.zeros_like(home)
-    spread = torch.maximum(spread, stands * atlas.region("scalp"))
+    hairy = torch.lerp(scalp, fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near)
+    spread = torch.maximum(spread, ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas))
     presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
-    if not shows:
-        return CroppedHair(_of_melanin(_believable(around).expand_as(albedo)).exp(), presence, torch.zeros_like(home))
+    colour = _colour(albedo, cover, seen, sure, skin, around, atlas)
+    return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+
+
+def _colour(
+    albedo: Tensor,
+    cover: Cover,
+    seen: Tensor,
+    sure: Tensor,
+    skin: Tensor,
+    around: HairAround | None,
+    atlas: HeadAtlas,
+) -> Tensor:
+    """Log-albedo [3, T, T] of the hair, seen or not; sure [T, T]: 1 where the photo shows it."""
     shown = _lifted(albedo.log(), sure)
-    usual = shown[:, sure > 0].median(1).values[:, None, None]
-    of_all = usual
-    if around is not None:
-        around = _believable(around)
+    usual = of_all = shown[:, sure > 0].median(1).values[:, None, None]
+    if around:
+        outside = _believable(around.linear)
         # Brighter than on the head it is also lit by what stands behind; darker, skin shines through on the head.
-        around = around + (usual.mean() - around.mean()).clamp(max=0) / 2
-        through = _skin_shows_through(usual, around, skin.log()[:, None, None])
-        shown, usual = shown + through * (around - usual), torch.lerp(usual, around, through)
-        of_all = torch.lerp(around, usual, ramp(sure.mean(), *MANY))
+        outside = outside + (usual.mean() - outside.mean()).clamp(max=0) / 2
+        through = _skin_shows_through(usual, outside, skin.log()[:, None, None])
+        shown, usual = shown + through * (outside - usual), torch.lerp(usual, outside, through)
+        of_all = torch.lerp(outside, usual, ramp(sure.mean(), *MANY))
     inside = soften(erode(cover.hair, SOFTNESS), SOFTNESS)  # its edge shows skin between the strands
     shown = torch.lerp(shown, _without_shine(shown, usual, sure), inside)
     behind = of_all + _strands(shown, sure, atlas)
     near = ramp(soften(sure, GLIDE), 0.02, 0.4)
     colour = torch.lerp(behind, fill_holes((shown * sure)[None], sure[None, None])[0], near)
-    colour = torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
-    return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+    return torch.lerp(colour, shown, fade(seen) * (2 * cover.near_hair).clamp(max=1))
 
 
 def unlike_skin(hair: Tensor, skin: Tensor) -> bool:

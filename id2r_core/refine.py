@@ -25,7 +25,7 @@ from .folds import find_beard, find_folds, valleys
 from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_holes, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
-from .hair import CroppedHair, grow_hair, unlike_skin, wear_hair
+from .hair import CroppedHair, HairAround, grow_hair, unlike_skin, wear_hair
 from .hairstyle import see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
@@ -55,7 +55,7 @@ HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 # Of what changes faster than TONE_BAND in the shade that the fitted head does not explain: 0.4 gave five training portraits
-# 0.018 more likeness, took 0.05 dB of albedo from five virtual ones, and left 0.02 more of the light in it.
+# 0.018 more likeness; 0.3 took 0.04 dB of albedo from five virtual ones, and left 0.03 more of the light in it.
 OWN_SHADE = 0.4
 DEEPEST_FOLD = 0.45  # log-luminance that folds come near
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
@@ -223,12 +223,12 @@ def _hair_of(
 ) -> tuple[CroppedHair, Tensor]:
     """What to paint on the scalp, and [3, T, T] how hair grows out of it, as in `Refined`; the style is the main photo's."""
     style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
-    around = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face if style and style.sure else None
     shape = style.on_tile(atlas) if style else torch.zeros_like(reading.albedo[:2])
-    skin = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin)
-    off_head = around is not None and unlike_skin(around, skin)
-    stands = ramp(shape[0], *STANDS_OFF) if off_head else torch.zeros_like(shape[0])
-    crop = grow_hair(reading.albedo, reading.cover, reading.seen, skin, around, stands, atlas)
+    skin, around = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin), None
+    if style and style.sure:
+        linear = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face
+        around = HairAround(linear, ramp(shape[0], *STANDS_OFF) * unlike_skin(linear, skin))
+    crop = grow_hair(reading.albedo, reading.cover, reading.seen, skin, around, atlas)
     growth = torch.cat([crop.presence[None], shape])
     return crop, fill_holes(growth[None], atlas.mask[None, None])[0]  # no gap along the border of the tile
 
@@ -405,7 +405,7 @@ def _calm(
 ) -> tuple[Tensor, Tensor]:
     """Albedo [3, T, T] that the photo shows, without gloss: slow changes as in its translation, fast ones, and beards, as
     they are. Beyond the skin, in the hair, the light goes on as at its border. And [T, T] of the shade (log-luminance) taken
-    out so, what belongs to this face: the fitted head has not its hollows, and is known by them under any light."""
+    out so, what belongs to this face: it has hollows that the fitted head has not, and is known by them under any light."""
     plain = trust * (1 - atlas.dark_by_nature) + 1e-3 * trust  # of brows and lips the translation knows less
     light = blur_inside(log_albedo - translated.log(), plain, SLOW_BAND)
     sure = known_slowly(trust, SLOW_BAND)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .pigment import build_pigment_table, lab_of
 
-LEARNT = 0.55  # share of the encoder in the tone, the rest is the exposure's
-EXPOSED_WHITE = 1.42  # linear; photographs are exposed so that white skin is just below clipping
+LEARNT = 0.75  # share of the encoder in the tone, the rest is the exposure's
+EXPOSED_WHITE = 1.22  # linear; photographs are exposed so that white skin is just below clipping
 FAIREST, DARKEST = 0.67, 0.015  # linear red of the fairest skin, as burnt out photos look fairer; of any channel
 TURNED = 8  # exponent of the cosine of a head's turn in the say of its photo
 # How far a colour (CIE76) may be from all that melanin and blood make of a whole face, and how much stays of what is more.

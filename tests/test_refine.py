@@ -16,7 +16,7 @@ from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
-from id2r_core.hair import _of_melanin, grow_hair, unlike_skin
+from id2r_core.hair import HairAround, _of_melanin, grow_hair, unlike_skin
 from id2r_core.head.atlas import look, make_atlas
 from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
@@ -585,7 +585,7 @@ def test_a_few_roots_do_not_tell_the_colour_of_hair(atlas, depth, is_around):
     hair, skin = shown.float(), (atlas.region("face") > 0.5).float()
     cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
     colour = torch.where(shown, brown[:, None, None], TONE[:, None, None])
-    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), TONE, grey, 0 * hair, atlas).colour()
+    found = grow_hair(colour, cover, (hair + skin).clamp(max=1), TONE, HairAround(grey, 0 * hair), atlas).colour()
     nearer = (found.log() - grey.log()).norm() < (found.log() - brown.log()).norm()
     assert bool(nearer) == is_around
 
@@ -598,7 +598,9 @@ def test_hair_that_only_the_outline_shows_covers_the_scalp_and_no_seen_skin(atla
     around = torch.tensor([0.20, 0.21, 0.19])  # a background shines through its edge
     scalp = (atlas.region("scalp") > 0.9) & atlas.mask
     off_head = scalp.float() if stands else 0 * face
-    crop = grow_hair(TONE[:, None, None].expand(3, TEXELS, TEXELS), cover, face, TONE, around, off_head, atlas)
+    crop = grow_hair(
+        TONE[:, None, None].expand(3, TEXELS, TEXELS), cover, face, TONE, HairAround(around, off_head), atlas
+    )
     assert crop.presence[face > 0.9].max() < 0.05
     if not stands:
         assert crop.colour() is None and not crop.presence.any()
@@ -617,7 +619,7 @@ def test_hair_through_which_the_skin_shows_has_not_its_colour(atlas, shade, is_a
     hair, skin = scalp.float(), (atlas.region("face") > 0.5).float()
     cover = Cover(skin=skin * (1 - hair), hair=hair, near_hair=hair, rims=0 * hair)
     shown = torch.where(scalp, colour[:, None, None], TONE[:, None, None])
-    found = grow_hair(shown, cover, (hair + skin).clamp(max=1), TONE, grey, 0 * hair, atlas).colour().log()
+    found = grow_hair(shown, cover, (hair + skin).clamp(max=1), TONE, HairAround(grey, 0 * hair), atlas).colour().log()
     hue = lambda log: log - log.mean()
     assert torch.allclose(hue(found), hue((grey if is_around else colour).log()), atol=0.06)
     assert colour.log().mean() - 0.1 < found.mean() < grey.log().mean()
@@ -630,14 +632,14 @@ def test_a_skull_that_stands_out_is_no_hair():
     assert unlike_skin(torch.tensor([0.05, 0.035, 0.025]), TONE)  # brown hair
 
 
-def test_only_bright_hair_may_be_green(atlas):
+def test_only_bright_hair_may_be_green():
     for colour, stays in (((0.30, 0.60, 0.32), True), ((0.09, 0.11, 0.08), False)):
         shown = torch.tensor(colour).log()[:, None, None].expand(3, 2, 2)
         red, green, _ = _of_melanin(shown)[:, 0, 0]
         assert (green > red + 0.1) == stays
 
 
-def test_olive_hair_is_blond(atlas):
+def test_olive_hair_is_blond():
     shown = torch.tensor([0.082, 0.066, 0.030]).log()[:, None, None].expand(3, 2, 2)
     red, green, blue = _of_melanin(shown)[:, 0, 0]
     assert red - blue == pytest.approx(float(shown[0, 0, 0] - shown[2, 0, 0]), abs=1e-5)
