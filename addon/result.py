@@ -107,6 +107,7 @@ def read_report(folder: Path) -> dict:
         for key, count in NUMBERS.items():
             if report.get(key) is not None and np.array(report[key], np.float32).shape != (count,):
                 raise ValueError(key)
+        float(report.get("detail", {}).get("pores", 0.0))
     except (AttributeError, TypeError, ValueError) as error:
         raise errors.Id2rError(
             f"{path} is damaged.", "Delete it (the head opens without), or copy it again."

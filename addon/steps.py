@@ -71,7 +71,7 @@ SETTINGS = {
 
 
 class SceneBefore:
-    """The settings of a scene, its timeline, its active objects and its runs, to be put back."""
+    """The settings of a scene, its timeline, an active cube and its runs, to be put back."""
 
     def __init__(self, scene: bpy.types.Scene):
         startup = [scene.objects[name] for name in STARTUP if name in scene.objects]
@@ -82,7 +82,7 @@ class SceneBefore:
         self._values += [_Values(each, HIDDEN) for each in shown] + [_Values(each, PLACE) for each in placed]
         self._numbers = [(each, _numbers_on(each)) for each in placed]
         self._markers = _markers(scene)
-        self._active = [(layer, layer.objects.active) for layer in scene.view_layers]
+        self._active = [(layer, layer.objects.active) for layer in scene.view_layers if layer.objects.active in startup]
         self._runs = len(_runs(scene))
 
     def restore(self) -> None:
@@ -96,7 +96,7 @@ class SceneBefore:
         for each in self._values:
             each.restore()
         for layer, active in self._active:
-            layer.objects.active = active
+            layer.objects.active = layer.objects.active or active  # who chose another meanwhile keeps it
         for owner, numbers in self._numbers:
             for name in _numbers_on(owner).keys() - numbers:
                 del owner[name]

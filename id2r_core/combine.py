@@ -31,10 +31,9 @@ class Reading:
     """What one photo shows, or several together, on the head tile.
 
     albedo [3, T, T] linear, without the folds of the expression; own_shade [T, T]: shade (log-luminance) of the face's own
-    form that its albedo gets back; beard [T, T] in [0, 1]; folds [T, T]: how much darker
-    (log) those make it; seen, trust [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin;
-    clarity [T, T] in [0, 1]: how straight and how sharply the photo looks at a texel, whatever covers it; ahead: cosine of
-    the head's turn away from the camera.
+    form that its albedo gets back; beard [T, T] in [0, 1]; folds [T, T]: how much darker (log) those make it; seen, trust
+    [T, T] in [0, 1]: how far it can be believed, and how far as the person's skin; clarity [T, T] in [0, 1]: how straight
+    and how sharply the photo looks at a texel, whatever covers it; ahead: cosine of the head's turn away from the camera.
     """
 
     albedo: Tensor

@@ -25,6 +25,7 @@ STAGES = (
 
 VIEWS = 3  # of a capture: from the front, from the subject's left, from the right
 SKIN_IOR = 1.4
+WHITE_OF_EYE_LINEAR = (0.48, 0.43, 0.395)  # of our eyes; the iris is measured against it, and shown beside it
 # Of displacement.png: metres from 0 to 1, and the value of the mesh itself.
 DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5
 # What 1 means in hair.png: its green, how far hair stands off the scalp; its blue, how far below the eyes it hangs.

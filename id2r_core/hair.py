@@ -72,17 +72,18 @@ def grow_hair(
     sure = (cover.hair * known * home > 0.9).float()
     scalp, none = atlas.region("scalp"), torch.zeros_like(home)
     spread = around.stands * scalp if around else none
-    if sure.mean() < LEAST_HAIR:
-        if around is None or not spread.any():
-            return CroppedHair(albedo, none, none)
-        presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
-        return CroppedHair(_of_melanin(_believable(around.linear).expand_as(albedo)).exp(), presence, none)
-    near = ramp(soften(known * home, GLIDE), 0.02, 0.4)
-    hairy = torch.lerp(scalp, fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near)
-    spread = torch.maximum(spread, ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas))
+    edge = none
+    if sure.mean() >= LEAST_HAIR:
+        near = ramp(soften(known * home, GLIDE), 0.02, 0.4)
+        hairy = torch.lerp(scalp, fill_holes(cover.hair[None, None], (known * home)[None, None])[0, 0], near)
+        spread = torch.maximum(spread, ramp(hairy, *SPREAD) * _not_balding(cover.hair, seen, atlas))
+        colour, edge = _colour(albedo, cover, seen, sure, skin, around, atlas), home * cover.near_hair * fade(seen)
+    elif around and spread.any():
+        colour = _believable(around.linear).expand_as(albedo)
+    else:
+        return CroppedHair(albedo, none, none)
     presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
-    colour = _colour(albedo, cover, seen, sure, skin, around, atlas)
-    return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, home * cover.near_hair * fade(seen))
+    return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, edge)
 
 
 def _colour(

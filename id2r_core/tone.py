@@ -15,7 +15,7 @@ TURNED = 8  # exponent of the cosine of a head's turn in the say of its photo
 # How far a colour (CIE76) may be from all that melanin and blood make of a whole face, and how much stays of what is more.
 # How light it is counts for more there than its colour, of which photographers make what they like.
 SLACK, KEPT, LIGHTNESS = 3.0, 0.25, 3.0
-BLOOD = (0.20, 0.55)  # coordinates in the pigment table between which faces are as a whole: a* of 8 to 14
+BLOOD = (0.20, 0.55)  # coordinates in the pigment table between which faces are as a whole
 
 
 def estimate_tone(shown: Tensor, learnt: Tensor) -> Tensor:

@@ -11,20 +11,13 @@ from synthetic_head import IRISES, camera_at, known_head, landmarks_in_photo
 from torch.nn import functional
 
 from id2r_core import maps as maps_module
-from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb
+from id2r_core.conventions import WHITE_OF_EYE_LINEAR, Domain, decode_normal, encode_normal, linear_to_srgb
 from id2r_core.detail import stored
 from id2r_core.errors import Id2rError
 from id2r_core.files import all_or_nothing, check_writable, whole_file, write_exr, write_image
 from id2r_core.geometry.mesh import vertex_normals
 from id2r_core.head.atlas import make_atlas
-from id2r_core.head.irises import (
-    EYE_OUTLINES,
-    IRIS_LANDMARKS,
-    RADIUS_RANGE,
-    SCLERA_LINEAR,
-    TYPICAL_COLOUR,
-    measure_irises,
-)
+from id2r_core.head.irises import EYE_OUTLINES, IRIS_LANDMARKS, RADIUS_RANGE, TYPICAL_COLOUR, measure_irises
 from id2r_core.head.model import PARTS
 from id2r_core.landmarks import Face
 from id2r_core.maps import panorama, save_maps, save_report, tangent_normals
@@ -414,7 +407,7 @@ def test_checking_a_folder_leaves_nothing(tmp_path):
 # ---- irises ----
 
 
-WHITE_OF_EYE = linear_to_srgb(1.1 * torch.tensor(SCLERA_LINEAR)).tolist()
+WHITE_OF_EYE = linear_to_srgb(1.1 * torch.tensor(WHITE_OF_EYE_LINEAR)).tolist()
 
 
 def eyes_photo(head, colour_srgb, white_srgb=WHITE_OF_EYE):

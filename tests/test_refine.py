@@ -11,6 +11,7 @@ from synthetic_head import MIRRORING, camera_at, face_of, known_head, light_from
 from torch import Tensor
 from torch.nn import functional
 
+from id2r_core import refine as refine_module
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_rims
 from id2r_core.errors import Id2rError
@@ -28,6 +29,7 @@ from id2r_core.refine import (
     _carve_normals,
     _lash_line,
     _merge,
+    _narrow,
     _soften_highlights,
     _too_dark_for_hair,
     observe,
@@ -47,6 +49,7 @@ TEXELS = 192
 TONE = torch.tensor([0.36, 0.22, 0.16])
 PRIOR_TONE = torch.tensor([0.30, 0.20, 0.15])
 MOLES = {"right cheek": 50, "left cheek": 280, "forehead": 151}
+HOLLOW = 205  # on the subject's right cheek
 MOLE_RADIUS, MOLE_DEPTH = 0.0035, 0.6
 WHITE = 1.15  # how bright the photographer exposes a white thing at the face
 FROM_RIGHT = (-1.0, 0.4, 0.7)
@@ -74,9 +77,6 @@ def light(model, head):
     light = light_from(model, FROM_RIGHT, ambient=0.35, strength=9.0)
     shading = diffuse_transfer(model, head.fine_vertices()) @ light.radiance
     return Light(light.directions, light.radiance * WHITE / shading[model.regions["face"] > 0.5].median())
-
-
-HOLLOW = 205  # on the subject's right cheek
 
 
 def distance_to(atlas, place) -> Tensor:
@@ -178,12 +178,28 @@ def test_the_light_is_taken_out(refined, observed, plain, shading, albedo):
     assert error < 0.2 * (projected - projected.median()).abs().mean()
 
 
-def test_a_hollow_that_the_fitted_head_has_not_stays_in_part(prior, head, atlas, albedo, light, places, refined):
+def test_a_hollow_that_the_fitted_head_has_not_stays_in_part(
+    prior, head, atlas, albedo, light, places, refined, monkeypatch
+):
     """Its shade is seen in the photo, the translation does not take it for skin, and no mesh will throw it again."""
-    depth = 0.5 * torch.exp(-((distance_to(atlas, places[HOLLOW]) / 0.012) ** 2))
-    found = refine(prior, head, atlas, albedo * torch.exp(-depth), light)
-    lost = (luminance(diffuse_of(refined)) - luminance(diffuse_of(found)))[depth > 0.4].mean()
-    assert 0.05 < lost < 0.3
+    depth = 0.5 * torch.exp(-((distance_to(atlas, places[HOLLOW]) / 0.02) ** 2))
+
+    def darker(flat):
+        found = refine(prior, head, atlas, albedo * torch.exp(-depth), light)
+        return float((luminance(diffuse_of(flat)) - luminance(diffuse_of(found)))[depth > 0.4].mean())
+
+    kept = darker(refined)
+    monkeypatch.setattr(refine_module, "OWN_SHADE", 0.0)
+    lost = darker(refine(prior, head, atlas, albedo, light))
+    assert kept > 1.5 * lost
+    assert kept < 0.3
+
+
+def test_a_deep_fold_is_pressed_and_a_shallow_one_stays(atlas):
+    """The head as photographed has the hollow of a deep one, which throws a shade of its own."""
+    line = ((atlas.surface[0].abs() < 0.002) & atlas.mask).float().expand(3, -1, -1)
+    deep, shallow = (float(_narrow(depth * line).max()) for depth in (1.5, 0.1))
+    assert 0.3 < deep < 0.45 and shallow > 0.05
 
 
 def test_the_solved_light_comes_from_where_it_came_from(refined, light):

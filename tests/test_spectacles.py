@@ -25,6 +25,10 @@ def head():
 
 @pytest.fixture(scope="module")
 def bare(head):
+    return bare_photo(head)
+
+
+def bare_photo(head) -> np.ndarray:
     grey = torch.full((3, 64, 64), 0.75)
     return photograph(head, grey, light_from(head.model, (0.3, 0.4, 1.0), 0.6, 2.0)).srgb
 
@@ -79,6 +83,14 @@ def test_rims_are_found_where_they_are(bare, head, corners):
 def test_their_thickness_and_colour_are_the_photo_s(found):
     assert found.thickness == pytest.approx(WORN["thickness"], rel=0.35)
     assert (found.frame_linear < 0.05).all()
+
+
+def test_a_wire_of_one_pixel_is_no_bar(monkeypatch):
+    """Soft edges and what the photo blurs show it half as wide again."""
+    head = known_head(load_head(), camera_at(yaw_degrees=12.0, size=SIZE // 2))
+    pixel = 1.2 / float(head.camera.focal[0])
+    monkeypatch.setitem(WORN, "thickness", 2 * pixel)  # drawn by one less
+    assert spectacles_in(with_glasses(bare_photo(head), head), head).thickness < 1.1 * pixel
 
 
 def test_half_rims_are_half(bare, head):

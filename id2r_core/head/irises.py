@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..conventions import srgb_to_linear
+from ..conventions import WHITE_OF_EYE_LINEAR, srgb_to_linear
 from ..facemesh import EYE_OUTLINES, IRIS_LANDMARKS
 from ..landmarks import Face
 from ..photo import Photo
@@ -17,9 +17,8 @@ TYPICAL_RADIUS, RADIUS_RANGE = 0.0059, (0.0052, 0.0066)  # metres; adult irises 
 RING = (0.45, 0.9)  # of the radius: between the pupil and the dark limbus
 MIDDLING = (0.2, 0.8)  # quantiles of brightness: catchlights and lashes drop out
 # The white of the eye lies in the same shade of lids and brows, and in the same light, as the iris: what of it is seen, from
-# BESIDE of the radius of the iris on, is between lashes and gleams in brightness. Linear albedo of it, as it is shown.
-BESIDE, OF_SCLERA = 1.15, (0.6, 0.9)
-SCLERA_LINEAR = (0.48, 0.43, 0.395)
+# BESIDE the iris, in its radii, is between lashes and gleams in brightness.
+BESIDE, OF_WHITE = (1.15, 6.0), (0.6, 0.9)
 COLOUR_RANGE = (0.008, 0.30)  # linear reflectance of irises
 TYPICAL_COLOUR = (0.10, 0.055, 0.03)
 
@@ -47,16 +46,16 @@ def measure_irises(photo: Photo, face: Face, head: FittedHead, white_linear: Ten
         radii.append(float(pixels * distance / head.camera.focal[0]))
         lids = face.points[list(outline)]
         samples.append(_pixels(photo.srgb, points[0], pixels, lids, RING))
-        whites.append(_pixels(photo.srgb, points[0], pixels, lids, (BESIDE, np.inf)))
+        whites.append(_pixels(photo.srgb, points[0], pixels, lids, BESIDE))
     radius = torch.tensor(radii).clamp(*RADIUS_RANGE)
     radius = (radius.mean() + TYPICAL_RADIUS).expand(2) / 2  # glasses and lids spoil either estimate
     colour = _middle_colour(np.concatenate(samples), MIDDLING)
     if colour is None:
         return Irises(radius.clone(), torch.tensor(TYPICAL_COLOUR))
     white = white_linear.numpy(force=True).clip(0.05)
-    beside = _middle_colour(np.concatenate(whites), OF_SCLERA)
+    beside = _middle_colour(np.concatenate(whites), OF_WHITE)
     if beside is not None:
-        beside = (beside / SCLERA_LINEAR).clip(0.01)
+        beside = (beside / WHITE_OF_EYE_LINEAR).clip(0.01)
         white = beside * np.sqrt(white.mean() / beside.mean())
     return Irises(radius.clone(), torch.from_numpy(colour / white).float().clamp(*COLOUR_RANGE))
 
