@@ -14,6 +14,7 @@ from .lashes import unit
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
 POINTS, HANGING_POINTS = 6, 11  # of a strand
+STRANDS_A_STEP = 12_000
 LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
 FEWER_HANG = 0.5  # of the strands: they lie over each other
@@ -129,20 +130,30 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
     s = np.linspace(0.0, 1.0, HANGING_POINTS if fringe or hangs.any() else POINTS, dtype=np.float32)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
     yield
-    cropped = _cropped(scalp, lean, length.astype(np.float32), s)
-    yield
-    swept = _swept(scalp, lean, height, s, random)
-    yield
-    strands = (scalp.roots - DEPTH * scalp.normal)[:, None] + cropped + volume * (swept - cropped)
-    yield
+    full_height = height * _filling(len(height), random)
+    strands = np.empty((len(full), s.shape[1], 3), np.float32)
+    for part in parts_of(len(full)):
+        own = scalp.only(part)
+        cropped = _cropped(own, lean[part], length[part].astype(np.float32), s)
+        swept = _swept(own, lean[part], full_height[part], s)
+        strands[part] = (own.roots - DEPTH * own.normal)[:, None] + cropped + volume[part] * (swept - cropped)
+        yield
     if hangs.any():
         strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], s.shape[1], random)
     if fringe:
         yield
         over_face, ends = fringe.choose(scalp.roots, lean, random)
-        yield
-        strands[over_face] = fringe.comb(strands[over_face, 0], ends, scalp.height[over_face], s.shape[1], random)
+        over_face = np.flatnonzero(over_face)
+        for part in parts_of(len(over_face)):
+            yield
+            own = over_face[part]
+            strands[own] = fringe.comb(strands[own, 0], ends[part], scalp.height[own], s.shape[1], random)
     return strands
+
+
+def parts_of(count: int) -> list[slice]:
+    """Slices of so many strands as one turn of Blender's loop is enough for."""
+    return [slice(start, start + STRANDS_A_STEP) for start in range(0, count, STRANDS_A_STEP)]
 
 
 def _cropped(scalp: Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -155,14 +166,11 @@ def _cropped(scalp: Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) 
     return length[:, None, None] * (up * scalp.normal[:, None] + forth * away[:, None])
 
 
-def _swept(
-    scalp: Scalp, lean: np.ndarray, height: np.ndarray, s: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+def _swept(scalp: Scalp, lean: np.ndarray, height: np.ndarray, s: np.ndarray) -> np.ndarray:
     """[H, P, 3] from the roots on: up and back, and down behind, filling the room up to `height` [H]."""
     behind = np.clip(scalp.roots[:, 1] / scalp.highest[1], 0.0, 1.0)
     back = np.stack([0.0 * behind, 1.0 - 0.8 * behind, -behind - 0.25], -1)
     along = unit(unit(scalp.along(back)) + 0.6 * lean)
-    height = height * _filling(len(height), random)
     length = SWEEP[0] + SWEEP[1] * height
     up = height[:, None, None] * np.sin(0.5 * np.pi * (1.15 * s).clip(max=1.0)) * (1.0 - 0.12 * s**3)
     return up * scalp.normal[:, None] + length[:, None, None] * s**1.4 * along[:, None]

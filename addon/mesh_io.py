@@ -45,6 +45,7 @@ MATERIAL_OF_PART = {
 # The objects that follow the head, each of one material.
 FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
 KEYS_A_STEP = 16  # shape keys
+STRAND_RESOLUTION = 2  # segments between two points of a strand
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
@@ -252,7 +253,7 @@ def _add_hair(
     if in_beard.any():
         groom = yield from grow_beard(scalp.only(in_beard))
         yield
-        beard = _add_strands(groom, f"{name} beard", BEARD, materials[BEARD], head, collection)
+        beard = yield from _add_strands(groom, f"{name} beard", BEARD, materials[BEARD], head, collection)
         _follow_skin(beard, head)
         yield
     if not in_beard.all():
@@ -260,21 +261,26 @@ def _add_hair(
         yield
         groom = yield from grow_groom(scalp.only(~in_beard), over_face)
         yield
-        strands = _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
+        strands = yield from _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
         yield
     return strands, beard
 
 
 def _add_strands(
     groom: Groom, name: str, part: str, material: bpy.types.Material, head: bpy.types.Object, collection
-) -> bpy.types.Object:
+) -> Steps[bpy.types.Object]:
     """A marked curves object of strands, the head's child."""
     count, points, _ = groom.points.shape
     curves: Any = bpy.data.hair_curves.new(name)
     curves.add_curves([points] * count)
+    yield
     curves.attributes["position"].data.foreach_set("vector", groom.points.ravel())
+    yield
     radius = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
     radius.data.foreach_set("value", np.tile(groom.radius, count))
+    yield
+    # By the twelve segments that Blender takes by itself, bringing a head in stood still for 0.1 s.
+    curves.attributes.new("resolution", "INT", "CURVE").data.foreach_set("value", [STRAND_RESOLUTION] * count)
     roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
     roots.data.foreach_set("vector", groom.uv.ravel())
     curves.materials.append(material)

@@ -45,7 +45,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
 
     set_up_scene: also bind frames 1 and 2 to the two cameras, set the world's light and the render settings,
     and hide the cube and the lamp of a new file.
-    Only the last step touches what was there before. Raises Id2rError when a file of the result is missing or foreign.
+    Only the last steps touch what was there before. Raises Id2rError when a file of the result is missing or foreign.
     """
     check_own(scene)
     data = mesh_io.read_head(folder / "head.npz")
@@ -77,10 +77,12 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     if set_up_scene:
         lookdev.bind_views(scene, objects, portrait, photo)
         lookdev.clear_stage(scene)
+        yield  # to show a frame, Blender has worked out all strands
         if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
             lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
         scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
+    yield
     return Result(collection, objects, portrait, photo)
 
 
