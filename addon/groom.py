@@ -69,7 +69,7 @@ class Scalp:
     height: np.ndarray
     fall: np.ndarray
 
-    def only(self, chosen: np.ndarray) -> "Scalp":
+    def only(self, chosen: np.ndarray | slice) -> "Scalp":
         """The chosen roots [H] alone."""
         own = {name: getattr(self, name)[chosen] for name in ("roots", "normal", "uv", "grown", "height", "fall")}
         return replace(self, **own)
@@ -142,12 +142,13 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
         strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], s.shape[1], random)
     if fringe:
         yield
-        over_face, ends = fringe.choose(scalp.roots, lean, random)
-        over_face = np.flatnonzero(over_face)
+        chosen, ends = fringe.choose(scalp.roots, lean, random)
+        over_face = np.flatnonzero(chosen)
         for part in parts_of(len(over_face)):
             yield
-            own = over_face[part]
-            strands[own] = fringe.comb(strands[own, 0], ends[part], scalp.height[own], s.shape[1], random)
+            combed = over_face[part]
+            first, room = strands[combed, 0], scalp.height[combed]
+            strands[combed] = fringe.comb(first, ends[part], room, s.shape[1], random)
     return strands
 
 
