@@ -151,13 +151,14 @@ def refine_from_photos(
     becomes the largest of the views' and the photos'.
     """
     observed = [observe(each.photo, each.face, each.head, atlas, each.rims) for each in evidence]
+    translated = [show_translation(each.translation, shown) for each, shown in zip(evidence, observed, strict=True)]
     tones = [
-        estimate_tone(skin_shown(shown, atlas), each.identity.tone_linear)
-        for each, shown in zip(evidence, observed, strict=True)
+        tone_in(each.identity, image, shown, atlas)
+        for each, image, shown in zip(evidence, translated, observed, strict=True)
     ]
     tone = common_tone(tones, [each.ahead for each in evidence])
     prior = _with_tone(srgb_to_linear(maps.images[Domain.DIFFUSE]).clamp(min=2e-3), tone, atlas)
-    unlit = [_take_light_out(*pair, prior, maps, atlas) for pair in zip(evidence, observed, strict=True)]
+    unlit = [_take_light_out(*three, prior, maps, atlas) for three in zip(evidence, observed, translated, strict=True)]
     readings = [_read(*three, prior, atlas) for three in zip(evidence, observed, unlit, strict=True)]
     combined = combine(readings, atlas)
     reading, trust = combined.reading, strength * combined.reading.evidence
@@ -181,10 +182,12 @@ def refine_from_photos(
     )
 
 
-def _take_light_out(evidence: Evidence, observed: Observation, prior: Tensor, maps: Maps, atlas: HeadAtlas) -> Unlit:
+def _take_light_out(
+    evidence: Evidence, observed: Observation, translated: Tensor, prior: Tensor, maps: Maps, atlas: HeadAtlas
+) -> Unlit:
     """By the light under which the translation of the photo, and skin that mirrors as the maps say, look like the photo."""
     model, vertices = evidence.head.model, evidence.head.fine_vertices()
-    translated = translated_albedo(evidence.translation, observed, prior, atlas)
+    translated = as_dark_as(prior, translated, observed, atlas)
     diffuse = diffuse_transfer(model, vertices)
     gloss = gloss_transfer(model, vertices, evidence.head.camera, *_mirroring(maps, atlas))
     light = solve_light(observed, translated, model, diffuse, gloss)
@@ -274,21 +277,26 @@ def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
     return (prior * (tone / mean)[:, None, None]).clamp(2e-3, 0.95)
 
 
-def translated_albedo(translation: Translation, observed: Observation, prior: Tensor, atlas: HeadAtlas) -> Tensor:
-    """The linear albedo [3, T, T] that the translation of the photo shows at every texel, plain skin as dark as the
-    prior's: by the median, because a fringe lies over some of it."""
+def show_translation(translation: Translation, observed: Observation) -> Tensor:
+    """The linear albedo [3, T, T] that the translation of the photo shows at every texel."""
     image = translation.images[Domain.DIFFUSE].to(observed.pixel.device)
     matrix = torch.from_numpy(translation.from_photo).to(observed.pixel)
     place = observed.pixel @ matrix[:, :2].T + matrix[:, 2]  # continuous pixels of the image
     grid = place / image.shape[-1] * 2 - 1
     shown = functional.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)[0]
-    linear = srgb_to_linear(shown).clamp(min=DARKEST_TRANSLATED)
-    return linear * _median_under(prior / linear, _plain(observed, atlas))[:, None, None]
+    return srgb_to_linear(shown).clamp(min=DARKEST_TRANSLATED)
 
 
-def skin_shown(observed: Observation, atlas: HeadAtlas) -> Tensor:
-    """Most of the plain facial skin as the photo shows it, linear [3]."""
-    return _median_under(observed.linear, _plain(observed, atlas))
+def as_dark_as(prior: Tensor, translated: Tensor, observed: Observation, atlas: HeadAtlas) -> Tensor:
+    """The translation [3, T, T] with plain skin as dark as the prior's: by the median, because a fringe lies over some of
+    it."""
+    return translated * _median_under(prior / translated, _plain(observed, atlas))[:, None, None]
+
+
+def tone_in(identity: Identity, translated: Tensor, observed: Observation, atlas: HeadAtlas) -> Tensor:
+    """Mean linear albedo [3] of the facial skin as one photo tells it; translated [3, T, T]: by its translation."""
+    of_skin = lambda image: _median_under(image, _plain(observed, atlas))
+    return estimate_tone(identity.tone_linear, of_skin(translated), of_skin(observed.linear))
 
 
 def _plain(observed: Observation, atlas: HeadAtlas) -> Tensor:

@@ -2,11 +2,15 @@ import pytest
 import torch
 
 from id2r_core.pigment import build_pigment_table, lab_of
-from id2r_core.tone import BLOOD, as_skin, common_tone, estimate_tone
+from id2r_core.tone import BLOOD, EXPOSED_WHITE, as_skin, common_tone, estimate_tone
+
+FAIR = torch.tensor([0.50, 0.34, 0.26])
 
 
 def test_nobody_is_fairer_than_skin_can_be():
-    burnt = estimate_tone(torch.tensor([0.9, 0.7, 0.6]), torch.tensor([0.95, 0.65, 0.55]))
+    burnt = estimate_tone(
+        torch.tensor([0.95, 0.65, 0.55]), torch.tensor([0.9, 0.65, 0.5]), torch.tensor([0.9, 0.7, 0.6])
+    )
     assert burnt.max() == pytest.approx(0.67, abs=1e-3)
     assert 1.25 < burnt[0] / burnt[1] < 1.7
 
@@ -28,9 +32,19 @@ def test_a_red_face_stands_in_red_light():
 
 def test_how_bright_the_face_is_in_the_photo_has_a_say():
     learnt = torch.tensor([0.30, 0.19, 0.13])
-    tones = [estimate_tone(learnt * exposure, learnt)[1] for exposure in (0.6, 1.22, 2.5)]
+    tones = [estimate_tone(learnt, learnt, learnt * exposure)[1] for exposure in (0.6, EXPOSED_WHITE, 2.5)]
     assert tones[0] < tones[1] < tones[2]
     assert tones[1] == pytest.approx(0.19, rel=0.05)
+
+
+def test_the_encoder_knows_best_how_light_skin_is_and_the_translation_its_colour():
+    """The encoder takes the colours of a photo for those of the skin."""
+    darker, redder = 0.7 * FAIR, FAIR * torch.tensor([1.25, 0.92, 0.87])
+    told = lambda learnt, translated: lab_of(estimate_tone(learnt, translated, FAIR * EXPOSED_WHITE))
+    by_all, half_dark, dark_half = told(FAIR, FAIR), told(darker, FAIR), told(FAIR, darker)
+    assert half_dark[0] < dark_half[0] < by_all[0]
+    half_red, red_half = told(redder, FAIR), told(FAIR, redder)
+    assert by_all[1] < half_red[1] < red_half[1]
 
 
 @pytest.mark.parametrize("orange", [(0.475, 0.114, 0.036), (0.521, 0.174, 0.045)])

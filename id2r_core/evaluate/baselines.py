@@ -11,10 +11,9 @@ from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead
 from ..head.model import HeadModel
 from ..packs import Pack
-from ..refine import skin_shown
+from ..refine import show_translation, tone_in
 from ..stitch import stitch_views
 from ..templates import Template, choose_template
-from ..tone import estimate_tone
 from .fitted import Fitted
 
 LEAST_TRUST = 0.1  # texels that the photo shows worse are filled
@@ -109,7 +108,8 @@ def mean_template(pack: Pack, model: HeadModel, atlas: HeadAtlas) -> Tensor:
 
 
 def _tone(fitted: Fitted) -> Tensor:
-    return estimate_tone(skin_shown(fitted.observed, fitted.atlas), fitted.identity.tone_linear)
+    translated = show_translation(fitted.translation, fitted.observed)
+    return tone_in(fitted.identity, translated, fitted.observed, fitted.atlas)
 
 
 def completed(linear: Tensor, trust: Tensor) -> Tensor:
