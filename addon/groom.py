@@ -13,7 +13,7 @@ from .fringe import Fringe
 from .lashes import unit
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
-POINTS, HANGING_POINTS = 6, 11  # of a strand
+POINTS, HANGING_POINTS, CURLY_POINTS = 6, 11, 24  # of a strand
 STRANDS_A_STEP = 12_000
 LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
@@ -39,12 +39,31 @@ BACKWARDS, STRAYING = (
     (0.3, 1.5),
     0.006,
 )  # for a share of sideways, and that much more in front; metres off the hair's room
+THROAT = -0.05  # metres above the eyes
 LEVEL_OF_FACE = 0.045  # metres above the eyes up to which hair lies on the skull
 OVAL, FRONT = (
     (0.072, 0.09),
     (0.05, 0.06),
 )  # metres: half width and height of the face; how far before its middle hair comes
+# Locks: metres across at the root, and at the tip as if each strand were by itself; how near strands come to the middle of
+# theirs at the tip, straight ones and curls.
+LOCK, LOCKS_END, CLUMPED = 0.011, 0.04, (0.4, 0.6)
+# The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length, and the curl
+# from which on they turn so far.
+WAVE, TURN, FULL_TURN = (0.05, 0.012), 0.13, 0.5
+LEAST_OF_A_TURN = 4.5  # points: the turns of long hair are as wide as that
+MIDDLE = 0.0, 0.08, 0.0  # metres: of the head, which hair lies around
 SEED = 1
+
+
+@dataclass(frozen=True)
+class HairShown:
+    """What a result tells of the hair: map [S, S, 3] as for `scatter_roots`; fringe [17]: metres above the eyes down to which it
+    hangs over the forehead, as for `lay_fringe`, or None; curl in [0, 1] as for `grow_groom`."""
+
+    map: np.ndarray
+    fringe: np.ndarray | None
+    curl: float
 
 
 @dataclass(frozen=True)
@@ -109,9 +128,15 @@ def scatter_roots(
     return Scalp(*(values.astype(np.float32) for values in each))
 
 
-def grow_groom(scalp: Scalp, fringe: Fringe | None = None) -> Generator[None, None, Groom]:
-    """The strands that grow out of a scalp, bit by bit: a window waits for them."""
-    points = yield from _strands(scalp, fringe, np.random.default_rng(SEED + 1))
+def grow_groom(scalp: Scalp, fringe: Fringe | None = None, curl: float = 0.0) -> Generator[None, None, Groom]:
+    """The strands that grow out of a scalp, bit by bit: a window waits for them. curl in [0, 1]: from straight hair over
+    waves to tight curls."""
+    random = np.random.default_rng(SEED + 1)
+    scalp = scalp.only(~_under_face(scalp))
+    points = yield from _strands(scalp, fringe, random)
+    lock = yield from _draw_together(points, CLUMPED[0] + (CLUMPED[1] - CLUMPED[0]) * curl, random)
+    if curl:
+        points = yield from _wind(points, lock, curl, random)
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
     thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
     fewer = FEWER_HANG if scalp.fall.max() > LEAST_FALL else 1.0
@@ -127,11 +152,12 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
     full = AT_HAIRLINE + (1.0 - AT_HAIRLINE) * scalp.grown
     length, height = random.uniform(*UNEVEN, len(full)) * full, scalp.height * full
     hangs = scalp.fall > LEAST_FALL
-    s = np.linspace(0.0, 1.0, HANGING_POINTS if fringe or hangs.any() else POINTS, dtype=np.float32)[None, :, None]
+    count = HANGING_POINTS if fringe or hangs.any() else POINTS
+    s = np.linspace(0.0, 1.0, count, dtype=np.float32)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
     yield
     full_height = height * _filling(len(height), random)
-    strands = np.empty((len(full), s.shape[1], 3), np.float32)
+    strands = np.empty((len(full), count, 3), np.float32)
     for part in parts_of(len(full)):
         own = scalp.only(part)
         cropped = _cropped(own, lean[part], length[part].astype(np.float32), s)
@@ -139,7 +165,7 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
         strands[part] = (own.roots - DEPTH * own.normal)[:, None] + cropped + volume[part] * (swept - cropped)
         yield
     if hangs.any():
-        strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], s.shape[1], random)
+        strands[hangs] = yield from _hanging(scalp.only(hangs), lean[hangs], height[hangs], count, random)
     if fringe:
         yield
         chosen, ends = fringe.choose(scalp.roots, lean, random)
@@ -148,8 +174,67 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
             yield
             combed = over_face[part]
             first, room = strands[combed, 0], scalp.height[combed]
-            strands[combed] = fringe.comb(first, ends[part], room, s.shape[1], random)
+            strands[combed] = fringe.comb(first, ends[part], room, count, random)
     return strands
+
+
+def _under_face(scalp: Scalp) -> np.ndarray:
+    """[H] bool: roots on the throat. What a photo shows there hangs over it from above."""
+    middle = (scalp.roots[:, 1].min() + scalp.highest[1]) / 2
+    return (scalp.roots[:, 2] < THROAT) & (scalp.roots[:, 1] < middle)
+
+
+def _draw_together(
+    strands: np.ndarray, clumped: float, random: np.random.Generator
+) -> Generator[None, None, np.ndarray]:
+    """Bring strands [H, P, 3] that begin and end as neighbours do nearer to each other towards their tips; [H] in which lock
+    each of them is."""
+    ends = np.concatenate([strands[:, 0] / LOCK, strands[:, -1] / LOCKS_END], axis=1)
+    cells = np.floor(ends + random.uniform(0.0, 1.0, ends.shape[1])).astype(np.int64)
+    _, lock, members = np.unique((cells + 512) @ (1 << 10 * np.arange(6)), return_inverse=True, return_counts=True)
+    count = strands.shape[1]
+    for number in range(1, count):
+        yield
+        middle = np.stack([np.bincount(lock, strands[:, number, axis]) for axis in range(3)], -1) / members[:, None]
+        strands[:, number] += clumped * (number / (count - 1)) * (middle[lock] - strands[:, number])
+    return lock
+
+
+def _wind(
+    strands: np.ndarray, lock: np.ndarray, curl: float, random: np.random.Generator
+) -> Generator[None, None, np.ndarray]:
+    """[H, CURLY_POINTS, 3] strands [H, P, 3] in waves or curls, those of a lock [H] alike."""
+    phase, unrest = random.uniform(0.0, 2 * np.pi, lock.max() + 1)[lock], random.normal(size=(2, len(lock)))
+    phase, lengths = phase + 0.3 * unrest[0], WAVE[0] * (WAVE[1] / WAVE[0]) ** curl**1.5 * (1.0 + 0.15 * unrest[1])
+    wound = np.empty((len(strands), CURLY_POINTS, 3), np.float32)
+    for part in parts_of(len(strands)):
+        yield
+        finer = _finer(strands[part], CURLY_POINTS)
+        wound[part] = finer + _waves(finer, phase[part], lengths[part], curl)
+    return wound
+
+
+def _finer(strands: np.ndarray, count: int) -> np.ndarray:
+    """[H, count, 3] points of cubic Hermite splines through strands [H, P, 3]."""
+    at = np.linspace(0.0, strands.shape[1] - 1, count, dtype=np.float32)
+    before = at.astype(int).clip(max=strands.shape[1] - 2)
+    t, slope = (at - before)[:, None], np.gradient(strands, axis=1)
+    ends = (2 * t**3 - 3 * t**2 + 1) * strands[:, before] + (3 * t**2 - 2 * t**3) * strands[:, before + 1]
+    return ends + (t**3 - 2 * t**2 + t) * slope[:, before] + (t**3 - t**2) * slope[:, before + 1]
+
+
+def _waves(strands: np.ndarray, phase: np.ndarray, length: np.ndarray, curl: float) -> np.ndarray:
+    """[H, P, 3] what to add to strands so that they turn about where they lie every `length` [H], in a plane if they curl
+    little, and wind if much; phase [H] at the root."""
+    along = np.gradient(strands, axis=1)
+    way = np.linalg.norm(along, axis=2)
+    along /= way[..., None].clip(min=1e-9)
+    way = np.cumsum(way, axis=1) - way[:, :1]
+    length = np.maximum(length, LEAST_OF_A_TURN * way[:, -1] / (strands.shape[1] - 1))
+    aside = unit(np.cross(along, strands.mean(1, keepdims=True) - MIDDLE))
+    turns = 2 * np.pi * way / length[:, None] + phase[:, None]
+    out = TURN * min(1.0, curl / FULL_TURN) * length[:, None] * np.minimum(1.0, 2 * way / length[:, None])
+    return (out * np.cos(turns))[..., None] * aside + (curl * out * np.sin(turns))[..., None] * np.cross(along, aside)
 
 
 def parts_of(count: int) -> list[slice]:

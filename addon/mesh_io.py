@@ -17,7 +17,7 @@ import numpy as np
 from .beard import grow_beard, is_beard
 from .core import conventions, errors
 from .fringe import lay_fringe
-from .groom import Groom, grow_groom, scatter_roots
+from .groom import Groom, HairShown, grow_groom, scatter_roots
 from .lashes import grow_lashes
 from .steps import Steps
 
@@ -164,13 +164,11 @@ def build_head(
     materials: dict[str, bpy.types.Material],
     collection: bpy.types.Collection,
     name: str,
-    hair: np.ndarray | None = None,
+    hair: HairShown | None = None,
     glasses: GlassesFile | None = None,
-    fringe: np.ndarray | None = None,
 ) -> Steps[HeadObjects]:
     """Make the objects and link them to `collection`. materials: one for each of SKIN, MOUTH, EYE, TOOTH, GUM, LASH and
-    HAIR, for glasses also of FRAME and LENS, for a beard of BEARD; hair: the hair map [S, S, 3], as for `scatter_roots`;
-    fringe [17]: how far down it hangs over the forehead, as for `lay_fringe`."""
+    HAIR, for glasses also of FRAME and LENS, for a beard of BEARD."""
     kind = np.array([MATERIAL_OF_PART.get(part, SKIN) for part in data.part_names])[data.part]  # [Q]
     of_head = ~np.isin(kind, list(FOLLOWERS.values()))
     head = yield from _add_object(data, of_head, name, "head", materials, collection)
@@ -194,7 +192,7 @@ def build_head(
     yield
     strands = beard = worn = None
     if hair is not None:
-        strands, beard = yield from _add_hair(data, hair, fringe, name, materials, head, collection)
+        strands, beard = yield from _add_hair(data, hair, name, materials, head, collection)
     if glasses:
         worn = _add_glasses(glasses, f"{name} glasses", materials, head, collection)
         yield
@@ -234,17 +232,16 @@ def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collect
 
 def _add_hair(
     data: HeadFile,
-    hair: np.ndarray,
-    fringe: np.ndarray | None,
+    hair: HairShown,
     name: str,
     materials,
     head: bpy.types.Object,
     collection,
 ) -> Steps[tuple[bpy.types.Object | None, bpy.types.Object | None]]:
-    """Curves objects of the hair and of the beard that the map [S, S, 3] tells of; None for what it does not. Hair follows the
+    """Curves objects of the hair and of the beard that a result tells of; None for what it does not. Hair follows the
     head, but not its shape keys, which move the scalp by a millimetre at most; the beard follows these, too."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
-    scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
+    scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair.map)
     if scalp is None:
         return None, None
     yield
@@ -257,9 +254,9 @@ def _add_hair(
         _follow_skin(beard, head)
         yield
     if not in_beard.all():
-        over_face = lay_fringe(fringe, data.vertices, data.quads[of_skin]) if fringe is not None else None
+        over_face = lay_fringe(hair.fringe, data.vertices, data.quads[of_skin]) if hair.fringe is not None else None
         yield
-        groom = yield from grow_groom(scalp.only(~in_beard), over_face)
+        groom = yield from grow_groom(scalp.only(~in_beard), over_face, hair.curl)
         yield
         strands = yield from _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
         yield

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import image_io, lookdev, material, mesh_io
 from .core import conventions, errors, protocol
+from .groom import HairShown
 from .steps import Steps, all_or_nothing, run
 
 HAIR_MAP = "hair.png"  # results of older versions have none
@@ -65,10 +66,10 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         glasses.frame_linear.tolist() if glasses else None,
         report.get("beard_linear"),
     )
-    hair, fringe = read_hair(folder, report), read_fringe(report)
+    hair = read_hair(folder, report)
     yield
     collection = bpy.data.collections.new(name)
-    objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses, fringe)
+    objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
@@ -86,12 +87,12 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     return Result(collection, objects, portrait, photo)
 
 
-def read_hair(folder: Path, report: dict) -> np.ndarray | None:
-    """The hair map [S, S, 3] of a result folder: density in [0, 1], metres off the scalp and below the eyes, which older
-    results do not tell; None without."""
+def read_hair(folder: Path, report: dict) -> HairShown | None:
+    """The hair of a result folder; None without. Older results do not tell how far it stands off and hangs, nor of curls."""
     if not (folder / HAIR_MAP).is_file():
         return None
-    return image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
+    grown = image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
+    return HairShown(grown, read_fringe(report), float(report.get("hair_curl") or 0.0))
 
 
 def read_fringe(report: dict) -> np.ndarray | None:
@@ -110,6 +111,7 @@ def read_report(folder: Path) -> dict:
             if report.get(key) is not None and np.array(report[key], np.float32).shape != (count,):
                 raise ValueError(key)
         float(report.get("detail", {}).get("pores", 0.0))
+        float(report.get("hair_curl") or 0.0)
     except (AttributeError, TypeError, ValueError) as error:
         raise errors.Id2rError(
             f"{path} is damaged.", "Delete it (the head opens without), or copy it again."

@@ -122,6 +122,7 @@ def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
         "hair_metres": list(HAIR_METRES),
         "beard_linear": rounded(refined.beard_linear),
         "fringe": edge_of(refined.fringe),
+        "hair_curl": round(refined.curl, 3),
         "landmark_error": round(head.error, 4),
         "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
         "morphs": head.morphs(),

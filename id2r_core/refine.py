@@ -26,7 +26,7 @@ from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_h
 from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import CroppedHair, HairAround, grow_hair, unlike_skin, wear_hair
-from .hairstyle import see_fringe, see_hairstyle
+from .hairstyle import Hairstyle, see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
@@ -54,9 +54,10 @@ MARK = 0.03  # of the atlas: darker spots and lines up to so wide, away from the
 HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 # Widths of creases, shares of the atlas, the narrowest first; how deep one is, in its width, for a unit of log-luminance.
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
-# Of what changes faster than TONE_BAND in the shade that the fitted head does not explain: 0.4 gave five training portraits
-# 0.018 more likeness; 0.3 took 0.04 dB of albedo from five virtual ones, and left 0.03 more of the light in it.
-OWN_SHADE = 0.4
+# Of what changes faster than TONE_BAND, alike on both sides, in the shade that the fitted head does not explain. All of it
+# gave five training portraits as much likeness as if both sides kept their own, 0.014 more than 0.4 of their own; it takes
+# 0.13 dB of albedo from 14 virtual ones, 0.7 takes 0.04.
+OWN_SHADE = 0.7
 DEEPEST_FOLD = 0.45  # log-luminance that folds come near
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 STANDS_OFF = (0.004, 0.01)  # metres that hair must stand off a head to be told from a skull that came out low
@@ -120,8 +121,8 @@ class Refined:
     what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
     metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
-    hangs over the forehead, see `see_fringe`, None when none does; beard_linear [3]: most of a full beard's albedo, None
-    without one. Where it grows, in front and below the eyes, `hair` tells its density and its length at the chin."""
+    hangs over the forehead, see `see_fringe`, None when none does; curl in [0, 1]: from straight hair over waves to tight
+    curls; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes, `hair` tells its density and its length at the chin."""
 
     maps: Maps
     light: Light
@@ -134,6 +135,7 @@ class Refined:
     hair: Tensor
     hair_linear: Tensor | None
     fringe: np.ndarray | None
+    curl: float
     beard_linear: Tensor | None
 
 
@@ -163,7 +165,8 @@ def refine_from_photos(
     combined = combine(readings, atlas)
     reading, trust = combined.reading, strength * combined.reading.evidence
     hair = hair if strength else 0.0
-    crop, growth = _hair_of(evidence[0], observed[0], unlit[0], reading, atlas)
+    style = see_hairstyle(evidence[0].photo, evidence[0].face, evidence[0].head, observed[0].person)
+    crop, growth = _hair_of(style, observed[0], unlit[0], reading, atlas)
     beard = see_beard(evidence[0].photo, evidence[0].head, reading.albedo, reading.beard, reading.trust, atlas)
     images = _dress(maps.images, reading, crop, prior, atlas, strength, hair)
     return Refined(
@@ -178,6 +181,7 @@ def refine_from_photos(
         hair=_with_beard(growth, beard) * growth.new_tensor([hair, 1.0, 1.0])[:, None, None],
         hair_linear=crop.colour() if hair else None,
         fringe=_fringe_of(evidence[0], observed[0], unlit[0], readings[0].cover, atlas) if hair else None,
+        curl=style.curl if style and hair else 0.0,
         beard_linear=beard.linear if beard and hair else None,
     )
 
@@ -222,10 +226,9 @@ def _read(evidence: Evidence, observed: Observation, unlit: Unlit, prior: Tensor
 
 
 def _hair_of(
-    evidence: Evidence, observed: Observation, unlit: Unlit, reading: Reading, atlas: HeadAtlas
+    style: Hairstyle | None, observed: Observation, unlit: Unlit, reading: Reading, atlas: HeadAtlas
 ) -> tuple[CroppedHair, Tensor]:
     """What to paint on the scalp, and [3, T, T] how hair grows out of it, as in `Refined`; the style is the main photo's."""
-    style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
     shape = style.on_tile(atlas) if style else torch.zeros_like(reading.albedo[:2])
     skin, around = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin), None
     if style and style.sure:
@@ -420,8 +423,15 @@ def _calm(
     light = torch.lerp(carried_on(light, sure, SLOW_BAND), light, fade(sure, SLOW_BAND))
     matt = log_albedo - (1 - beard) * light
     shade = (1 - beard) * light.mean(0, keepdim=True)
-    own_shade = OWN_SHADE * (shade - blur_inside(shade, plain, TONE_BAND))[0]
-    return torch.lerp(_soften_highlights(matt, trust, atlas), matt, beard).exp().clamp(2e-3, 0.95), own_shade
+    finer = (shade - blur_inside(shade, plain, TONE_BAND))[0]
+    albedo = torch.lerp(_soften_highlights(matt, trust, atlas), matt, beard).exp().clamp(2e-3, 0.95)
+    return albedo, _own_shade(finer, trust)
+
+
+def _own_shade(shade: Tensor, trust: Tensor) -> Tensor:
+    """[T, T] what of a shade [T, T] is the face's own: a face is alike on both sides, light from aside is not."""
+    both_seen = fade(trust).flip(-1)
+    return OWN_SHADE * torch.lerp(shade, (shade + shade.flip(-1)) / 2, both_seen)
 
 
 def _narrow(folds: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ def refined(head, atlas, photo, model):
         hair=torch.zeros(SIDE, SIDE),
         hair_linear=None,
         fringe=None,
+        curl=0.0,
         beard_linear=None,
     )
 

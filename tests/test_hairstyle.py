@@ -6,7 +6,7 @@ import pytest
 import torch
 from synthetic_head import camera_at, face_of, known_head
 
-from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb
+from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb, srgb_to_linear
 from id2r_core.cover import eroded_by, find_cover, over_forehead
 from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_fringe, see_hairstyle
 from id2r_core.head.atlas import make_atlas
@@ -140,3 +140,32 @@ def test_a_little_hair_above_the_eyes_is_a_style_but_tells_no_colour(head):
     style = see_hairstyle(*as_seen(head, 0.0, 0.14))
     assert style.fall[0] == pytest.approx(0.14, abs=0.015) and not style.sure
     assert see_hairstyle(*as_seen(head, 0.02)).sure
+
+
+def strands_drawn(pattern: str) -> np.ndarray:
+    """[SIZE, SIZE] brightness of hair whose strands run straight down, in waves, or in small rings."""
+    row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    if pattern == "rings":
+        across, spacing = np.hypot(column % 24 - 12, row % 24 - 12), 8.0
+    else:
+        across, spacing = column + (8.0 * np.sin(row / 9.0) if pattern == "waves" else 0.0), 7.0
+    return 1.0 + 0.6 * np.sin(2 * np.pi * across / spacing)
+
+
+def curl_of(head, thickness: float, brightness: np.ndarray) -> float:
+    photo, person = drawn(head, thickness)
+    linear = srgb_to_linear(photo.srgb)
+    hair = np.abs(linear - HAIR).max(-1, keepdims=True) < 1e-3
+    shown = np.where(hair, linear * brightness[..., None], linear)
+    return see_hairstyle(Photo(linear_to_srgb(shown), "drawn.png"), face_of(head), head, person).curl
+
+
+def test_strands_that_do_not_run_alike_curl(head):
+    straight, waves, rings = (curl_of(head, 0.04, strands_drawn(each)) for each in ("straight", "waves", "rings"))
+    assert straight < 0.05 and straight + 0.2 < waves < rings and rings > 0.8
+
+
+def test_noise_in_dark_hair_and_stubble_are_no_curls(head):
+    noise = np.random.default_rng(0).normal(size=(SIZE, SIZE)).astype(np.float32)
+    assert curl_of(head, 0.04, 1.0 + 0.05 * noise) < 0.05
+    assert curl_of(head, 0.014, strands_drawn("rings")) < 0.05

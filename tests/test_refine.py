@@ -16,6 +16,7 @@ from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_t
 from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_rims
 from id2r_core.errors import Id2rError
 from id2r_core.folds import find_folds
+from id2r_core.geometry.texture import fade
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
 from id2r_core.hair import HairAround, _of_melanin, grow_hair, unlike_skin
 from id2r_core.head.atlas import look, make_atlas
@@ -24,12 +25,14 @@ from id2r_core.landmarks import Face
 from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
+    OWN_SHADE,
     Evidence,
     Unlit,
     _carve_normals,
     _lash_line,
     _merge,
     _narrow,
+    _own_shade,
     _soften_highlights,
     _too_dark_for_hair,
     observe,
@@ -735,3 +738,14 @@ def test_of_the_edge_of_a_lid_what_is_dark_is_believed_and_what_is_bright_is_not
     assert _lash_line(brighter, trust, atlas).max() == 0
     assert _lash_line(darker, torch.zeros_like(trust), atlas).max() == 0  # what the photo does not show at all
     assert _lash_line(darker, trust, atlas)[atlas.region("cheek") > 0.9].max() == 0
+
+
+def test_shade_that_one_side_alone_has_is_light(atlas):
+    seen, shade = atlas.mask.float(), 0.3 * torch.sin(40 * atlas.surface[0]) * atlas.mask
+    alike = 0.3 * torch.cos(40 * atlas.surface[0]) * atlas.mask
+    inside = (fade(seen) > 0.99) & (fade(seen).flip(-1) > 0.99)
+    assert _own_shade(shade, seen)[inside].abs().max() < 0.02
+    assert torch.allclose(_own_shade(alike, seen)[inside], OWN_SHADE * alike[inside], atol=0.01)
+    one_side = seen * (atlas.surface[0] > 0)
+    there = (fade(one_side) > 0.99) & (fade(one_side).flip(-1) < 0.01)
+    assert torch.allclose(_own_shade(shade, one_side)[there], OWN_SHADE * shade[there], atol=0.01)

@@ -11,9 +11,10 @@ bpy = pytest.importorskip("bpy")
 from test_lashes import data, folder, model  # noqa: F401
 
 from addon import export, material, mesh_io
+from addon import groom as groom_module
 from addon.fringe import lay_fringe
 from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots
-from addon.result import load_result, read_fringe
+from addon.result import load_result, read_fringe, read_hair
 from addon.steps import run
 from id2r_core.conventions import FRINGE_COLUMNS
 from id2r_core.geometry.subdivide import catmull_clark
@@ -29,13 +30,13 @@ def density(model):  # noqa: F811
     return ((atlas.region("scalp") > 0.5) & (atlas.surface[0] < 0)).float().numpy()
 
 
-def groom_of(data, density, height=0.0, fall=0.0, lowest=None):  # noqa: F811
+def groom_of(data, density, height=0.0, fall=0.0, lowest=None, curl=0.0):  # noqa: F811
     """height, fall: metres off the scalp and below the eyes; lowest [17]: of a fringe, metres above the eyes."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
     scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
     fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
-    return run(grow_groom(scalp, fringe)) if scalp else None
+    return run(grow_groom(scalp, fringe, curl)) if scalp else None
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +111,51 @@ def test_long_hair_hangs_as_far_as_the_photo_shows_and_leaves_the_face_alone(dat
     assert inside.mean() < 1e-3
 
 
+def test_no_hair_grows_out_of_the_throat(data, model):  # noqa: F811
+    """Hair that hangs before the neck is in the hair map there, too."""
+    atlas = make_atlas(model, SIDE)
+    shown = ((atlas.region("scalp") > 0.5) | (atlas.region("neck") > 0.5)).float().numpy()
+    roots = groom_of(data, shown, 0.015, 0.15).points[:, 0]
+    front = data.vertices[:, 1].min()
+    assert ((roots[:, 2] < -0.055) & (roots[:, 1] < front + 0.07)).sum() == 0
+    assert ((roots[:, 2] < -0.055) & (roots[:, 1] > front + 0.13)).sum() > 100
+
+
 def test_one_side_can_be_longer(data, scalp, model):  # noqa: F811
     left = (make_atlas(model, SIDE).surface[0] > 0).numpy()
     groom = groom_of(data, scalp, 0.015, np.where(left, 0.2, 0.0))
     lowest = groom.points[..., 2].min(1)
     on_left = groom.points[:, 0, 0] > 0.02
     assert np.median(lowest[on_left]) < np.median(lowest[groom.points[:, 0, 0] < -0.02]) - 0.08
+
+
+def way_and_span(groom) -> tuple[np.ndarray, np.ndarray]:
+    """[H] metres along each strand, and from its root to its tip."""
+    way = np.linalg.norm(np.diff(groom.points, axis=1), axis=2).sum(1)
+    return way, np.linalg.norm(groom.points[:, -1] - groom.points[:, 0], axis=1)
+
+
+@pytest.mark.parametrize("fall", [0.0, 0.15])
+def test_curls_wind_about_where_straight_hair_lies(data, scalp, fall):  # noqa: F811
+    straight, waves, curls = (groom_of(data, scalp, 0.03, fall, curl=each) for each in (0.0, 0.4, 1.0))
+    longer = [np.median(np.divide(*way_and_span(each))) for each in (straight, waves, curls)]
+    assert 1.03 * longer[0] < longer[1] < longer[2] / 1.1
+    for each in (waves, curls):
+        assert np.allclose(each.points[:, 0], straight.points[:, 0], atol=1e-6)
+        moved = np.linalg.norm(each.points.mean(1) - straight.points.mean(1), axis=1)
+        assert np.median(moved) < 0.006
+
+
+def test_neighbours_end_nearer_to_each_other_than_each_by_itself(data, scalp, monkeypatch):  # noqa: F811
+    nearest = lambda groom: np.median(cKDTree(groom.points[:, -1]).query(groom.points[:, -1], k=9)[0][:, -1])
+    in_locks = nearest(groom_of(data, scalp, 0.03))
+    monkeypatch.setattr(groom_module, "CLUMPED", (0.0, 0.0))
+    assert in_locks < 0.85 * nearest(groom_of(data, scalp, 0.03))
+
+
+def test_older_reports_tell_of_no_curls(tmp_path):
+    cv2.imwrite(str(tmp_path / "hair.png"), np.full((4, 4, 3), 255, np.uint8))
+    assert read_hair(tmp_path, {}).curl == 0.0 and read_hair(tmp_path, {"hair_curl": 0.4}).curl == 0.4
 
 
 COLUMNS = np.array(FRINGE_COLUMNS)

@@ -86,6 +86,7 @@ def test_a_whole_map_is_taken_without_reading_its_pixels(result_folder, monkeypa
         ("report.json", b'{"hair_linear": 0.1}'),
         ("report.json", b'{"fringe": [null, "low"]}'),
         ("report.json", b'{"detail": "fine"}'),
+        ("report.json", b'{"hair_curl": "much"}'),
         ("glasses.npz", b"nonsense"),
         ("hair.png", b"half"),
         ("specular.png", b""),
