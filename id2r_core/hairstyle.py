@@ -42,14 +42,14 @@ SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
 COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
 
 
-# Curls, in a photo whose face is FACE_PIXELS high: what is finer and coarser than strands; over which their run is taken, and
-# in which neighbours should run alike (standard deviations, pixels). How far they do where hair is straight, and where it is
-# all curls, by 22 training portraits; metres that hair must stand off to show any; the least area of it, and the edge left out,
-# in heights of the face.
+# Strands, in a photo whose face is FACE_PIXELS high: what is finer and coarser than they are; over which their run is taken, and
+# in which neighbours should run alike (standard deviations, pixels); contrast of log-luminance below which they are lost in
+# noise, and above which none is; the least area of hair that tells, and the edge left out, in heights of the face.
 FACE_PIXELS, STRANDS, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
-STRAIGHT, CURLED = 0.80, 0.45
-CURLS_STAND, LEAST_CURLY, EDGE = (0.015, 0.035), 0.01, 0.02
-STRANDS_SHOW = 0.03, 0.06  # contrast of log-luminance below which strands are lost in noise, and above which none is
+STRANDS_SHOW, LEAST_CURLY, EDGE = (0.03, 0.06), 0.01, 0.02
+# From straight hair to curls, as 40 training portraits are: how far neighbours run apart, and for hair that hangs degrees off
+# the vertical, which tell of waves; metres that hair must stand off to show any.
+ALIKE, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     sure = bool(outside.sum() > LEAST_COLOUR * size**2)
     height = _height(head, hull, person)
     off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear)
-    curl = _curl(photo, face, off_head) * float(ramp(torch.tensor(height.max()), *CURLS_STAND))
-    return Hairstyle(linear, sure, height, _fall(photo, head, hull, person, linear), curl)
+    fall = _fall(photo, head, hull, person, linear)
+    curl = _curl(photo, face, head, off_head, fall) * ramp_of(height.max(), CURLS_STAND)
+    return Hairstyle(linear, sure, height, fall, curl)
 
 
 def see_fringe(over_forehead: Tensor, head: FittedHead, atlas: HeadAtlas) -> np.ndarray | None:
@@ -144,31 +145,62 @@ def _fall(
     return sides[0], sides[1]
 
 
-def _curl(photo: Photo, face: Face, hair: np.ndarray) -> float:
-    """In [0, 1], of hair that a mask [H, W] shows, above the chin: strands that lie straight run as their neighbours do. Their
-    run is that of the structure tensor (Bigun & Granlund 1987)."""
-    low, high = face.points[list(OVAL), 1].min(), face.points[list(OVAL), 1].max()
-    size = high - low
-    hair = hair & (np.arange(len(hair)) < high)[:, None]
+def _curl(photo: Photo, face: Face, head: FittedHead, hair: np.ndarray, fall: tuple[float, float]) -> float:
+    """In [0, 1], of the hair [H, W] off a head: strands that lie straight run as their neighbours do, and hang straight down."""
+    row, column = np.mgrid[: hair.shape[0], : hair.shape[1]]
+    eyes = face.points[list(EYE_CORNERS)].mean(0)
+    down, aside = ((each - at) * _metres(head, 1.0) for each, at in ((row, eyes[1]), (column, eyes[0])))
+    hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
+    above_chin = row < face.points[list(OVAL), 1].max()
+    together, falling = (_strands(photo, face, hair & there) for there in (above_chin, hangs))
+    curls = together.sure * ramp_of(together.disagreement(), ALIKE) if together else 0.0
+    waves = MOST_WAVED * falling.sure * ramp_of(falling.degrees_off_vertical(), HANGS_STRAIGHT) if falling else 0.0
+    return max(curls, waves)
+
+
+def ramp_of(value: float, span: tuple[float, float]) -> float:
+    """From 0 at the first of a span to 1 at the second."""
+    return float(np.clip((value - span[0]) / (span[1] - span[0]), 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class _Strands:
+    """run [2, h, w]: cosine and sine of twice the angle from the vertical in which strands run, as long as that is certain;
+    weight [h, w]: 1 on the hair; sure in [0, 1]: whether strands show at all."""
+
+    run: np.ndarray
+    weight: np.ndarray
+    sure: float
+
+    def disagreement(self) -> float:
+        """In [0, 1]: how far strands do not run as their neighbours do."""
+        blurred = lambda image: cv2.GaussianBlur(image * self.weight, (0, 0), NEIGHBOURS)
+        alone, together = blurred(np.hypot(*self.run)), np.hypot(*map(blurred, self.run))
+        return 1.0 - float((together / (alone + 1e-6))[self.weight > 0].mean())
+
+    def degrees_off_vertical(self) -> float:
+        certain = np.hypot(*self.run) * self.weight
+        angle = np.abs(np.arctan2(self.run[1], self.run[0])) / 2
+        return float(np.degrees((angle * certain).sum() / (certain.sum() + 1e-6)))
+
+
+def _strands(photo: Photo, face: Face, hair: np.ndarray) -> _Strands | None:
+    """The strands in a mask [H, W] of a photo; None if it is too small. Their run is that of the structure tensor (Bigun &
+    Granlund 1987)."""
+    size = np.ptp(face.points[list(OVAL), 1])
     within = cv2.erode(hair.astype(np.float32), np.ones((round(EDGE * size) | 1,) * 2))
     if within.sum() < LEAST_CURLY * size**2:
-        return 0.0
-    shrink = lambda image: cv2.resize(
-        image, None, fx=FACE_PIXELS / size, fy=FACE_PIXELS / size, interpolation=cv2.INTER_AREA
-    )
-    weight = np.float32(shrink(within) > 0.7)
-    blurred = lambda image, width: cv2.GaussianBlur(image * weight, (0, 0), width)
-    grey = np.log(shrink(cv2.cvtColor(photo.srgb, cv2.COLOR_RGB2GRAY)) + 0.02)
-    grey = cv2.GaussianBlur(grey, (0, 0), STRANDS[0]) - cv2.GaussianBlur(grey, (0, 0), STRANDS[1])
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
-    energy = blurred(across**2 + down**2, RUN) + 1e-9
-    # Twice the angle, as long as it is sure.
-    run = blurred(across**2 - down**2, RUN) / energy, 2 * blurred(across * down, RUN) / energy
-    contrast = grey[cv2.erode(weight, np.ones((3, 3))) > 0].std()
-    alone, together = blurred(np.hypot(*run), NEIGHBOURS), np.hypot(*(blurred(each, NEIGHBOURS) for each in run))
-    agreement = (together / (alone + 1e-6))[weight > 0].mean()
-    curl = np.clip((STRAIGHT - agreement) / (STRAIGHT - CURLED), 0.0, 1.0)
-    return float(curl * np.interp(contrast, STRANDS_SHOW, (0.0, 1.0)))
+        return None
+    scale = {"fx": FACE_PIXELS / size, "fy": FACE_PIXELS / size, "interpolation": cv2.INTER_AREA}
+    weight = np.float32(cv2.resize(within, None, **scale) > 0.7)
+    grey = np.log(cv2.resize(cv2.cvtColor(photo.srgb, cv2.COLOR_RGB2GRAY), None, **scale) + 0.02)
+    finest, coarsest = (cv2.GaussianBlur(grey, (0, 0), width) for width in STRANDS)
+    across, down = (cv2.Sobel(finest - coarsest, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
+    mean = lambda image: cv2.GaussianBlur(image * weight, (0, 0), RUN)
+    run = np.stack([mean(across**2 - down**2), 2 * mean(across * down)]) / (mean(across**2 + down**2) + 1e-9)
+    inside = cv2.erode(weight, np.ones((3, 3))) > 0
+    contrast = float((finest - coarsest)[inside].std()) if inside.any() else 0.0
+    return _Strands(run, weight, ramp_of(contrast, STRANDS_SHOW))
 
 
 def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:

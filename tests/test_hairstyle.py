@@ -152,8 +152,8 @@ def strands_drawn(pattern: str) -> np.ndarray:
     return 1.0 + 0.6 * np.sin(2 * np.pi * across / spacing)
 
 
-def curl_of(head, thickness: float, brightness: np.ndarray) -> float:
-    photo, person = drawn(head, thickness)
+def curl_of(head, thickness: float, brightness: np.ndarray, fall: float | None = None) -> float:
+    photo, person = drawn(head, thickness, fall)
     linear = srgb_to_linear(photo.srgb)
     hair = np.abs(linear - HAIR).max(-1, keepdims=True) < 1e-3
     shown = np.where(hair, linear * brightness[..., None], linear)
@@ -169,3 +169,11 @@ def test_noise_in_dark_hair_and_stubble_are_no_curls(head):
     noise = np.random.default_rng(0).normal(size=(SIZE, SIZE)).astype(np.float32)
     assert curl_of(head, 0.04, 1.0 + 0.05 * noise) < 0.05
     assert curl_of(head, 0.014, strands_drawn("rings")) < 0.05
+
+
+def test_hair_that_hangs_off_the_vertical_is_in_waves(head):
+    """Wide ones, in which neighbours run alike."""
+    row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    waved = 1.0 + 0.6 * np.sin(2 * np.pi * (column + 55.0 * np.sin(row / 40.0)) / 7.0)
+    straight, waves = (curl_of(head, 0.04, each, fall=0.15) for each in (strands_drawn("straight"), waved))
+    assert straight < 0.05 and 0.2 < waves < 0.7
