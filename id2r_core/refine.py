@@ -122,7 +122,8 @@ class Refined:
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
     metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
     hangs over the forehead, see `see_fringe`, None when none does; curl in [0, 1]: from straight hair over waves to tight
-    curls; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes, `hair` tells its density and its length at the chin."""
+    curls; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes,
+    `hair` tells its density and its length at the chin."""
 
     maps: Maps
     light: Light
