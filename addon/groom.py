@@ -207,7 +207,7 @@ def _wind(
     phase, unrest = random.uniform(0.0, 2 * np.pi, lock.max() + 1)[lock], random.normal(size=(2, len(lock)))
     phase, lengths = phase + 0.3 * unrest[0], WAVE[0] * (WAVE[1] / WAVE[0]) ** curl**1.5 * (1.0 + 0.15 * unrest[1])
     wound = np.empty((len(strands), CURLY_POINTS, 3), np.float32)
-    for part in parts_of(len(strands)):
+    for part in parts_of(len(strands), STRANDS_A_STEP // 4):
         yield
         finer = _finer(strands[part], CURLY_POINTS)
         wound[part] = finer + _waves(finer, phase[part], lengths[part], curl)
@@ -237,9 +237,9 @@ def _waves(strands: np.ndarray, phase: np.ndarray, length: np.ndarray, curl: flo
     return (out * np.cos(turns))[..., None] * aside + (curl * out * np.sin(turns))[..., None] * np.cross(along, aside)
 
 
-def parts_of(count: int) -> list[slice]:
+def parts_of(count: int, a_step: int = STRANDS_A_STEP) -> list[slice]:
     """Slices of so many strands as one turn of Blender's loop is enough for."""
-    return [slice(start, start + STRANDS_A_STEP) for start in range(0, count, STRANDS_A_STEP)]
+    return [slice(start, start + a_step) for start in range(0, count, a_step)]
 
 
 def _cropped(scalp: Scalp, lean: np.ndarray, length: np.ndarray, s: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ MATERIAL_OF_PART = {
 # The objects that follow the head, each of one material.
 FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
 KEYS_A_STEP = 16  # shape keys
-STRAND_RESOLUTION = 2  # segments between two points of a strand
+SEGMENTS = 24  # of a strand, about; of the twelve that Blender takes between any two points, it stood still for 0.1 s
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
@@ -276,8 +276,8 @@ def _add_strands(
     radius = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
     radius.data.foreach_set("value", np.tile(groom.radius, count))
     yield
-    # By the twelve segments that Blender takes by itself, bringing a head in stood still for 0.1 s.
-    curves.attributes.new("resolution", "INT", "CURVE").data.foreach_set("value", [STRAND_RESOLUTION] * count)
+    between = curves.attributes.new("resolution", "INT", "CURVE")
+    between.data.foreach_set("value", [max(1, round(SEGMENTS / points))] * count)
     roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
     roots.data.foreach_set("vector", groom.uv.ravel())
     curves.materials.append(material)
