@@ -47,10 +47,10 @@ OVAL, FRONT = (
 )  # metres: half width and height of the face; how far before its middle hair comes
 # Locks: metres across at the root, and at the tip as if each strand were by itself; how near strands come to the middle of
 # theirs at the tip, straight ones and curls.
-LOCK, LOCKS_END, CLUMPED = 0.011, 0.04, (0.4, 0.6)
-# The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length, and the curl
-# from which on they turn so far.
-WAVE, TURN, FULL_TURN = (0.05, 0.012), 0.13, 0.5
+LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.6)
+# The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length; the curl from
+# which on they turn so far, and up to which hair is straight.
+WAVE, TURN, FULL_TURN, LEAST_CURL = (0.05, 0.012), 0.13, 0.5, 0.05
 LEAST_OF_A_TURN = 4.5  # points: the turns of long hair are as wide as that
 MIDDLE = 0.0, 0.08, 0.0  # metres: of the head, which hair lies around
 SEED = 1
@@ -129,13 +129,12 @@ def scatter_roots(
 
 
 def grow_groom(scalp: Scalp, fringe: Fringe | None = None, curl: float = 0.0) -> Generator[None, None, Groom]:
-    """The strands that grow out of a scalp, bit by bit: a window waits for them. curl in [0, 1]: from straight hair over
-    waves to tight curls."""
+    """The strands that grow out of a scalp, which has roots, bit by bit: a window waits for them. curl in [0, 1]: from
+    straight hair over waves to tight curls; those of long hair are wider."""
     random = np.random.default_rng(SEED + 1)
-    scalp = scalp.only(~_under_face(scalp))
     points = yield from _strands(scalp, fringe, random)
     lock = yield from _draw_together(points, CLUMPED[0] + (CLUMPED[1] - CLUMPED[0]) * curl, random)
-    if curl:
+    if curl > LEAST_CURL:
         points = yield from _wind(points, lock, curl, random)
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
     thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
@@ -158,7 +157,7 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
     yield
     full_height = height * _filling(len(height), random)
     strands = np.empty((len(full), count, 3), np.float32)
-    for part in parts_of(len(full)):
+    for part in _parts(len(full)):
         own = scalp.only(part)
         cropped = _cropped(own, lean[part], length[part].astype(np.float32), s)
         swept = _swept(own, lean[part], full_height[part], s)
@@ -170,7 +169,7 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
         yield
         chosen, ends = fringe.choose(scalp.roots, lean, random)
         over_face = np.flatnonzero(chosen)
-        for part in parts_of(len(over_face)):
+        for part in _parts(len(over_face)):
             yield
             combed = over_face[part]
             first, room = strands[combed, 0], scalp.height[combed]
@@ -178,8 +177,8 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
     return strands
 
 
-def _under_face(scalp: Scalp) -> np.ndarray:
-    """[H] bool: roots on the throat. What a photo shows there hangs over it from above."""
+def under_face(scalp: Scalp) -> np.ndarray:
+    """[H] bool: roots, of all that a head has, on the throat. What a photo shows there hangs over it from above."""
     middle = (scalp.roots[:, 1].min() + scalp.highest[1]) / 2
     return (scalp.roots[:, 2] < THROAT) & (scalp.roots[:, 1] < middle)
 
@@ -189,9 +188,11 @@ def _draw_together(
 ) -> Generator[None, None, np.ndarray]:
     """Bring strands [H, P, 3] that begin and end as neighbours do nearer to each other towards their tips; [H] in which lock
     each of them is."""
-    ends = np.concatenate([strands[:, 0] / LOCK, strands[:, -1] / LOCKS_END], axis=1)
+    ends = np.concatenate([strands[:, 0] / LOCK_AT_ROOT, strands[:, -1] / LOCK_AT_TIP], axis=1)
     cells = np.floor(ends + random.uniform(0.0, 1.0, ends.shape[1])).astype(np.int64)
-    _, lock, members = np.unique((cells + 512) @ (1 << 10 * np.arange(6)), return_inverse=True, return_counts=True)
+    _, lock, members = np.unique(
+        (cells + 512) @ (1 << 10 * np.arange(6, dtype=np.int64)), return_inverse=True, return_counts=True
+    )
     count = strands.shape[1]
     for number in range(1, count):
         yield
@@ -207,7 +208,7 @@ def _wind(
     phase, unrest = random.uniform(0.0, 2 * np.pi, lock.max() + 1)[lock], random.normal(size=(2, len(lock)))
     phase, lengths = phase + 0.3 * unrest[0], WAVE[0] * (WAVE[1] / WAVE[0]) ** curl**1.5 * (1.0 + 0.15 * unrest[1])
     wound = np.empty((len(strands), CURLY_POINTS, 3), np.float32)
-    for part in parts_of(len(strands), STRANDS_A_STEP // 4):
+    for part in _parts(len(strands), STRANDS_A_STEP // 4):
         yield
         finer = _finer(strands[part], CURLY_POINTS)
         wound[part] = finer + _waves(finer, phase[part], lengths[part], curl)
@@ -237,7 +238,7 @@ def _waves(strands: np.ndarray, phase: np.ndarray, length: np.ndarray, curl: flo
     return (out * np.cos(turns))[..., None] * aside + (curl * out * np.sin(turns))[..., None] * np.cross(along, aside)
 
 
-def parts_of(count: int, a_step: int = STRANDS_A_STEP) -> list[slice]:
+def _parts(count: int, a_step: int = STRANDS_A_STEP) -> list[slice]:
     """Slices of so many strands as one turn of Blender's loop is enough for."""
     return [slice(start, start + a_step) for start in range(0, count, a_step)]
 

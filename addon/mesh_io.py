@@ -17,7 +17,7 @@ import numpy as np
 from .beard import grow_beard, is_beard
 from .core import conventions, errors
 from .fringe import lay_fringe
-from .groom import Groom, HairShown, grow_groom, scatter_roots
+from .groom import Groom, HairShown, grow_groom, scatter_roots, under_face
 from .lashes import grow_lashes
 from .steps import Steps
 
@@ -45,7 +45,9 @@ MATERIAL_OF_PART = {
 # The objects that follow the head, each of one material.
 FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
 KEYS_A_STEP = 16  # shape keys
-SEGMENTS = 24  # of a strand, about; of the twelve that Blender takes between any two points, it stood still for 0.1 s
+SEGMENTS = (
+    24  # of a strand, about; with twelve between any two points, which is Blender's own, it stood still for 0.1 s
+)
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 
 
@@ -253,10 +255,11 @@ def _add_hair(
         beard = yield from _add_strands(groom, f"{name} beard", BEARD, materials[BEARD], head, collection)
         _follow_skin(beard, head)
         yield
-    if not in_beard.all():
+    in_hair = ~in_beard & ~under_face(scalp)
+    if in_hair.any():
         over_face = lay_fringe(hair.fringe, data.vertices, data.quads[of_skin]) if hair.fringe is not None else None
         yield
-        groom = yield from grow_groom(scalp.only(~in_beard), over_face, hair.curl)
+        groom = yield from grow_groom(scalp.only(in_hair), over_face, hair.curl)
         yield
         strands = yield from _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
         yield

@@ -78,12 +78,12 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     if set_up_scene:
         lookdev.bind_views(scene, objects, portrait, photo)
         lookdev.clear_stage(scene)
-        yield  # to show a frame, Blender has worked out all strands
+        yield  # Blender has worked out all strands to show the frame: that is enough for one turn
         if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
             lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
         scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
-    yield
+    yield  # whoever takes the head has a turn of its own
     return Result(collection, objects, portrait, photo)
 
 
@@ -92,7 +92,7 @@ def read_hair(folder: Path, report: dict) -> HairShown | None:
     if not (folder / HAIR_MAP).is_file():
         return None
     grown = image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
-    return HairShown(grown, read_fringe(report), float(report.get("hair_curl") or 0.0))
+    return HairShown(grown, read_fringe(report), float(report.get("hair_curl", 0.0)))
 
 
 def read_fringe(report: dict) -> np.ndarray | None:
@@ -111,8 +111,9 @@ def read_report(folder: Path) -> dict:
             if report.get(key) is not None and np.array(report[key], np.float32).shape != (count,):
                 raise ValueError(key)
         float(report.get("detail", {}).get("pores", 0.0))
-        float(report.get("hair_curl") or 0.0)
-    except (AttributeError, TypeError, ValueError) as error:
+        if not 0.0 <= float(report.get("hair_curl", 0.0)) <= 1.0:
+            raise ValueError("hair_curl")
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise errors.Id2rError(
             f"{path} is damaged.", "Delete it (the head opens without), or copy it again."
         ) from error

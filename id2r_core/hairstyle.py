@@ -43,13 +43,14 @@ COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
 
 
 # Strands, in a photo whose face is FACE_PIXELS high: what is finer and coarser than they are; over which their run is taken, and
-# in which neighbours should run alike (standard deviations, pixels); contrast of log-luminance below which they are lost in
-# noise, and above which none is; the least area of hair that tells, and the edge left out, in heights of the face.
-FACE_PIXELS, STRANDS, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
-STRANDS_SHOW, LEAST_CURLY, EDGE = (0.03, 0.06), 0.01, 0.02
+# in which neighbours should run alike (standard deviations, pixels); contrast of log-luminance, above a BLACK in which noise
+# is louder than strands, below which they are lost, and above which they show; the least area of hair that tells, and the
+# edge left out, in heights of the face.
+FACE_PIXELS, BAND, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
+BLACK, STRANDS_SHOW, LEAST_CURLY, EDGE = 0.12, (0.03, 0.06), 0.01, 0.02
 # From straight hair to curls, as 40 training portraits are: how far neighbours run apart, and for hair that hangs degrees off
 # the vertical, which tell of waves; metres that hair must stand off to show any.
-ALIKE, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
+RUN_APART, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,17 @@ def _fall(
 
 def _curl(photo: Photo, face: Face, head: FittedHead, hair: np.ndarray, fall: tuple[float, float]) -> float:
     """In [0, 1], of the hair [H, W] off a head: strands that lie straight run as their neighbours do, and hang straight down."""
-    row, column = np.mgrid[: hair.shape[0], : hair.shape[1]]
-    eyes = face.points[list(EYE_CORNERS)].mean(0)
+    row, column = np.ogrid[: hair.shape[0], : hair.shape[1]]
+    right, left = face.points[list(EYE_CORNERS)]
+    eyes, roll = (right + left) / 2, float(np.arctan2(*(left - right)[::-1]))
     down, aside = ((each - at) * _metres(head, 1.0) for each, at in ((row, eyes[1]), (column, eyes[0])))
     hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
     above_chin = row < face.points[list(OVAL), 1].max()
     together, falling = (_strands(photo, face, hair & there) for there in (above_chin, hangs))
-    curls = together.sure * ramp_of(together.disagreement(), ALIKE) if together else 0.0
-    waves = MOST_WAVED * falling.sure * ramp_of(falling.degrees_off_vertical(), HANGS_STRAIGHT) if falling else 0.0
+    curls = together.sure * ramp_of(together.disagreement(), RUN_APART) if together else 0.0
+    # Down is where the camera has it, or the head: who holds the other aslant nobody knows.
+    off = min(falling.degrees_off(0.0), falling.degrees_off(roll)) if falling else 0.0
+    waves = MOST_WAVED * falling.sure * ramp_of(off, HANGS_STRAIGHT) if falling else 0.0
     return max(curls, waves)
 
 
@@ -178,9 +182,11 @@ class _Strands:
         alone, together = blurred(np.hypot(*self.run)), np.hypot(*map(blurred, self.run))
         return 1.0 - float((together / (alone + 1e-6))[self.weight > 0].mean())
 
-    def degrees_off_vertical(self) -> float:
+    def degrees_off(self, roll: float) -> float:
+        """How far strands run off the vertical of a head that is rolled so far clockwise, radians."""
         certain = np.hypot(*self.run) * self.weight
-        angle = np.abs(np.arctan2(self.run[1], self.run[0])) / 2
+        twice = np.arctan2(self.run[1], self.run[0]) - 2 * roll
+        angle = np.abs(np.arctan2(np.sin(twice), np.cos(twice))) / 2
         return float(np.degrees((angle * certain).sum() / (certain.sum() + 1e-6)))
 
 
@@ -191,10 +197,14 @@ def _strands(photo: Photo, face: Face, hair: np.ndarray) -> _Strands | None:
     within = cv2.erode(hair.astype(np.float32), np.ones((round(EDGE * size) | 1,) * 2))
     if within.sum() < LEAST_CURLY * size**2:
         return None
+    x, y, width, height = cv2.boundingRect((within > 0).astype(np.uint8))
+    there = slice(y, y + height), slice(x, x + width)
     scale = {"fx": FACE_PIXELS / size, "fy": FACE_PIXELS / size, "interpolation": cv2.INTER_AREA}
-    weight = np.float32(cv2.resize(within, None, **scale) > 0.7)
-    grey = np.log(cv2.resize(cv2.cvtColor(photo.srgb, cv2.COLOR_RGB2GRAY), None, **scale) + 0.02)
-    finest, coarsest = (cv2.GaussianBlur(grey, (0, 0), width) for width in STRANDS)
+    weight = np.float32(cv2.resize(within[there], None, **scale) > 0.7)
+    if not weight.any():
+        return None
+    grey = np.log(cv2.resize(cv2.cvtColor(photo.srgb[there], cv2.COLOR_RGB2GRAY), None, **scale) + BLACK)
+    finest, coarsest = (cv2.GaussianBlur(grey, (0, 0), width) for width in BAND)
     across, down = (cv2.Sobel(finest - coarsest, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
     mean = lambda image: cv2.GaussianBlur(image * weight, (0, 0), RUN)
     run = np.stack([mean(across**2 - down**2), 2 * mean(across * down)]) / (mean(across**2 + down**2) + 1e-9)

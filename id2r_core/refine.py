@@ -56,8 +56,8 @@ HIGHLIGHT_SLACK, HIGHLIGHT_KEPT = 0.12, 0.8
 CREASE_BANDS, CREASE_DEPTH = (0.0015, 0.003, 0.006, 0.012), 0.35
 # Of what changes faster than TONE_BAND, alike on both sides, in the shade that the fitted head does not explain. All of it
 # gave five training portraits as much likeness as if both sides kept their own, 0.014 more than 0.4 of their own; it takes
-# 0.13 dB of albedo from 14 virtual ones, 0.7 takes 0.04.
-OWN_SHADE = 0.7
+# 0.13 dB of albedo from 14 virtual ones, 0.7 takes 0.04. And of the shade of a side whose other side is not seen.
+OWN_SHADE, ONE_SIDED = 0.7, 0.4
 DEEPEST_FOLD = 0.45  # log-luminance that folds come near
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 STANDS_OFF = (0.004, 0.01)  # metres that hair must stand off a head to be told from a skull that came out low
@@ -430,9 +430,10 @@ def _calm(
 
 
 def _own_shade(shade: Tensor, trust: Tensor) -> Tensor:
-    """[T, T] what of a shade [T, T] is the face's own: a face is alike on both sides, light from aside is not."""
-    both_seen = fade(trust).flip(-1)
-    return OWN_SHADE * torch.lerp(shade, (shade + shade.flip(-1)) / 2, both_seen)
+    """[T, T] what of a shade [T, T] is the face's own: a face is alike on both sides, light from aside is not. Where the photo
+    does not show the other side, nobody knows."""
+    other_seen = fade(trust).flip(-1)
+    return torch.lerp(ONE_SIDED * shade, OWN_SHADE * (shade + shade.flip(-1)) / 2, other_seen)
 
 
 def _narrow(folds: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from .pigment import build_pigment_table, lab_of
 
 # What the encoder, the translation and the exposure of a photo have to say in how light the skin is, and in its colour.
-# Weights of the first as 115 portraits bear out whose exposure both networks foretell, and 260 virtual photographs, in
-# which errors of the networks are hardly those of the exposure. The encoder takes a photo's colours for the skin's.
+# Of lightness as 115 portraits bear out, whose exposure both networks foretell, and 260 virtual photographs, in which errors of
+# the networks are hardly those of the exposure. Of colour less by the encoder, which takes a photo's colours for the skin's.
 LIGHTNESS_SAID, COLOUR_SAID = (0.50, 0.35, 0.15), (0.35, 0.55, 0.10)
 EXPOSED_WHITE = 1.22  # linear; photographs are exposed so that white skin is just below clipping
 FAIREST, DARKEST = 0.67, 0.015  # linear red of the fairest skin, as burnt out photos look fairer; of any channel

@@ -152,11 +152,15 @@ def strands_drawn(pattern: str) -> np.ndarray:
     return 1.0 + 0.6 * np.sin(2 * np.pi * across / spacing)
 
 
+def is_drawn_hair(photo: Photo) -> np.ndarray:
+    """[H, W, 1] bool."""
+    return np.abs(srgb_to_linear(photo.srgb) - HAIR).max(-1, keepdims=True) < 1e-3
+
+
 def curl_of(head, thickness: float, brightness: np.ndarray, fall: float | None = None) -> float:
     photo, person = drawn(head, thickness, fall)
     linear = srgb_to_linear(photo.srgb)
-    hair = np.abs(linear - HAIR).max(-1, keepdims=True) < 1e-3
-    shown = np.where(hair, linear * brightness[..., None], linear)
+    shown = np.where(is_drawn_hair(photo), linear * brightness[..., None], linear)
     return see_hairstyle(Photo(linear_to_srgb(shown), "drawn.png"), face_of(head), head, person).curl
 
 
@@ -165,10 +169,26 @@ def test_strands_that_do_not_run_alike_curl(head):
     assert straight < 0.05 and straight + 0.2 < waves < rings and rings > 0.8
 
 
-def test_noise_in_dark_hair_and_stubble_are_no_curls(head):
-    noise = np.random.default_rng(0).normal(size=(SIZE, SIZE)).astype(np.float32)
-    assert curl_of(head, 0.04, 1.0 + 0.05 * noise) < 0.05
+@pytest.mark.parametrize("level, noise", [(3, 1), (5, 1), (8, 2), (20, 3)])
+def test_noise_in_black_hair_is_no_curl(head, level, noise):
+    """As cameras store it, in whole numbers up to 255."""
+    photo, person = drawn(head, 0.04)
+    black = level + noise * np.random.default_rng(0).normal(size=photo.srgb.shape)
+    shown = np.where(is_drawn_hair(photo), black.round().clip(0, 255) / 255, photo.srgb).astype(np.float32)
+    assert see_hairstyle(Photo(shown, "drawn.png"), face_of(head), head, person).curl < 0.15
+
+
+def test_stubble_has_no_curls(head):
     assert curl_of(head, 0.014, strands_drawn("rings")) < 0.05
+
+
+@pytest.mark.parametrize("degrees", [0.0, 35.0])
+def test_straight_hair_hangs_straight_however_the_camera_is_held(degrees):
+    rolled = known_head(load_head(), camera_at(size=SIZE, roll_degrees=degrees))
+    row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    across = np.cos(np.radians(degrees)) * column + np.sin(np.radians(degrees)) * row
+    for hanging in (across, column):
+        assert curl_of(rolled, 0.04, 1.0 + 0.6 * np.sin(2 * np.pi * hanging / 7.0), fall=0.15) < 0.1
 
 
 def test_hair_that_hangs_off_the_vertical_is_in_waves(head):

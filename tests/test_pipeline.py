@@ -102,7 +102,7 @@ def test_the_report_says_what_was_used(run):
 def test_the_report_says_how_well_it_went(run):
     report = run.result.report
     assert 0 < report["landmark_error"] < 0.05
-    assert 0.3 < report["coverage"] < 0.9
+    assert 0.3 < report["coverage"] < 0.9 and 0.0 <= report["hair_curl"] <= 1.0
     assert -1 <= report["identity_cosine"] <= 1
     red, green, blue = report["tone_linear"]
     assert 0.6 > red > green > blue > 0.05

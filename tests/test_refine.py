@@ -25,6 +25,7 @@ from id2r_core.landmarks import Face
 from id2r_core.photo import Photo
 from id2r_core.refine import (
     NOT_SKIN,
+    ONE_SIDED,
     OWN_SHADE,
     Evidence,
     Unlit,
@@ -476,7 +477,7 @@ def test_hair_stays_on_the_scalp_and_goes_on_behind(prior, head, atlas, albedo, 
     photo = photograph(head, linear_to_srgb(haired), light)
     evidence = [Evidence(photo, face_of(head), head, person_of(TONE), flat(TONE))]
     bald = refine_from_photos(prior, evidence, atlas, hair=0.0)
-    assert darkness(bald, refined, behind) > -0.3
+    assert darkness(bald, refined, behind) > -0.3 and bald.curl == 0.0
 
 
 def test_a_bald_head_stays_bald(refined, atlas):
@@ -748,4 +749,5 @@ def test_shade_that_one_side_alone_has_is_light(atlas):
     assert torch.allclose(_own_shade(alike, seen)[inside], OWN_SHADE * alike[inside], atol=0.01)
     one_side = seen * (atlas.surface[0] > 0)
     there = (fade(one_side) > 0.99) & (fade(one_side).flip(-1) < 0.01)
-    assert torch.allclose(_own_shade(shade, one_side)[there], OWN_SHADE * shade[there], atol=0.01)
+    assert torch.allclose(_own_shade(shade, one_side)[there], ONE_SIDED * shade[there], atol=0.01)
+    assert 0.0 < ONE_SIDED < OWN_SHADE  # nobody knows what is the light's of it

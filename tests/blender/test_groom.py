@@ -13,7 +13,7 @@ from test_lashes import data, folder, model  # noqa: F401
 from addon import export, material, mesh_io
 from addon import groom as groom_module
 from addon.fringe import lay_fringe
-from addon.groom import DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots
+from addon.groom import CURLY_POINTS, DEPTH, LENGTH, POINTS, STRANDS, grow_groom, scatter_roots, under_face
 from addon.result import load_result, read_fringe, read_hair
 from addon.steps import run
 from id2r_core.conventions import FRINGE_COLUMNS
@@ -36,7 +36,7 @@ def groom_of(data, density, height=0.0, fall=0.0, lowest=None, curl=0.0):  # noq
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
     scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
     fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
-    return run(grow_groom(scalp, fringe, curl)) if scalp else None
+    return run(grow_groom(scalp.only(~under_face(scalp)), fringe, curl)) if scalp else None
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +202,26 @@ def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # no
     assert hair.parent == made.objects.head and hair.type == "CURVES" and hair[mesh_io.HEAD_MARK] == "hair"
     assert hair.data.materials[0].name == "ID2R Hair" and len(hair.data.curves) > 5000
     assert len(hair.data.points) == POINTS * len(hair.data.curves)
+    (folder / "hair.png").unlink()
+
+
+def test_the_curl_that_the_report_tells_of_is_grown(folder, density):  # noqa: F811
+    before = (folder / "report.json").read_text()
+    cv2.imwrite(str(folder / "hair.png"), (density * 255).astype(np.uint8))
+    (folder / "report.json").write_text(json.dumps(json.loads(before) | {"hair_curl": 1.0}))
+    curves = load_result(folder, bpy.context.scene, "Ada").objects.hair.data
+    assert len(curves.points) == CURLY_POINTS * len(curves.curves)
+    assert curves.attributes["resolution"].data[0].value == 1  # as fine as they are
+    (folder / "hair.png").unlink()
+    (folder / "report.json").write_text(before)
+
+
+def test_a_head_whose_only_roots_are_on_the_throat_has_no_hair(folder, model):  # noqa: F811
+    """What a thick beard leaves over."""
+    atlas = make_atlas(model, SIDE)
+    throat = (atlas.surface[1] < -0.075) & (atlas.surface[2] > 0.0) & atlas.mask
+    cv2.imwrite(str(folder / "hair.png"), throat.numpy().astype(np.uint8) * 255)
+    assert load_result(folder, bpy.context.scene, "Ada").objects.hair is None
     (folder / "hair.png").unlink()
 
 

@@ -87,6 +87,8 @@ def test_a_whole_map_is_taken_without_reading_its_pixels(result_folder, monkeypa
         ("report.json", b'{"fringe": [null, "low"]}'),
         ("report.json", b'{"detail": "fine"}'),
         ("report.json", b'{"hair_curl": "much"}'),
+        ("report.json", b'{"hair_curl": NaN}'),
+        ("report.json", b'{"hair_curl": -0.5}'),
         ("glasses.npz", b"nonsense"),
         ("hair.png", b"half"),
         ("specular.png", b""),
