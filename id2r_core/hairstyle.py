@@ -51,6 +51,7 @@ BLACK, STRANDS_SHOW, LEAST_CURLY, EDGE = 0.12, (0.03, 0.06), 0.01, 0.02
 # From straight hair to curls, as 40 training portraits are: how far neighbours run apart, and for hair that hangs degrees off
 # the vertical, which tell of waves; metres that hair must stand off to show any.
 RUN_APART, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
+OFF_ON = (0.0, 1.0)  # at the ends of such a span
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     height = _height(head, hull, person)
     off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear)
     fall = _fall(photo, head, hull, person, linear)
-    curl = _curl(photo, face, head, off_head, fall) * ramp_of(height.max(), CURLS_STAND)
+    curl = _curl(photo, face, head, off_head, fall) * float(np.interp(height.max(), CURLS_STAND, OFF_ON))
     return Hairstyle(linear, sure, height, fall, curl)
 
 
@@ -155,16 +156,11 @@ def _curl(photo: Photo, face: Face, head: FittedHead, hair: np.ndarray, fall: tu
     hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
     above_chin = row < face.points[list(OVAL), 1].max()
     together, falling = (_strands(photo, face, hair & there) for there in (above_chin, hangs))
-    curls = together.sure * ramp_of(together.disagreement(), RUN_APART) if together else 0.0
+    curls = together.sure * float(np.interp(together.disagreement(), RUN_APART, OFF_ON)) if together else 0.0
     # Down is where the camera has it, or the head: who holds the other aslant nobody knows.
     off = min(falling.degrees_off(0.0), falling.degrees_off(roll)) if falling else 0.0
-    waves = MOST_WAVED * falling.sure * ramp_of(off, HANGS_STRAIGHT) if falling else 0.0
+    waves = MOST_WAVED * falling.sure * float(np.interp(off, HANGS_STRAIGHT, OFF_ON)) if falling else 0.0
     return max(curls, waves)
-
-
-def ramp_of(value: float, span: tuple[float, float]) -> float:
-    """From 0 at the first of a span to 1 at the second."""
-    return float(np.clip((value - span[0]) / (span[1] - span[0]), 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -210,7 +206,7 @@ def _strands(photo: Photo, face: Face, hair: np.ndarray) -> _Strands | None:
     run = np.stack([mean(across**2 - down**2), 2 * mean(across * down)]) / (mean(across**2 + down**2) + 1e-9)
     inside = cv2.erode(weight, np.ones((3, 3))) > 0
     contrast = float((finest - coarsest)[inside].std()) if inside.any() else 0.0
-    return _Strands(run, weight, ramp_of(contrast, STRANDS_SHOW))
+    return _Strands(run, weight, float(np.interp(contrast, STRANDS_SHOW, OFF_ON)))
 
 
 def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:

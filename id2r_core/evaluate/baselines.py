@@ -11,7 +11,6 @@ from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead
 from ..head.model import HeadModel
 from ..packs import Pack
-from ..refine import show_translation, tone_in
 from ..stitch import stitch_views
 from ..templates import Template, choose_template
 from .fitted import Fitted
@@ -38,7 +37,7 @@ def sh_divided(fitted: Fitted) -> Tensor:
     of_skin = torch.maximum(atlas.region("face"), atlas.region("neck"))
     plain = observed.trust * of_skin * (1 - atlas.features)
     use = plain.flatten() > 0.5
-    tone = _tone(fitted)
+    tone = fitted.tone
     lit = observed.linear.flatten(1).T[use] / tone
     coefficients = torch.linalg.lstsq(basis[use], lit).solution
     shading = (basis @ coefficients).T.unflatten(1, (atlas.size, atlas.size))
@@ -52,7 +51,7 @@ def mean_albedo(fitted: Fitted) -> Tensor:
     mean = srgb_to_linear(fitted.mean_diffuse_srgb)
     atlas = fitted.atlas
     plain = atlas.region("face") * (1 - atlas.features) * atlas.mask
-    return _srgb(mean * (_tone(fitted) / ((mean * plain).sum((1, 2)) / plain.sum()))[:, None, None])
+    return _srgb(mean * (fitted.tone / ((mean * plain).sum((1, 2)) / plain.sum()))[:, None, None])
 
 
 def nearest_template(fitted: Fitted) -> Tensor:
@@ -105,11 +104,6 @@ def mean_template(pack: Pack, model: HeadModel, atlas: HeadAtlas) -> Tensor:
     nobody = torch.zeros(1, device=pack.device)
     head = FittedHead(model, camera, model.neutral, model.neutral, nobody, nobody, 0.0)
     return stitch_views(mean, head, atlas, pack.preset.sides).images[Domain.DIFFUSE]
-
-
-def _tone(fitted: Fitted) -> Tensor:
-    translated = show_translation(fitted.translation, fitted.observed)
-    return tone_in(fitted.identity, translated, fitted.observed, fitted.atlas)
 
 
 def completed(linear: Tensor, trust: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """One photo as far as every method shares it: found, cropped, named, fitted and looked up on the head tile."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ..identity import Identity, embed_identity
 from ..landmarks import Face, detect_face
 from ..packs import Pack
 from ..photo import Photo
-from ..refine import Observation, observe, solve_light
+from ..refine import Observation, observe, show_translation, solve_light, tone_in
 from ..relight import Light, diffuse_transfer, render_head
 from ..translate import Translation, translate_crop
 
@@ -38,6 +39,16 @@ class Fitted:
     irises: Irises
     pack: Pack
     mean_diffuse_srgb: Tensor
+
+    @cached_property
+    def translated(self) -> Tensor:
+        """The linear albedo [3, T, T] that the translation of the photo shows."""
+        return show_translation(self.translation, self.observed)
+
+    @cached_property
+    def tone(self) -> Tensor:
+        """Our estimate of the mean linear albedo [3] of the facial skin."""
+        return tone_in(self.identity, self.translated, self.observed, self.atlas)
 
     def light_for(self, diffuse_srgb: Tensor) -> Light:
         """The light under which this diffuse map [3, T, T] explains the photo best."""

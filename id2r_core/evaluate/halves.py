@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ..conventions import srgb_to_linear
-from ..refine import as_dark_as, show_translation
+from ..refine import as_dark_as
 from .baselines import completed, mean_albedo
 from .fitted import Fitted
 
@@ -18,8 +18,7 @@ def solved_light(fitted: Fitted) -> Tensor:
 def translation_alone(fitted: Fitted) -> Tensor:
     """The translation of the photo laid over the head, in our tone, [3, T, T] sRGB."""
     prior = srgb_to_linear(mean_albedo(fitted)).clamp(min=2e-3)
-    translated = show_translation(fitted.translation, fitted.observed)
-    return completed(as_dark_as(prior, translated, fitted.observed, fitted.atlas), fitted.observed.trust)
+    return completed(as_dark_as(prior, fitted.translated, fitted.observed, fitted.atlas), fitted.observed.trust)
 
 
 HALVES = {"ID2R, solved light alone": solved_light, "ID2R, translation alone": translation_alone}
