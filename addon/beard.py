@@ -47,4 +47,9 @@ def grow_beard(scalp: Scalp) -> Generator[None, None, Groom]:
     path = STAND * scalp.normal[:, None] * s * (1.0 - 0.4 * s) + HANG * down[:, None] * s + fall
     points = (scalp.roots - DEPTH * scalp.normal)[:, None] + length[:, None, None] * path
     taper = np.linspace(1.0, TIP, POINTS)
-    return Groom(points.astype(np.float32), (RADIUS * taper).astype(np.float32), scalp.uv)
+    return Groom(
+        points.astype(np.float32),
+        (RADIUS * taper).astype(np.float32),
+        scalp.uv,
+        np.ones(points.shape[:2], np.float32),
+    )

@@ -1,7 +1,8 @@
 """One picture of a result: the photo, the head over it, the head under several environments, and the four maps."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import radians
 from pathlib import Path
@@ -71,14 +72,26 @@ def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray
     scene.frame_set(lookdev.PHOTO_FRAME)
     lookdev.set_hdri(scene, str(folder / protocol.LIGHT))
     left, top, side = _cut_out(made, scene, width, height)
-    scene.render.resolution_x, scene.render.resolution_y = width, height
-    scene.render.resolution_percentage = min(100, max(1, round(100 * size / side)))
-    with lookdev.developed_plainly(scene):
-        rendered = image_io.resized(render(scene), width, height)
-    over = over_backdrop(rendered, photo)
-    scene.render.resolution_percentage = 100
-    cut = slice(top, top + side), slice(left, left + side)
-    return fit_square(photo[cut], size), fit_square(over[cut], size)
+    shot = fit_square(photo[top : top + side, left : left + side], size)
+    with _only(scene, (left / width, 1.0 - (top + side) / height, (left + side) / width, 1.0 - top / height)):
+        scene.render.resolution_x, scene.render.resolution_y = width, height
+        scene.render.resolution_percentage = max(1, round(100 * size / side))
+        with lookdev.developed_plainly(scene):
+            rendered = fit_square(render(scene), size)
+    return shot, over_backdrop(rendered, shot)
+
+
+@contextmanager
+def _only(scene, border: tuple[float, float, float, float]) -> Iterator[None]:
+    """Render but a part of the picture: left, bottom, right and top in [0, 1]. Then all of it, at its own size."""
+    at = scene.render
+    at.border_min_x, at.border_min_y, at.border_max_x, at.border_max_y = border
+    at.use_border = at.use_crop_to_border = True
+    try:
+        yield
+    finally:
+        at.use_border = at.use_crop_to_border = False
+        at.resolution_percentage = 100
 
 
 def _cut_out(made: Result, scene, width: int, height: int) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .comb import Skin, spread
 from .core import conventions
 
 AXIS = 0.03  # metres above the eyes
@@ -26,6 +27,7 @@ THINS_OUT = 0.018  # metres from its ends on
 THICK = 0.0015, 0.008  # metres off the skin
 FLAT, FULL = 0.1, 1.0  # radians: where the hair's height has gone, and where it is whole
 UNEVEN = 0.009  # metres by which the shortest strands are shorter than the longest
+HEMMED = 0.3, 2.0  # times as long, when the photo combs a strand aside
 HUG = 0.35  # share of its distance that a tip comes back to the skin
 
 
@@ -44,14 +46,13 @@ class Fringe:
         known = ~np.isnan(self.lowest)
         slope = np.polyfit(columns[known], self.lowest[known], 1)[0] if known.sum() > 2 else 0.0
         aside = -np.clip(SLANT * slope, -MOST_ASIDE, MOST_ASIDE) if abs(slope) > STRAIGHT else 0.0
-        edge = lambda x: np.interp(x, columns[known], self.lowest[known])
         turn = np.arctan2(roots[:, 2] - AXIS, self.middle - roots[:, 1])
-        down = (np.minimum(roots[:, 2], AXIS + self.off.max() * np.sin(ALL_ROOTS)) - edge(roots[:, 0])).clip(0.0)
+        down = (np.minimum(roots[:, 2], AXIS + self.off.max() * np.sin(ALL_ROOTS)) - self.edge(roots[:, 0])).clip(0.0)
         across = roots[:, 0] + down * (aside + LOCK_ASIDE * lean[:, 0])
         inside = np.minimum(across - columns[known].min(), columns[known].max() - across)
         reaches = inside > THINS_OUT * random.uniform(0.0, 1.0, len(roots))
         before = random.uniform(ALL_ROOTS, NO_ROOTS, len(roots)) > turn
-        height = edge(across) + LOCK_DOWN * lean[:, 2] + UNEVEN * random.uniform(0.0, 1.0, len(roots)) ** 3
+        height = self.edge(across) + LOCK_DOWN * lean[:, 2] + UNEVEN * random.uniform(0.0, 1.0, len(roots)) ** 3
         chosen = reaches & before & (roots[:, 1] < self.middle) & (roots[:, 2] > height + LEAST_DROP)
         return chosen, np.stack([across, height], -1)[chosen]
 
@@ -76,6 +77,22 @@ class Fringe:
         points[:, 0] = roots
         return points
 
+    def edge(self, across: np.ndarray) -> np.ndarray:
+        """Metres above the eyes down to which it hangs, at places [...] across."""
+        known = ~np.isnan(self.lowest)
+        return np.interp(across, np.array(conventions.FRINGE_COLUMNS)[known], self.lowest[known])
+
+    def hem(self, strands: np.ndarray, above: np.ndarray, skin: Skin) -> np.ndarray:
+        """[F, P, 3] strands [F, P, 3] that end so far [F] above the edge at the place to which they have been combed, metres, as
+        far off the skin as they were."""
+        root, end = strands[:, :1, 2], strands[:, -1:, 2]
+        wanted = self.edge(strands[:, -1:, 0]) + above[:, None]
+        longer = ((root - wanted) / (root - end).clip(1e-3)).clip(*HEMMED)
+        hemmed = strands.copy()
+        hemmed[..., 2] = root + (strands[..., 2] - root) * longer
+        hemmed[:, 1:] = skin.at(hemmed, skin.off(strands))[:, 1:]
+        return hemmed
+
     def _skin(self, across: np.ndarray, turn: np.ndarray) -> np.ndarray:
         """Metres from the axis to the skin at places [...]."""
         column, row = (
@@ -94,7 +111,7 @@ def lay_fringe(lowest: np.ndarray, vertices: np.ndarray, quads: np.ndarray) -> F
     above = skin[skin[:, 2] > AXIS]
     middle = float(above[:, 1].min() + above[:, 1].max()) / 2
     near = vertices[quads].mean(1)
-    points = _between(vertices[quads[(near[:, 2] > -0.02) & (near[:, 1] < middle + 0.03)]])
+    points = spread(vertices[quads[(near[:, 2] > -0.02) & (near[:, 1] < middle + 0.03)]], FINE)
     off = np.hypot(points[:, 2] - AXIS, middle - points[:, 1])
     turn = np.arctan2(points[:, 2] - AXIS, middle - points[:, 1])
     place = [
@@ -105,13 +122,6 @@ def lay_fringe(lowest: np.ndarray, vertices: np.ndarray, quads: np.ndarray) -> F
     outermost = np.zeros((len(ACROSS), len(TURNS)))
     np.maximum.at(outermost, (place[0][inside], place[1][inside]), off[inside])
     return Fringe(np.asarray(lowest, float), _filled(outermost), middle)
-
-
-def _between(corners: np.ndarray) -> np.ndarray:
-    """[P, 3] points all over quads [Q, 4, 3]."""
-    a, b = (each.ravel()[:, None] for each in np.meshgrid(*[(np.arange(FINE) + 0.5) / FINE] * 2))
-    weights = np.concatenate([(1 - a) * (1 - b), a * (1 - b), a * b, (1 - a) * b], 1)  # [FINE^2, 4]
-    return np.einsum("pw,qwc->qpc", weights, corners).reshape(-1, 3)
 
 
 def _filled(off: np.ndarray) -> np.ndarray:

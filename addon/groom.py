@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .comb import Comb, Combed
 from .fringe import Fringe
 from .lashes import unit
 
@@ -59,20 +60,23 @@ SEED = 1
 @dataclass(frozen=True)
 class HairShown:
     """What a result tells of the hair: map [S, S, 3] as for `scatter_roots`; fringe [17]: metres above the eyes down to which it
-    hangs over the forehead, as for `lay_fringe`, or None; curl in [0, 1] as for `grow_groom`."""
+    hangs over the forehead, as for `lay_fringe`, or None; curl in [0, 1] as for `grow_groom`; combed: how it runs in the photo,
+    None where the photo does not show it."""
 
     map: np.ndarray
     fringe: np.ndarray | None
     curl: float
+    combed: Combed | None = None
 
 
 @dataclass(frozen=True)
 class Groom:
-    """points [H, P, 3] metres, radius [P] metres, uv [H, 2] of the roots."""
+    """points [H, P, 3] metres, radius [P] metres, uv [H, 2] of the roots, shade [H, P]: brightness beside the hair's own."""
 
     points: np.ndarray
     radius: np.ndarray
     uv: np.ndarray
+    shade: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,13 @@ def scatter_roots(
     return Scalp(*(values.astype(np.float32) for values in each))
 
 
-def grow_groom(scalp: Scalp, fringe: Fringe | None = None, curl: float = 0.0) -> Generator[None, None, Groom]:
+def grow_groom(
+    scalp: Scalp, fringe: Fringe | None = None, curl: float = 0.0, comb: Comb | None = None
+) -> Generator[None, None, Groom]:
     """The strands that grow out of a scalp, which has roots, bit by bit: a window waits for them. curl in [0, 1]: from
-    straight hair over waves to tight curls; those of long hair are wider."""
+    straight hair over waves to tight curls; those of long hair are wider. comb: how hair runs where the photo shows it."""
     random = np.random.default_rng(SEED + 1)
-    points = yield from _strands(scalp, fringe, random)
+    points = yield from _strands(scalp, fringe, comb, random)
     lock = yield from _draw_together(points, CLUMPED[0] + (CLUMPED[1] - CLUMPED[0]) * curl, random)
     if curl > LEAST_CURL:
         points = yield from _wind(points, lock, curl, random)
@@ -140,10 +146,17 @@ def grow_groom(scalp: Scalp, fringe: Fringe | None = None, curl: float = 0.0) ->
     thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
     fewer = FEWER_HANG if scalp.fall.max() > LEAST_FALL else 1.0
     radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
-    return Groom(points, radius * taper, scalp.uv)
+    shade = np.ones(points.shape[:2], np.float32)
+    if comb:
+        for part in _parts(len(points)):
+            yield
+            shade[part] = comb.shade(points[part])
+    return Groom(points, radius * taper, scalp.uv, shade)
 
 
-def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -> Generator[None, None, np.ndarray]:
+def _strands(
+    scalp: Scalp, fringe: Fringe | None, comb: Comb | None, random: np.random.Generator
+) -> Generator[None, None, np.ndarray]:
     """[H, P, 3]."""
     waves = LOCK_SIZE * random.normal(size=(3, 3))
     unrest = STRAY * random.normal(size=scalp.roots.shape)
@@ -151,7 +164,7 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
     full = AT_HAIRLINE + (1.0 - AT_HAIRLINE) * scalp.grown
     length, height = random.uniform(*UNEVEN, len(full)) * full, scalp.height * full
     hangs = scalp.fall > LEAST_FALL
-    count = HANGING_POINTS if fringe or hangs.any() else POINTS
+    count = HANGING_POINTS if fringe or comb or hangs.any() else POINTS
     s = np.linspace(0.0, 1.0, count, dtype=np.float32)[None, :, None]
     volume = _rise(height, *SWEPT)[:, None, None]
     yield
@@ -174,6 +187,14 @@ def _strands(scalp: Scalp, fringe: Fringe | None, random: np.random.Generator) -
             combed = over_face[part]
             first, room = strands[combed, 0], scalp.height[combed]
             strands[combed] = fringe.comb(first, ends[part], room, count, random)
+    if comb:
+        for part in _parts(len(strands)):
+            strands[part] = yield from comb.turn(strands[part], ~hangs[part])
+    if fringe and comb:
+        above = ends[:, 1] - fringe.edge(ends[:, 0])
+        for part in _parts(len(over_face)):
+            yield
+            strands[over_face[part]] = fringe.hem(strands[over_face[part]], above[part], comb.skin)
     return strands
 
 

@@ -24,6 +24,7 @@ from .mesh_io import (
     LENS,
     MOUTH,
     ROOT_ATTRIBUTE,
+    SHADE_ATTRIBUTE,
     SKIN,
     TOOTH,
     UV_LAYER,
@@ -46,7 +47,7 @@ MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
-HAIR_EVEN = 0.5  # share of the hair's own colour in that of a strand, the rest is the map's at its root
+HAIR_EVEN = 0.7  # share of the hair's own colour in that of a strand, the rest is the map's at its root, which has skin in it
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
 # an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2
@@ -349,7 +350,9 @@ def hair_material(
     unrest = add_node(tree, "ShaderNodeMapRange", (-500, -200))
     set_inputs(unrest, {"To Min": HAIR_UNREST[0], "To Max": HAIR_UNREST[1]})
     tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
-    varied = lambda colour, y: _mix(tree, (-200, y), 1.0, colour, unrest.outputs["Result"], blend="MULTIPLY")
+    shown = add_node(tree, "ShaderNodeAttribute", (-500, -450), attribute_name=SHADE_ATTRIBUTE)
+    shade = _mix(tree, (-350, -300), 1.0, unrest.outputs["Result"], shown.outputs["Fac"], blend="MULTIPLY")
+    varied = lambda colour, y: _mix(tree, (-200, y), 1.0, colour, shade, blend="MULTIPLY")
     unshaded = _mix(
         tree, (0, 400), 1.0, varied(even, 200), (STRANDS_SHADE, STRANDS_SHADE, STRANDS_SHADE, 1.0), blend="MULTIPLY"
     )

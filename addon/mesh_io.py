@@ -6,7 +6,7 @@ and are driven by the head's.
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from .beard import grow_beard, is_beard
+from .comb import Comb, Combed, lay_skin
 from .core import conventions, errors
 from .fringe import lay_fringe
 from .groom import Groom, HairShown, grow_groom, scatter_roots, under_face
@@ -27,6 +28,7 @@ PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
+SHADE_ATTRIBUTE = "strand_shade"  # brightness beside the hair's own
 HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, BEARD, GLASSES, CAMERA or one of FOLLOWERS
 GLASSES, CAMERA = "glasses", "camera"
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, BEARD, FRAME, LENS = (
@@ -89,7 +91,7 @@ def read_head(path: Path) -> HeadFile:
     try:
         data = _arrays_of(path)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
+        raise _damaged(path) from error
     for name in ("vertices", "photo_vertices", "expressions", "eye_centres"):
         data[name] = to_blender(data[name].astype(np.float32))
     for name in ("part_names", "expression_names"):
@@ -113,14 +115,22 @@ class GlassesFile:
 
 def read_glasses(path: Path) -> GlassesFile | None:
     """Read glasses.npz; None when the person wears none. Raises Id2rError for a damaged file."""
+    data = _optional_arrays(path, GlassesFile.__dataclass_fields__)
+    return data and GlassesFile(**data | {"vertices": conventions.yup_to_zup(data["vertices"])})
+
+
+def _optional_arrays(path: Path, names: Iterable[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            data = {name: file[name] for name in GlassesFile.__dataclass_fields__}
+            return {name: file[name] for name in names}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.") from error
-    return GlassesFile(**data | {"vertices": conventions.yup_to_zup(data["vertices"])})
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> errors.Id2rError:
+    return errors.Id2rError(f"{path} is damaged.", "Copy it again, or reconstruct the photo again.")
 
 
 def _arrays_of(path: Path) -> dict[str, Any]:
@@ -258,11 +268,29 @@ def _add_hair(
     if in_hair.any():
         over_face = lay_fringe(hair.fringe, data.vertices, data.quads[of_skin]) if hair.fringe is not None else None
         yield
-        groom = yield from grow_groom(scalp.only(in_hair), over_face, hair.curl)
+        comb = _comb_of(hair.combed, data, data.quads[of_skin]) if hair.combed else None
+        yield
+        groom = yield from grow_groom(scalp.only(in_hair), over_face, hair.curl, comb)
         yield
         strands = yield from _add_strands(groom, f"{name} hair", HAIR, materials[HAIR], head, collection)
         yield
     return strands, beard
+
+
+def _comb_of(combed: Combed, data: HeadFile, skin: np.ndarray) -> Comb:
+    """The hair in the photo, for the head that it belongs to; skin [Q, 4]: quads."""
+    camera = data.camera_view_from_world, data.camera_focal, data.camera_principal
+    return Comb(combed, *camera, lay_skin(data.vertices, skin))
+
+
+def read_combed(path: Path) -> Combed | None:
+    """Read strands.npz; None when there is none. Raises Id2rError for a damaged file."""
+    data = _optional_arrays(path, ("combed", "box"))
+    if data is None:
+        return None
+    if data["combed"].ndim != 3 or len(data["combed"]) != 4 or data["box"].shape != (4,):
+        raise _damaged(path)
+    return Combed(data["combed"].astype(np.float32) / 127.0, data["box"])
 
 
 def _add_strands(
@@ -280,6 +308,9 @@ def _add_strands(
     yield
     between = curves.attributes.new("resolution", "INT", "CURVE")
     between.data.foreach_set("value", [max(1, round(SEGMENTS / points))] * count)
+    shade = curves.attributes.new(SHADE_ATTRIBUTE, "FLOAT", "POINT")
+    shade.data.foreach_set("value", groom.shade.ravel())
+    yield
     roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
     roots.data.foreach_set("vector", groom.uv.ravel())
     curves.materials.append(material)

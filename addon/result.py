@@ -92,7 +92,8 @@ def read_hair(folder: Path, report: dict) -> HairShown | None:
     if not (folder / HAIR_MAP).is_file():
         return None
     grown = image_io.read_pixels(folder / HAIR_MAP)[..., :3] * [1.0, *report.get("hair_metres", (0.0, 0.0))]
-    return HairShown(grown, read_fringe(report), float(report.get("hair_curl", 0.0)))
+    combed = mesh_io.read_combed(folder / protocol.STRANDS)
+    return HairShown(grown, read_fringe(report), float(report.get("hair_curl", 0.0)), combed)
 
 
 def read_fringe(report: dict) -> np.ndarray | None:

@@ -21,14 +21,14 @@ SHINE, SHINE_BAND = 0.85, 0.03  # share of the slow changes of brightness in hai
 BRIGHTEST_STRAND = 0.35  # log-brightness over the usual one that strands come near: what is brighter shines
 OWN_COLOURS = 0.35  # share of the differences of colour in hair that are its own and not the light's or the file's
 HAIR_RADIUS = 0.4  # of the atlas: how far from its middle strands have the width that was asked for
-DARKEST_HAIR = -4.6  # log-luminance: the blackest hair, cropped, lets some of the scalp shine through
+BLACKEST = (0.0195, 0.0165, 0.0138)  # linear: photos show black hair blacker than it is
 WHITEST_HAIR = -0.75  # log-luminance of the whitest
 MANY = (0.01, 0.04)  # share of the atlas that shows hair, from which on it tells its colour, and alone
 SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
 # Of the way from the colour of hair to that of the skin: from which on skin shows through, and most; and beyond the skin.
 THROUGH, BEYOND = (0.35, 0.7), (1.25, 1.55)
-LEAST_RED = 0.38  # share of log(red / blue) in log(red / green): that of blond hair; brown hair has more
+LEAST_RED, MOST_RED = 0.38, 0.6  # share of log(red / blue) in log(red / green): that of blond hair, and of red hair
 DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
 OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
 DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
@@ -131,7 +131,7 @@ def _not_balding(hair: Tensor, known: Tensor, atlas: HeadAtlas) -> Tensor:
 
 def _believable(linear: Tensor) -> Tensor:
     """Log-albedo [3, 1, 1] of hair that looks like a linear colour [3]; a rim light makes it whiter than hair can be."""
-    shown = linear.log().clamp(min=DARKEST_HAIR)[:, None, None]
+    shown = torch.maximum(linear, linear.new_tensor(BLACKEST)).log()[:, None, None]
     return shown - (shown.mean() - WHITEST_HAIR).clamp(min=0)
 
 
@@ -148,20 +148,22 @@ def _skin_shows_through(usual: Tensor, around: Tensor, skin: Tensor) -> Tensor:
 def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
     """Log-albedo [3, T, T], where it is hair blacker than hair can be, as bright as it can; its colour is but noise."""
     usual = shown[:, sure > 0].median(1).values[:, None, None]
-    lift = (DARKEST_HAIR - usual.mean()).clamp(min=0)
-    return shown + sure * (lift - (1 - torch.exp(-lift)) * (usual - usual.mean()))
+    black = usual.new_tensor(BLACKEST).log()[:, None, None]
+    lift = (black.mean() - usual.mean()).clamp(min=0)
+    off_colour = (usual - usual.mean()) - (black - black.mean())
+    return shown + sure * (lift - (1 - torch.exp(-lift)) * off_colour)
 
 
 def _of_melanin(shown: Tensor) -> Tensor:
-    """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives, which melanin never makes:
-    what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least squares in this
+    """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives or as red as plums, which melanin
+    never makes: what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least squares in this
     order, Barlow et al. 1972.)"""
     red, green, blue = shown
     brightness = shown.mean(0)
     reddest = torch.stack([red, (red + green) / 2, brightness]).amax(0)
     bluest = torch.stack([blue, (green + blue) / 2, brightness]).amin(0)
     span, middle = reddest - bluest, 3 * brightness - reddest - bluest
-    redder = torch.maximum(reddest - middle, LEAST_RED * span)
+    redder = torch.minimum(torch.maximum(reddest - middle, LEAST_RED * span), MOST_RED * span)
     reddest = brightness + (redder + span) / 3
     ordered = torch.stack([reddest, reddest - redder, reddest - span])
     dyed = ramp((shown - ordered).norm(dim=0), *DYED) * (1 - ramp(-brightness, *DARK_HAIR))

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from .conventions import FRINGE_COLUMNS, srgb_to_linear
 from .cover import eroded_by
-from .facemesh import EYE_CORNERS, OVAL
+from .facemesh import EYE_CORNERS
 from .geometry.texture import ramp
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
+from .orientation import OFF_ON, see_orientation
 from .photo import Photo
 
 # Shares of the head's size in the photo: how far from its outline hair begins, the least area of it that is a style, and the
 # least that tells the hair's colour without what bleeds into its edge. Of 16 training portraits, long hair close to a skull
 # that came out high leaves 0.005; bald heads leave none.
 OFF_HEAD, LEAST_AROUND, LEAST_COLOUR = 0.015, 0.004, 0.012
+NOT_GLEAMING = 0.9  # of its pixels: the brightest are the light's
 CENTRE = 0.03  # metres above the eyes: where rays begin
 ANGLES = np.linspace(-10.0, 190.0, 41)  # degrees, from the subject's left over the top to the right
 STEP, LONGEST_RAY, MOST_HEIGHT = 0.001, 0.22, 0.06  # metres
@@ -36,35 +38,31 @@ DARKEST = 0.005  # linear: darker colours are noise
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
 NAPE = (-0.05, 0.01)  # metres above the eyes: below the ears hair that does not hang is cut close
+# Beside the forehead hair stands off less than the outline shows, which lies behind: metres before the eyes from the plane
+# through the ears to the hairline, and from the middle of the head; and by what share less.
+TEMPLE, TEMPLE_WIDTH, AT_TEMPLE = (-0.07, -0.015), 0.06, 0.7
 SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
 # Metres: half the width in which a column of the fringe is sought, and how far to each side its ends go on; the share of
 # the lowest of it that is single strands.
 COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
-
-
-# Strands, in a photo whose face is FACE_PIXELS high: what is finer and coarser than they are; over which their run is taken, and
-# in which neighbours should run alike (standard deviations, pixels); contrast of log-luminance, above a BLACK in which noise
-# is louder than strands, below which they are lost, and above which they show; the least area of hair that tells, and the
-# edge left out, in heights of the face.
-FACE_PIXELS, BAND, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
-BLACK, STRANDS_SHOW, LEAST_CURLY, EDGE = 0.12, (0.03, 0.06), 0.01, 0.02
 # From straight hair to curls, as 40 training portraits are: how far neighbours run apart, and for hair that hangs degrees off
 # the vertical, which tell of waves; metres that hair must stand off to show any.
 RUN_APART, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
-OFF_ON = (0.0, 1.0)  # at the ends of such a span
 
 
 @dataclass(frozen=True)
 class Hairstyle:
     """linear [3]: most of its colour as the photo shows it; sure: whether there is enough of it to be believed; height [K]: metres
     that it stands off the scalp at each of ANGLES; fall: metres below the eyes that it hangs down on the left and on the right,
-    0 when it ends above; curl in [0, 1]: from straight hair over waves to tight curls."""
+    0 when it ends above; curl in [0, 1]: from straight hair over waves to tight curls; off_head [H, W] bool: where the photo
+    shows it outside the bare head."""
 
     linear: np.ndarray
     sure: bool
     height: np.ndarray
     fall: tuple[float, float]
     curl: float
+    off_head: np.ndarray
 
     def on_tile(self, atlas: HeadAtlas) -> Tensor:
         """[2, T, T] height and fall at every texel, metres: the outline goes on from the front to the back."""
@@ -74,6 +72,8 @@ class Hairstyle:
         left = ramp(atlas.surface[0], *SIDES)
         fall = left * self.fall[0] + (1 - left) * self.fall[1]
         height = height * torch.where(fall > 0, 1.0, ramp(atlas.surface[1], *NAPE))
+        at_temple = ramp(atlas.surface[2], *TEMPLE) * (atlas.surface[0].abs() / TEMPLE_WIDTH).clamp(max=1)
+        height = height * (1 - AT_TEMPLE * at_temple)
         return torch.stack([height, fall]) * atlas.mask
 
 
@@ -87,13 +87,16 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     outside = (person[:eyes] > 0.9) & (of_head[:eyes] == 0)
     if outside.sum() < LEAST_AROUND * size**2:
         return None
-    linear = np.median(srgb_to_linear(photo.srgb[:eyes][outside]), 0)
+    linear = _lit_colour(srgb_to_linear(photo.srgb[:eyes][outside]))
     sure = bool(outside.sum() > LEAST_COLOUR * size**2)
     height = _height(head, hull, person)
-    off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear)
     fall = _fall(photo, head, hull, person, linear)
-    curl = _curl(photo, face, head, off_head, fall) * float(np.interp(height.max(), CURLS_STAND, OFF_ON))
-    return Hairstyle(linear, sure, height, fall, curl)
+    stands, hangs = _where(face, head, person.shape, fall)
+    off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear) & (stands | hangs)
+    curl = _curl(photo, face, stands & off_head, hangs & off_head) * float(
+        np.interp(height.max(), CURLS_STAND, OFF_ON)
+    )
+    return Hairstyle(linear, sure, height, fall, curl, off_head)
 
 
 def see_fringe(over_forehead: Tensor, head: FittedHead, atlas: HeadAtlas) -> np.ndarray | None:
@@ -147,15 +150,23 @@ def _fall(
     return sides[0], sides[1]
 
 
-def _curl(photo: Photo, face: Face, head: FittedHead, hair: np.ndarray, fall: tuple[float, float]) -> float:
-    """In [0, 1], of the hair [H, W] off a head: strands that lie straight run as their neighbours do, and hang straight down."""
-    row, column = np.ogrid[: hair.shape[0], : hair.shape[1]]
-    right, left = face.points[list(EYE_CORNERS)]
-    eyes, roll = (right + left) / 2, float(np.arctan2(*(left - right)[::-1]))
+def _where(
+    face: Face, head: FittedHead, shape: tuple[int, ...], fall: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """[H, W] bool: where hair may stand off a head, and where hair that falls so far hangs beside it."""
+    row, column = np.ogrid[: shape[0], : shape[1]]
+    eyes = face.points[list(EYE_CORNERS)].mean(0)
     down, aside = ((each - at) * _metres(head, 1.0) for each, at in ((row, eyes[1]), (column, eyes[0])))
     hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
-    above_chin = row < face.points[list(OVAL), 1].max()
-    together, falling = (_strands(photo, face, hair & there) for there in (above_chin, hangs))
+    return (down < FALL_BEGINS) & np.ones_like(hangs), hangs
+
+
+def _curl(photo: Photo, face: Face, stands: np.ndarray, hangs: np.ndarray) -> float:
+    """In [0, 1], of the hair that stands off a head and that hangs [H, W]: strands that lie straight run as their neighbours do,
+    and hang straight down."""
+    right, left = face.points[list(EYE_CORNERS)]
+    roll = float(np.arctan2(*(left - right)[::-1]))
+    together, falling = (see_orientation(photo, face, there) for there in (stands, hangs))
     curls = together.sure * float(np.interp(together.disagreement(), RUN_APART, OFF_ON)) if together else 0.0
     # Down is where the camera has it, or the head: who holds the other aslant nobody knows.
     off = min(falling.degrees_off(0.0), falling.degrees_off(roll)) if falling else 0.0
@@ -163,50 +174,14 @@ def _curl(photo: Photo, face: Face, head: FittedHead, hair: np.ndarray, fall: tu
     return max(curls, waves)
 
 
-@dataclass(frozen=True)
-class _Strands:
-    """run [2, h, w]: cosine and sine of twice the angle from the vertical in which strands run, as long as that is certain;
-    weight [h, w]: 1 on the hair; sure in [0, 1]: whether strands show at all."""
-
-    run: np.ndarray
-    weight: np.ndarray
-    sure: float
-
-    def disagreement(self) -> float:
-        """In [0, 1]: how far strands do not run as their neighbours do."""
-        blurred = lambda image: cv2.GaussianBlur(image * self.weight, (0, 0), NEIGHBOURS)
-        alone, together = blurred(np.hypot(*self.run)), np.hypot(*map(blurred, self.run))
-        return 1.0 - float((together / (alone + 1e-6))[self.weight > 0].mean())
-
-    def degrees_off(self, roll: float) -> float:
-        """How far strands run off the vertical of a head that is rolled so far clockwise, radians."""
-        certain = np.hypot(*self.run) * self.weight
-        twice = np.arctan2(self.run[1], self.run[0]) - 2 * roll
-        angle = np.abs(np.arctan2(np.sin(twice), np.cos(twice))) / 2
-        return float(np.degrees((angle * certain).sum() / (certain.sum() + 1e-6)))
-
-
-def _strands(photo: Photo, face: Face, hair: np.ndarray) -> _Strands | None:
-    """The strands in a mask [H, W] of a photo; None if it is too small. Their run is that of the structure tensor (Bigun &
-    Granlund 1987)."""
-    size = np.ptp(face.points[list(OVAL), 1])
-    within = cv2.erode(hair.astype(np.float32), np.ones((round(EDGE * size) | 1,) * 2))
-    if within.sum() < LEAST_CURLY * size**2:
-        return None
-    x, y, width, height = cv2.boundingRect((within > 0).astype(np.uint8))
-    there = slice(y, y + height), slice(x, x + width)
-    scale = {"fx": FACE_PIXELS / size, "fy": FACE_PIXELS / size, "interpolation": cv2.INTER_AREA}
-    weight = np.float32(cv2.resize(within[there], None, **scale) > 0.7)
-    if not weight.any():
-        return None
-    grey = np.log(cv2.resize(cv2.cvtColor(photo.srgb[there], cv2.COLOR_RGB2GRAY), None, **scale) + BLACK)
-    finest, coarsest = (cv2.GaussianBlur(grey, (0, 0), width) for width in BAND)
-    across, down = (cv2.Sobel(finest - coarsest, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
-    mean = lambda image: cv2.GaussianBlur(image * weight, (0, 0), RUN)
-    run = np.stack([mean(across**2 - down**2), 2 * mean(across * down)]) / (mean(across**2 + down**2) + 1e-9)
-    inside = cv2.erode(weight, np.ones((3, 3))) > 0
-    contrast = float((finest - coarsest)[inside].std()) if inside.any() else 0.0
-    return _Strands(run, weight, float(np.interp(contrast, STRANDS_SHOW, OFF_ON)))
+def _lit_colour(linear: np.ndarray) -> np.ndarray:
+    """[3] as bright as the pixels [P, 3] of hair are on the whole, in the colour of the lighter half: light that has gone from
+    strand to strand into the shade is more saturated than hair is."""
+    luminance = linear.mean(1)
+    middle, high = np.quantile(luminance, (0.5, NOT_GLEAMING))
+    matt = luminance <= high
+    lit = linear[matt & (luminance >= middle)].mean(0)
+    return lit * (luminance[matt].mean() / lit.mean())
 
 
 def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:

@@ -17,13 +17,14 @@ from .head.fit import FittedHead
 from .head.frame import FrameMesh
 from .head.irises import Irises
 from .head.model import PARTS
+from .orientation import Orientation
 from .photo import Photo
-from .protocol import GLASSES, LIGHT, PHOTO
+from .protocol import GLASSES, LIGHT, PHOTO, STRANDS
 from .relight import Light
 from .stitch import Maps
 
 SMILE = "as_photographed.obj"
-OPTIONAL_FILES = (GLASSES, SMILE)
+OPTIONAL_FILES = (GLASSES, STRANDS, SMILE)
 PANORAMA_HEIGHT = 128
 UNTOLD, TOLD = -0.6, -0.1  # how far forward light must come from to light nothing, and all it can, of a face
 LOBE = 24.0  # exponent of the cosine with which a solved direction of light spreads over its neighbourhood
@@ -103,6 +104,14 @@ def save_glasses(folder: Path, frame: FrameMesh, frame_linear: np.ndarray) -> No
         is_lens=frame.is_lens,
         frame_linear=frame_linear.astype(np.float32),
     )
+
+
+def save_strands(folder: Path, strands: Orientation) -> None:
+    """Write strands.npz: combed int8 [4, h, w] (127 is 1): twice the angle from the vertical in which hair runs in the photo as
+    cosine and sine, as long as that is certain, how much lighter strands are than those around, and where skin is bare;
+    box [4]: its left, top, right and bottom in pixels of the photo."""
+    combed = np.rint(strands.combed() * 127.0).astype(np.int8)
+    np.savez_compressed(folder / STRANDS, combed=combed, box=np.array(strands.box, np.float32))
 
 
 def panorama(light: Light) -> np.ndarray:

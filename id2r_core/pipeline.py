@@ -23,7 +23,7 @@ from .head.irises import measure_irises
 from .head.model import load_head
 from .identity import doubts, embed_identity, mean_identity
 from .landmarks import Face, detect_person
-from .maps import OPTIONAL_FILES, save_glasses, save_report, save_result
+from .maps import OPTIONAL_FILES, save_glasses, save_report, save_result, save_strands
 from .packs import Pack, load_pack
 from .photo import Photo, load_photo
 from .protocol import Request
@@ -81,6 +81,8 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         if spectacles:
             save_glasses(folder, build_frame(spectacles, head), spectacles.frame_linear)
+        if refined.strands:
+            save_strands(folder, refined.strands)
         report = (
             made_with(device, pack)
             | asked_for(request, photos, faces)

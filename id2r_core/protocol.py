@@ -33,6 +33,7 @@ MOST_MORE_PHOTOS = 4
 PHOTO_FILES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # what can be a reference
 PHOTO = "photo.png"  # upright: its pixels are those of the landmarks
 GLASSES = "glasses.npz"
+STRANDS = "strands.npz"  # how the hair runs in the photo
 COMPLETE = "complete"  # in an environment of our own, when all of it is there
 LIGHT = "light.exr"  # of the photo, as a world texture
 TEMPLATE_ORDER = "order.json"  # beside the thumbnails: the templates' names from light to dark

@@ -22,16 +22,18 @@ from .cover import Cover, find_cover, over_forehead, person_in_photo, remove_rim
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, find_folds, valleys
+from .geometry.camera import HEAD_AXIS_Z
 from .geometry.texture import blur, blur_inside, carried_on, erode, fade, fill_holes, known_slowly, ramp, soften
 from .glasses import wears_glasses
 from .gloss import remove_gloss
 from .hair import CroppedHair, HairAround, grow_hair, unlike_skin, wear_hair
-from .hairstyle import Hairstyle, see_fringe, see_hairstyle
+from .hairstyle import Hairstyle, alike, see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas, Seen, look, make_atlas
 from .head.fit import FittedHead
 from .head.model import HeadModel
 from .identity import Identity
 from .landmarks import Face
+from .orientation import Orientation, on_photo, see_orientation, without_gaps
 from .photo import Photo
 from .relight import Light, diffuse_transfer, gloss_transfer
 from .rims import Rims, find_rims
@@ -61,6 +63,7 @@ OWN_SHADE, ONE_SIDED = 0.7, 0.4
 DEEPEST_FOLD = 0.45  # log-luminance that folds come near
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 STANDS_OFF = (0.004, 0.01)  # metres that hair must stand off a head to be told from a skull that came out low
+ABOVE_EARS, ABOUT_EARS = 0.05, 0.02  # metres above the eyes, and before and behind the middle of the head, on the mean head
 LEAST_AHEAD = 0.05  # cosine of the head's turn
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 
@@ -104,11 +107,12 @@ class Observation:
 @dataclass(frozen=True)
 class Unlit:
     """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
-    log_albedo [3, T, T]: the photo without it; translated [3, T, T]: the linear albedo that the translation shows."""
+    of_outline [3]: and of hair at the outline of the head; log_albedo [3, T, T]: the photo without it; translated [3, T, T]: the linear albedo that the translation shows."""
 
     light: Light
     shading: Tensor
     of_face: Tensor
+    of_outline: Tensor
     log_albedo: Tensor
     translated: Tensor
 
@@ -122,7 +126,7 @@ class Refined:
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
     metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
     hangs over the forehead, see `see_fringe`, None when none does; curl in [0, 1]: from straight hair over waves to tight
-    curls; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes,
+    curls; strands: how hair runs in the first photo, None where it shows too little; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes,
     `hair` tells its density and its length at the chin."""
 
     maps: Maps
@@ -137,6 +141,7 @@ class Refined:
     hair_linear: Tensor | None
     fringe: np.ndarray | None
     curl: float
+    strands: Orientation | None
     beard_linear: Tensor | None
 
 
@@ -183,6 +188,7 @@ def refine_from_photos(
         hair_linear=crop.colour() if hair else None,
         fringe=_fringe_of(evidence[0], observed[0], unlit[0], readings[0].cover, atlas) if hair else None,
         curl=style.curl if style and hair else 0.0,
+        strands=_strands_of(evidence[0], observed[0], readings[0].cover, style) if hair else None,
         beard_linear=beard.linear if beard and hair else None,
     )
 
@@ -200,7 +206,16 @@ def _take_light_out(
     of_face = _median_under(shading, observed.trust * atlas.region("face"))
     # The solved gloss stays in what the photo shows: taken off, moles of black skin are as dark as they are, but all that is
     # fine and wrong is raised with them; twelve virtual photographs lost 0.1 to 0.2 dB.
-    return Unlit(light, shading, of_face, (observed.linear.clamp(min=1e-3) / shading).log(), translated)
+    log_albedo = (observed.linear.clamp(min=1e-3) / shading).log()
+    return Unlit(light, shading, of_face, _of_outline(shading, of_face, atlas), log_albedo, translated)
+
+
+def _of_outline(shading: Tensor, of_face: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[3] how bright white hair would be around a head: half way, in logarithms, from the face to the skull beside it, which the
+    light grazes; but hair stands off, and its outer strands face the light."""
+    _, height, depth = atlas.surface
+    beside = atlas.region("scalp") * (height > ABOVE_EARS) * ((depth - HEAD_AXIS_Z).abs() < ABOUT_EARS)
+    return (of_face * _median_under(shading, beside)).sqrt()
 
 
 def _mirroring(maps: Maps, atlas: HeadAtlas) -> tuple[float, float]:
@@ -233,7 +248,7 @@ def _hair_of(
     shape = style.on_tile(atlas) if style else torch.zeros_like(reading.albedo[:2])
     skin, around = _median_under(reading.albedo, _plain(observed, atlas) * reading.cover.skin), None
     if style and style.sure:
-        linear = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_face
+        linear = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_outline
         around = HairAround(linear, ramp(shape[0], *STANDS_OFF) * unlike_skin(linear, skin))
     crop = grow_hair(reading.albedo, reading.cover, reading.seen, skin, around, atlas)
     growth = torch.cat([crop.presence[None], shape])
@@ -254,6 +269,23 @@ def _fringe_of(
     """The fringe of one photo, as in `Refined`."""
     skin = _plain(observed, atlas) * (1 - cover.hair)
     return see_fringe(over_forehead(unlit.log_albedo, cover.hair * observed.trust, skin, atlas), evidence.head, atlas)
+
+
+def _strands_of(
+    evidence: Evidence, observed: Observation, cover: Cover, style: Hairstyle | None
+) -> Orientation | None:
+    """How the hair of one photo runs, on the head and off it."""
+    photo, face = evidence.photo, evidence.face
+    shown = lambda texels: on_photo(
+        (texels * observed.trust > 0.5).numpy(force=True), observed.pixel.numpy(force=True), face, photo.srgb.shape
+    )
+    hair = shown(cover.hair)
+    hair = hair | style.off_head if style else hair
+    if not hair.any():
+        return None
+    linear = style.linear if style else np.median(srgb_to_linear(photo.srgb[hair]), 0)
+    hair = without_gaps(hair, (observed.person > 0.9) & alike(photo.srgb, linear), face)
+    return see_orientation(photo, face, hair, shown(cover.skin))
 
 
 def _dress(

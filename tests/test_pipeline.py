@@ -22,6 +22,7 @@ TEXELS = 128
 FILES = {
     "diffuse.png", "specular.png", "roughness.png", "normal.png", "coverage.png", "photo.png", "head.obj", "head.npz",
     "report.json", "displacement.png", "as_photographed.png", "as_photographed.obj", "folds.png", "hair.png", "light.exr",
+    "strands.npz",
 }  # fmt: skip
 # The functions that the path calls, in its order; all but the last are replaced by what they returned once.
 WORK = (

@@ -593,7 +593,7 @@ def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
     face, scalp = atlas.region("face") > 0.5, (atlas.region("scalp") > 0.5) & atlas.mask
     for light, expected in ((0.5, math.log(0.5)), (2.0, 0.0)):
         shading = torch.where(face, 1.0, light).expand(3, -1, -1)
-        unlit = Unlit(None, shading, torch.ones(3), log_albedo=shading, translated=shading)
+        unlit = Unlit(None, shading, torch.ones(3), torch.ones(3), log_albedo=shading, translated=shading)
         assert _too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
 
 

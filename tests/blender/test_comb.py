@@ -1,0 +1,133 @@
+"""Hair combed as the photo shows it, on the real head, by a photo whose hair runs as it was drawn."""
+
+import cv2
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+from test_groom import COLUMNS, off_the_head, over_the_forehead, scalp  # noqa: F401
+from test_lashes import data, folder, model  # noqa: F401
+
+from addon import mesh_io
+from addon.comb import CENTRE, Comb, Combed, lay_skin
+from addon.fringe import lay_fringe
+from addon.groom import grow_groom, scatter_roots, under_face
+from addon.result import load_result
+from addon.steps import run
+from id2r_core.conventions import zup_to_yup
+from id2r_core.errors import Id2rError
+
+AHEAD = np.array([[1.0, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, -1.0, 1.2], [0, 0, 0, 1.0]])
+FOCAL, MIDDLE = 1500.0, np.array([300.0, 300.0])
+BOX = np.array([0.0, 0.0, 600.0, 600.0])
+
+
+def hair_in_photo(degrees: float, certain: float = 1.0, shade: float = 0.0, bare: float = 0.0) -> Combed:
+    """All over a photo from ahead, so far off the vertical."""
+    twice = 2 * np.radians(degrees)
+    image = np.array([certain * np.cos(twice), certain * np.sin(twice), shade, bare], np.float32)
+    return Combed(np.broadcast_to(image[:, None, None], (4, 100, 100)).copy(), BOX)
+
+
+def skin_of(data) -> np.ndarray:  # noqa: F811
+    return data.quads[np.array(data.part_names)[data.part] == "skin"]
+
+
+def comb_of(data, combed: Combed) -> Comb:  # noqa: F811
+    return Comb(combed, AHEAD, FOCAL, MIDDLE, lay_skin(data.vertices, skin_of(data)))
+
+
+def grown(data, density, combed=None, lowest=None, height=0.025):  # noqa: F811
+    of_skin = np.array(data.part_names)[data.part] == "skin"
+    hair = np.stack([density, height + 0 * density, 0 * density], -1)
+    roots = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
+    fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
+    comb = comb_of(data, combed) if combed else None
+    return run(grow_groom(roots.only(~under_face(roots)), fringe, 0.0, comb))
+
+
+def degrees_off(points: np.ndarray) -> np.ndarray:
+    """[H] how far strands run off the vertical in the photo, towards (-sin, cos), y down, on the whole."""
+    view = zup_to_yup(points) @ AHEAD[:3, :3].T + AHEAD[:3, 3]
+    pixel = view[..., :2] / view[..., 2:]
+    x, y = (pixel[:, -1] - pixel[:, 1]).T
+    return np.degrees(np.arctan2(-x, y))
+
+
+def front_of(groom) -> np.ndarray:
+    """[H] strands on the front of the scalp."""
+    out = groom.points[:, 0] - CENTRE
+    return -out[:, 1] / np.linalg.norm(out, axis=1) > 0.5
+
+
+@pytest.mark.parametrize("degrees", [-60.0, 0.0, 60.0])
+def test_strands_run_as_in_the_photo(data, scalp, degrees):  # noqa: F811
+    groom = grown(data, scalp, hair_in_photo(degrees))
+    off = (degrees_off(groom.points[front_of(groom)]) - degrees + 90.0) % 180.0 - 90.0
+    assert np.median(np.abs(off)) < 20.0
+    own = grown(data, scalp)
+    assert np.median(np.abs((degrees_off(own.points[front_of(own)]) - 60.0 + 90.0) % 180.0 - 90.0)) > 25.0
+
+
+def test_what_the_photo_does_not_tell_stays(data, scalp):  # noqa: F811
+    combed, own = (grown(data, scalp, hair_in_photo(60.0, certain)) for certain in (1.0, 0.0))
+    behind = own.points[:, 0, 1] > CENTRE[1] + 0.06
+    assert np.allclose(combed.points[behind, 0], own.points[behind, 0])
+    assert np.median(np.linalg.norm(combed.points[behind, -1] - own.points[behind, -1], axis=1)) < 0.002
+    assert np.median(np.linalg.norm(combed.points[front_of(own), -1] - own.points[front_of(own), -1], axis=1)) > 0.005
+
+
+def test_they_end_where_skin_is_bare(data, scalp):  # noqa: F811
+    over_bare, own = (grown(data, scalp, hair_in_photo(0.0, 0.0, bare=bare)) for bare in (1.0, 0.0))
+    length = lambda groom: np.linalg.norm(groom.points[:, -1] - groom.points[:, 0], axis=1)
+    assert np.median((length(over_bare) / length(own))[front_of(own)]) < 0.35
+    behind = own.points[:, 0, 1] > CENTRE[1] + 0.06
+    assert np.median((length(over_bare) / length(own))[behind]) > 0.95
+
+
+def test_they_stay_as_far_off_the_head(data, scalp):  # noqa: F811
+    combed, own = (grown(data, scalp, hair_in_photo(60.0, certain)) for certain in (1.0, 0.0))
+    apart = off_the_head(data, combed.points[:, 2:]) - off_the_head(data, own.points[:, 2:])
+    assert np.quantile(np.abs(apart), 0.9) < 0.006
+
+
+def test_a_combed_fringe_ends_where_it_ends(data, scalp):  # noqa: F811
+    lowest = np.where(np.abs(COLUMNS) < 0.075, 0.035 - 0.1 * COLUMNS, np.nan)
+    straight, aslant = (grown(data, scalp, hair_in_photo(each), lowest, 0.015) for each in (0.0, 40.0))
+    for groom in (straight, aslant):
+        tips = groom.points[over_the_forehead(groom), -1]
+        assert len(tips) > 500 and np.quantile(np.abs(tips[:, 2] - (0.035 - 0.1 * tips[:, 0])), 0.9) < 0.009
+    turned = np.median(degrees_off(aslant.points[over_the_forehead(aslant)]))
+    assert turned - np.median(degrees_off(straight.points[over_the_forehead(straight)])) > 15.0
+
+
+def test_they_are_as_light_as_in_the_photo(data, scalp):  # noqa: F811
+    light, dark = (grown(data, scalp, hair_in_photo(0.0, shade=each)) for each in (0.3, -0.3))
+    seen = front_of(light)
+    assert light.shade[seen].mean() > 1.15 and dark.shade[seen].mean() < 0.87
+    behind = light.points[:, 0, 1] > CENTRE[1] + 0.06
+    assert light.shade[behind, 0] == pytest.approx(1.0)
+
+
+def test_in_blender_it_is_combed_too(folder, scalp):  # noqa: F811
+    cv2.imwrite(str(folder / "hair.png"), (scalp * 255).astype(np.uint8))
+    bare = load_result(folder, bpy.context.scene, "Ada").objects.hair.data
+    assert {each.value for each in bare.attributes[mesh_io.SHADE_ATTRIBUTE].data} == {1.0}
+    combed = hair_in_photo(60.0, shade=0.3)
+    np.savez(folder / "strands.npz", combed=(combed.image * 127).astype(np.int8), box=np.array([0.0, 0.0, 5e3, 5e3]))
+    made = load_result(folder, bpy.context.scene, "Ada").objects.hair.data
+    assert max(each.value for each in made.attributes[mesh_io.SHADE_ATTRIBUTE].data) > 1.2
+    (folder / "strands.npz").unlink()
+    (folder / "hair.png").unlink()
+
+
+@pytest.mark.parametrize("damage", ["no zip", "too few channels", "no box"])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "strands.npz"
+    if damage == "no zip":
+        path.write_bytes(b"no zip")
+    else:
+        channels, box = (3, BOX) if damage == "too few channels" else (4, BOX[:2])
+        np.savez(path, combed=np.zeros((channels, 8, 8), np.int8), box=box)
+    with pytest.raises(Id2rError, match=r"strands.npz is damaged"):
+        mesh_io.read_combed(path)
