@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from math import pi, radians
+from math import hypot, pi, radians
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from .material import add_node, set_inputs, tree_of
 from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
-PORTRAIT_LENS = 85.0  # mm
+PORTRAIT_LENS = 200.0  # mm: seen from two metres, as portraits are taken, a head alone fills the picture
 PORTRAIT_FRAME, PHOTO_FRAME = 1, 2
 CAMERA_SIZE = 0.01  # metres as which a camera is drawn; with Blender's metre its lines would be around the head
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
@@ -28,7 +28,7 @@ GREY = "ID2R Grey"  # the node that says whether the camera sees grey
 ROOM = 1.25  # of the width of two heads: what stands nearer than their middles looks larger
 STARTUP_LAMP = 1000.0  # watts
 GREY_BACKDROP = 0.10  # linear, behind the head
-FRAMING = 1.08  # height of the portrait's frame, of the height of the head
+FRAMING = 1.15  # height of the portrait's frame, of the height of the head
 VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
 
 
@@ -141,9 +141,9 @@ def _environment(path: Path) -> bpy.types.Image:
 
 
 def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object) -> bpy.types.Object:
-    """An 85 mm camera in front of the face; turn its parent "Portrait Orbit" for a three-quarter view."""
+    """A camera two metres in front of the face: from nearer, noses grow and jaws shrink beside those of a portrait photo. Turn
+    its parent "Portrait Orbit" for a three-quarter view."""
     low, high = _box(head)
-    height = (high.z - low.z) * FRAMING
     orbit = bpy.data.objects.new("Portrait Orbit", None)
     orbit.empty_display_size = 0.05
     orbit.location = (0.0, (low.y + high.y) / 2.0, (low.z + high.z) / 2.0)
@@ -154,13 +154,20 @@ def add_portrait_camera(collection: bpy.types.Collection, head: bpy.types.Object
     lens.sensor_height = SENSOR
     lens.clip_start = 0.01
     camera = bpy.data.objects.new("Portrait", lens)
-    camera.location = (0.0, -(height * PORTRAIT_LENS / SENSOR + (high.y - low.y) / 2.0), 0.0)
+    camera.location = (0.0, -_distance(head, PORTRAIT_LENS), 0.0)
     camera.rotation_euler = (pi / 2.0, 0.0, 0.0)
     camera.parent = orbit
     for made in (orbit, camera):
         made[HEAD_MARK] = CAMERA
         collection.objects.link(made)
     return camera
+
+
+def _distance(head: bpy.types.Object, lens: float) -> float:
+    """Metres from the middle of a head to a camera that sees its outline at one size whatever its lens, mm, as it would a ball's:
+    the nearer, the more of a ball lies behind its outline."""
+    low, high = _box(head)
+    return hypot(lens * (high.z - low.z) * FRAMING / SENSOR, (high.y - low.y) / 2.0)
 
 
 def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
@@ -234,9 +241,8 @@ def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
 
 def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
     """Another focal length in mm; the camera moves so that the outline of the head keeps its size in the picture."""
-    low, high = _box(head)
     lens_of(camera).lens = lens
-    camera.location.y = -lens * ((high.z - low.z) * FRAMING / SENSOR + (high.y - low.y) / (2.0 * PORTRAIT_LENS))
+    camera.location.y = -_distance(head, lens)
 
 
 def step_back(scene: bpy.types.Scene, camera: bpy.types.Object, width: float) -> None:

@@ -116,7 +116,7 @@ class GlassesFile:
 def read_glasses(path: Path) -> GlassesFile | None:
     """Read glasses.npz; None when the person wears none. Raises Id2rError for a damaged file."""
     data = _optional_arrays(path, GlassesFile.__dataclass_fields__)
-    return data and GlassesFile(**data | {"vertices": conventions.yup_to_zup(data["vertices"])})
+    return GlassesFile(**data | {"vertices": conventions.yup_to_zup(data["vertices"])}) if data else None
 
 
 def _optional_arrays(path: Path, names: Iterable[str]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ ENVIRONMENTS = 6.0
 TEMPLATE, TEMPLATES = 4.0, 3.0  # the chosen one, and each in the gallery
 FACE, FACES_A_ROW, PHOTOS_A_ROW = 3.0, 3, 4
 RESOLUTIONS = (1024, 2048, 4096)
-LENSES = (35, 50, 85)
+LENSES = (35, 50, 85, 200)
 EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp")
 
 

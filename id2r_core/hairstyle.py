@@ -37,7 +37,7 @@ OF_ONE_COLOUR, OF_ONE_BRIGHTNESS = 0.35, 1.0  # log-chroma and log-luminance wit
 DARKEST = 0.005  # linear: darker colours are noise
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
-NAPE = (-0.05, 0.01)  # metres above the eyes: below the ears hair that does not hang is cut close
+NAPE = (-0.05, 0.03)  # metres above the eyes: below the ears hair that does not hang is cut close
 # Beside the forehead hair stands off less than the outline shows, which lies behind: metres before the eyes from the plane
 # through the ears to the hairline, and from the middle of the head; and by what share less.
 TEMPLE, TEMPLE_WIDTH, AT_TEMPLE = (-0.07, -0.015), 0.06, 0.7

@@ -10,6 +10,7 @@ from mathutils import Vector
 
 from addon import checks, contact_sheet, history, lookdev
 from addon.material import tree_of
+from addon.panels import LENSES
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def height_in_picture(head) -> float:
 
 def test_every_lens_shows_the_head_at_the_same_size(head):
     heights, distances = [], []
-    for lens in (35, 50, 85):
+    for lens in LENSES:
         assert bpy.ops.id2r.set_lens(lens=lens) == {"FINISHED"}
         camera = bpy.context.scene.camera
         heights.append(height_in_picture(head))
         distances.append(-camera.location.y)
         assert camera.data.lens == lens
-    assert distances == sorted(distances) and distances[2] > 1.9 * distances[0]
+    assert distances == sorted(distances) and distances[2] > 1.9 * distances[0] and distances[3] > 2.2 * distances[2]
     assert max(heights) - min(heights) < 0.08 and max(heights) < 1.0  # a near ball hides more of its outline
 
 

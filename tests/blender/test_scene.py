@@ -312,13 +312,14 @@ def test_a_slider_takes_the_photo_s_expression_off_and_puts_it_on(result_folder)
 @pytest.mark.parametrize("orbit", [0.0, -0.6])
 def test_the_portrait_camera_frames_the_whole_head(made, orbit):
     scene = bpy.context.scene
+    scene.render.resolution_x = scene.render.resolution_y  # this head is as wide as it is high
     made.portrait.parent.rotation_euler.z = orbit
     bpy.context.view_layer.update()
     seen = [world_to_camera_view(scene, made.portrait, Vector(co)) for co in positions(made.objects.head.data)]
     x, y, depth = np.array(seen).T
     assert x.min() > 0 and x.max() < 1 and depth.min() > 0
     assert 0 < y.min() < 0.12 and 0.88 < y.max() < 1
-    assert made.portrait.data.lens == 85.0
+    assert made.portrait.data.lens == 200.0 and depth.min() > 5 * np.ptp(depth)
 
 
 def test_no_camera_is_drawn_around_what_another_one_sees(made):
