@@ -22,7 +22,7 @@ MOST_OFF, LEAST_OFF, FREE = 0.12, 0.012, (-0.03, 0.02)
 ON_SKULL = 0.0, 0.04  # metres above the eyes from which on strands keep their distance to the skin
 CLOSEST = 0.0004  # metres
 SHORTER = 0.95  # share of a step that is left out on bare skin
-SHADE = 1.0  # log-brightness of what is lightest; a little of it strands make by shading each other
+SHADE = 1.6  # log-brightness of what is lightest; a little of it strands make by shading each other
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,10 @@ class Comb:
             kept = self.skin.at(place, np.maximum(off, CLOSEST))
             combed[:, number] = place + on_skull * (kept - place)
         return combed
+
+    def bares(self, points: np.ndarray) -> np.ndarray:
+        """[...] bool: whether the photo shows bare skin at points [..., 3]."""
+        return self._seen(points) * self._look_up(points)[..., 3] > 0.5
 
     def shade(self, points: np.ndarray) -> np.ndarray:
         """[...] brightness of strands at points [..., 3] beside what they have on the whole."""

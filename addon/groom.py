@@ -34,7 +34,8 @@ SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any m
 FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
-GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.8  # a step; metres of unrest; shortest of the fall
+GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.75  # a step; metres of unrest; shortest of the fall
+ROUNDED = 0.15  # of the fall by which hair that hangs farthest out is shorter
 RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
 BACKWARDS, STRAYING = (
     (0.3, 1.5),
@@ -297,7 +298,7 @@ def _hanging(
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - _rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
-    lowest = -scalp.fall * random.uniform(UNEVEN_TIPS, 1.0, len(height))
+    lowest = -scalp.fall * random.uniform(UNEVEN_TIPS, 1.0, len(height)) * (1.0 - ROUNDED * share**2)
     points = [place]
     for number in range(1, count):
         heading = unit(heading + np.array([0.0, 0.0, -GRAVITY * min(1.0, number / 4)]))

@@ -64,7 +64,7 @@ ENAMEL = ENAMEL_STOPS[1][1]
 SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
 SCLERA_RIM = (0.14, 0.07, 0.055, 1.0)
 LID_SHADE = 0.004  # metres from the lids
-PUPIL = 0.34  # of the iris radius, in room light
+PUPIL = 0.42  # of the iris radius, indoors
 
 SKIN_NAME = "ID2R Skin"
 GROUP = "ID2R Skin"

@@ -264,11 +264,14 @@ def _add_hair(
         beard = yield from _add_strands(groom, f"{name} beard", BEARD, materials[BEARD], head, collection)
         _follow_skin(beard, head)
         yield
+    comb = _comb_of(hair.combed, data, data.quads[of_skin]) if hair.combed else None
+    yield
     in_hair = ~in_beard & ~under_face(scalp)
+    if comb:
+        in_hair &= ~comb.bares(scalp.roots)
+        yield
     if in_hair.any():
         over_face = lay_fringe(hair.fringe, data.vertices, data.quads[of_skin]) if hair.fringe is not None else None
-        yield
-        comb = _comb_of(hair.combed, data, data.quads[of_skin]) if hair.combed else None
         yield
         groom = yield from grow_groom(scalp.only(in_hair), over_face, hair.curl, comb)
         yield

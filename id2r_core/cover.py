@@ -48,7 +48,9 @@ BROW_SEEN = (0.4, 0.7)  # share of the brows beside the rims from which on their
 DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 PERSON_ERODED = 2  # of these pixels: the background's colours bleed into the edge of a person
-HAIR_ROOM = 1.4  # the head with its hair, in sizes of the bare head
+HAIR_ROOM, MOST_HAIR = 1.4, 2.2  # the head with its hair, in sizes of the bare head: as a rule, and before a plain backdrop
+# How many colours a backdrop has; differences in CIELAB within which it is plain, and beyond which something stands before it.
+BACKDROP_COLOURS, PLAIN_BACKDROP, UNLIKE_BACKDROP = 4, 8.0, 20.0
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute
 FRAME = 0.02  # of the photo's side: the strip along its edge that shows background
 
@@ -125,7 +127,7 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     shrunk = cv2.resize(photo.srgb, size, interpolation=cv2.INTER_AREA) * 255 + grain
     image = shrunk.clip(0, 255).astype(np.uint8)
     outline = head.camera.project(head.vertices)[0, :, :2].numpy(force=True)
-    labels = _guessed_person(size, outline * shrink, face.points[list(OVAL)] * shrink)
+    labels = _guessed_person(image, outline * shrink, face.points[list(OVAL)] * shrink)
     if not (labels == cv2.GC_BGD).any():
         return np.ones(photo.srgb.shape[:2], np.float32)
     cv2.setRNGSeed(0)
@@ -141,9 +143,10 @@ def eroded_by(shape: tuple[int, ...]) -> float:
     return PERSON_ERODED * max(1.0, max(shape) / PERSON_SIDE)
 
 
-def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray) -> np.ndarray:
-    """GrabCut's labels [H, W] of an image of `size` (width, height) to begin with, from points [P, 2] of the head and
-    of the face's oval."""
+def _guessed_person(image: np.ndarray, outline: np.ndarray, oval: np.ndarray) -> np.ndarray:
+    """GrabCut's labels [H, W] of an image [H, W, 3] of 8 bit to begin with, from points [P, 2] of the head and of the face's
+    oval."""
+    size = image.shape[1::-1]
     labels = np.full((size[1], size[0]), cv2.GC_PR_BGD, np.uint8)
     chin = int(np.clip(oval[:, 1].max(), 1, size[1]))
     strip = max(2, round(FRAME * max(size)))
@@ -154,13 +157,32 @@ def _guessed_person(size: tuple[int, int], outline: np.ndarray, oval: np.ndarray
         labels[: chin // 2, :strip] = cv2.GC_BGD
     if high[0] < size[0] - 3 * strip:
         labels[: chin // 2, -strip:] = cv2.GC_BGD
-    with_hair = (outline - outline.mean(0)) * HAIR_ROOM + outline.mean(0)
-    guess = np.zeros_like(labels)
-    cv2.fillConvexPoly(guess, cv2.convexHull(with_hair.round().astype(np.int32)), 1)
-    labels[(guess > 0) & (labels != cv2.GC_BGD)] = cv2.GC_PR_FGD
+    free = labels != cv2.GC_BGD
+    labels[free & _within(outline, HAIR_ROOM, labels.shape)] = cv2.GC_PR_FGD
+    labels[free & _within(outline, MOST_HAIR, labels.shape) & _before_backdrop(image, ~free)] = cv2.GC_PR_FGD
     labels[chin:] = cv2.GC_PR_FGD  # shoulders: cloth is told from skin by its look
     cv2.fillPoly(labels, [oval.round().astype(np.int32)], cv2.GC_FGD)
     return labels
+
+
+def _within(outline: np.ndarray, times: float, shape: tuple[int, ...]) -> np.ndarray:
+    """[H, W] bool: the hull of points [P, 2] so many times as large."""
+    larger = (outline - outline.mean(0)) * times + outline.mean(0)
+    drawn = cv2.fillConvexPoly(np.zeros(shape, np.uint8), cv2.convexHull(larger.round().astype(np.int32)), 1)
+    return drawn > 0
+
+
+def _before_backdrop(image: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """[H, W] bool: what of an image [H, W, 3] of 8 bit looks unlike its edge [H, W] bool, if that is a plain backdrop."""
+    nothing = np.zeros(edge.shape, bool)
+    if edge.sum() < BACKDROP_COLOURS:
+        return nothing
+    colour = cv2.cvtColor(np.float32(image) / 255, cv2.COLOR_RGB2LAB)
+    cv2.setRNGSeed(0)
+    rounds = cv2.TERM_CRITERIA_MAX_ITER, 10, 0.0
+    _, _, middles = cv2.kmeans(colour[edge], BACKDROP_COLOURS, None, rounds, 1, cv2.KMEANS_PP_CENTERS)
+    off = np.linalg.norm(colour[:, :, None] - middles, axis=-1).min(-1)
+    return off > UNLIKE_BACKDROP if np.quantile(off[edge], 0.95) < PLAIN_BACKDROP else nothing
 
 
 def remove_rims(log_albedo: Tensor, cover: Cover, trust: Tensor, log_prior: Tensor, atlas: HeadAtlas) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .conventions import srgb_to_linear
 from .facemesh import OVAL
 from .landmarks import Face
 from .photo import Photo
@@ -21,6 +22,9 @@ FACE_PIXELS, BAND, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
 BLACK, STRANDS_SHOW, LOCKS_SHOW, LEAST_HAIR, EDGE = 0.12, (0.03, 0.06), (0.006, 0.015), 0.01, 0.02
 LOCK, EDGE_PIXELS = 5.0, 12  # pixels: over which locks are combed alike, and how far the run goes on beyond what is seen
 GAPS = 0.12  # of the face's height: so wide between hair on a head and off it, where the photo sees the head aslant
+# How far hair begins too early, in heights of the face; how far colours of hair and skin are apart, logarithms, that tell them; how
+# far on the way from skin to hair skin ends; linear: darker colours are noise.
+BEGINS, TOLD_APART, OF_SKIN, DARKEST = 0.06, 0.5, 0.4, 0.005
 COARSE = 160  # pixels: the height of a face at which texels lie closely enough to be drawn as points
 SHADE_BAND, MOST_SHADE = (0.8, 10.0), 0.6  # pixels; log-luminance
 OFF_ON = (0.0, 1.0)  # at the ends of a span
@@ -110,6 +114,19 @@ def without_gaps(hair: np.ndarray, may_be: np.ndarray, face: Face) -> np.ndarray
     """A mask [H, W] bool of hair and what lies between its parts, if that may be hair [H, W]."""
     width = round(GAPS * np.ptp(face.points[list(OVAL), 1])) | 1
     return hair | (cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((width, width))) > 0) & may_be
+
+
+def up_to_hair(photo: Photo, face: Face, bare: np.ndarray, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """A mask [H, W] bool of bare skin and of what lies next to it and has the colour of skin rather than of hair, linear [3]
+    each: seen through the contrast of its strands, hair begins too early."""
+    log = lambda linear: np.log(linear + np.float32(DARKEST))
+    to_hair = log(hair) - log(skin)
+    if np.linalg.norm(to_hair) < TOLD_APART:
+        return bare
+    width = 2 * round(BEGINS * np.ptp(face.points[list(OVAL), 1])) + 1
+    near = cv2.dilate(bare.astype(np.uint8), np.ones((width, width))) > 0
+    along = (log(srgb_to_linear(photo.srgb)) - log(skin)) @ to_hair / (to_hair**2).sum()
+    return bare | near & (along < OF_SKIN)
 
 
 def _with_margin(

@@ -33,7 +33,7 @@ from .head.fit import FittedHead
 from .head.model import HeadModel
 from .identity import Identity
 from .landmarks import Face
-from .orientation import Orientation, on_photo, see_orientation, without_gaps
+from .orientation import Orientation, on_photo, see_orientation, up_to_hair, without_gaps
 from .photo import Photo
 from .relight import Light, diffuse_transfer, gloss_transfer
 from .rims import Rims, find_rims
@@ -188,7 +188,7 @@ def refine_from_photos(
         hair_linear=crop.colour() if hair else None,
         fringe=_fringe_of(evidence[0], observed[0], unlit[0], readings[0].cover, atlas) if hair else None,
         curl=style.curl if style and hair else 0.0,
-        strands=_strands_of(evidence[0], observed[0], readings[0].cover, style) if hair else None,
+        strands=_strands_of(evidence[0], observed[0], readings[0].cover, style, atlas) if hair else None,
         beard_linear=beard.linear if beard and hair else None,
     )
 
@@ -272,7 +272,7 @@ def _fringe_of(
 
 
 def _strands_of(
-    evidence: Evidence, observed: Observation, cover: Cover, style: Hairstyle | None
+    evidence: Evidence, observed: Observation, cover: Cover, style: Hairstyle | None, atlas: HeadAtlas
 ) -> Orientation | None:
     """How the hair of one photo runs, on the head and off it."""
     photo, face = evidence.photo, evidence.face
@@ -285,7 +285,9 @@ def _strands_of(
         return None
     linear = style.linear if style else np.median(srgb_to_linear(photo.srgb[hair]), 0)
     hair = without_gaps(hair, (observed.person > 0.9) & alike(photo.srgb, linear), face)
-    return see_orientation(photo, face, hair, shown(cover.skin))
+    skin = _median_under(observed.linear, _plain(observed, atlas) * cover.skin).numpy(force=True)
+    bare = up_to_hair(photo, face, shown(cover.skin), skin, np.asarray(linear))
+    return see_orientation(photo, face, hair & ~bare, bare)
 
 
 def _dress(

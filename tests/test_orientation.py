@@ -7,7 +7,7 @@ from synthetic_head import camera_at, face_of, known_head
 from id2r_core.conventions import linear_to_srgb
 from id2r_core.head.model import load_head
 from id2r_core.maps import save_strands
-from id2r_core.orientation import on_photo, see_orientation, without_gaps
+from id2r_core.orientation import on_photo, see_orientation, up_to_hair, without_gaps
 from id2r_core.photo import Photo
 
 SIZE = 700
@@ -76,6 +76,20 @@ def test_gaps_are_hair_only_where_they_may_be(face):
     apart[130:150] = False
     assert (without_gaps(apart, np.ones_like(HAIR), face) == HAIR).all()
     assert (without_gaps(apart, np.zeros_like(HAIR), face) == apart).all()
+
+
+def test_skin_is_bare_up_to_where_its_colour_ends(face):
+    """But not on gleams farther up."""
+    brown, skin = np.array([0.06, 0.04, 0.03]), np.array([0.5, 0.3, 0.2])
+    hairline, row = 240, np.arange(SIZE)[:, None, None]
+    linear = np.where(row < hairline, brown, skin) * np.ones((SIZE, SIZE, 1))
+    linear[100:110] = skin
+    photo = Photo(linear_to_srgb(linear).astype(np.float32), "drawn.png")
+    sure = np.zeros((SIZE, SIZE), bool)
+    sure[hairline + 12 : 500] = True
+    found = up_to_hair(photo, face, sure, skin, brown)
+    assert found[hairline : 500].all() and not found[:hairline].any()
+    assert (up_to_hair(photo, face, sure, skin, 0.8 * skin) == sure).all()  # fair hair
 
 
 def test_the_file_says_where_in_the_photo_it_is(face, tmp_path):
