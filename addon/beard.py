@@ -7,8 +7,8 @@ from collections.abc import Generator
 
 import numpy as np
 
+from .arrays import unit
 from .groom import Groom, Scalp
-from .lashes import unit
 
 BELOW, BEFORE = 0.0, 0.06  # metres above the eyes, and behind them: what grows below and before that is beard
 POINTS = 6  # of a strand

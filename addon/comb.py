@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import rise, spread, unit
 from .core import conventions
-from .lashes import unit
 
 CENTRE = np.array([0.0, 0.08, 0.02])  # metres: from here the skin is looked up
 AZIMUTHS, ELEVATIONS = 96, 64  # how finely
@@ -86,7 +86,7 @@ class Comb:
             place = before + self._turned(before, step, towards)
             place = np.where(ends[:, None], place, self._near(place, own))
             off = off + goes_on * (own_off[:, number] - own_off[:, number - 1])
-            on_skull = _rise(place[:, 2], *ON_SKULL)[:, None]
+            on_skull = rise(place[:, 2], *ON_SKULL)[:, None]
             kept = self.skin.at(place, np.maximum(off, CLOSEST))
             combed[:, number] = place + on_skull * (kept - place)
         return combed
@@ -102,7 +102,7 @@ class Comb:
     def _turned(self, places: np.ndarray, steps: np.ndarray, towards: np.ndarray) -> np.ndarray:
         """Steps [H, 3] from places [H, 3], turned about the line of sight until they run as hair does in the photo there."""
         cosine, sine, *_ = np.moveaxis(self._look_up(places), -1, 0)
-        certain = _rise(np.hypot(cosine, sine), *CERTAIN) * self._seen(places)
+        certain = rise(np.hypot(cosine, sine), *CERTAIN) * self._seen(places)
         rotation = self.view_from_world[:3, :3]
         seen, ahead = (conventions.zup_to_yup(each) @ rotation.T for each in (steps, towards))
         twice = np.arctan2(sine, cosine) - 2 * np.arctan2(-ahead[:, 0], ahead[:, 1])
@@ -117,13 +117,13 @@ class Comb:
         """Places [H, 3] no farther from a strand's own [H, 3] than it may come."""
         off = places - own
         far = np.linalg.norm(off, axis=1, keepdims=True)
-        most = LEAST_OFF + (MOST_OFF - LEAST_OFF) * _rise(own[:, [2]], *FREE)
+        most = LEAST_OFF + (MOST_OFF - LEAST_OFF) * rise(own[:, [2]], *FREE)
         return own + off * (most * np.tanh(far / most) / far.clip(1e-9))
 
     def _seen(self, points: np.ndarray) -> np.ndarray:
         """[...] in [0, 1]: whether the photo shows the side of the head on which points [..., 3] are."""
         way = conventions.zup_to_yup(unit(points - CENTRE)) @ self.view_from_world[2, :3]
-        return _rise(-way, *SEEN)
+        return rise(-way, *SEEN)
 
     def _look_up(self, points: np.ndarray) -> np.ndarray:
         """[..., 4] of the image where the photo shows points [..., 3]; 0 outside."""
@@ -150,20 +150,8 @@ def lay_skin(vertices: np.ndarray, quads: np.ndarray) -> Skin:
     return Skin(np.stack(rows))
 
 
-def spread(corners: np.ndarray, parts: int) -> np.ndarray:
-    """[Q parts^2, 3] points all over quads [Q, 4, 3], so many along a side of each."""
-    a, b = (each.ravel()[:, None] for each in np.meshgrid(*[(np.arange(parts) + 0.5) / parts] * 2))
-    weights = np.concatenate([(1 - a) * (1 - b), a * (1 - b), a * b, (1 - a) * b], 1)  # [parts^2, 4]
-    return np.einsum("pw,qwc->qpc", weights, corners).reshape(-1, 3)
-
-
 def _angles(way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places in `Skin.radius` of directions [..., 3]: azimuth from 0 up to AZIMUTHS, elevation."""
     azimuth = (np.arctan2(way[..., 0], -way[..., 1]) / (2 * np.pi) % 1.0) * AZIMUTHS
     elevation = (np.arcsin(way[..., 2].clip(-1.0, 1.0)) / np.pi + 0.5) * (ELEVATIONS - 1)
     return azimuth, elevation
-
-
-def _rise(value, low: float, high: float):
-    """Evenly from 0 at `low` to 1 at `high`."""
-    return np.clip((value - low) / (high - low), 0.0, 1.0)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .comb import Skin, spread
+from .arrays import spread
+from .comb import Skin
 from .core import conventions
 
 AXIS = 0.03  # metres above the eyes

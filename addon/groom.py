@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .arrays import rise, unit
 from .comb import Comb, Combed
 from .fringe import Fringe
-from .lashes import unit
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
 POINTS, HANGING_POINTS, CURLY_POINTS = 6, 11, 24  # of a strand
@@ -144,7 +144,7 @@ def grow_groom(
     if curl > LEAST_CURL:
         points = yield from _wind(points, lock, curl, random)
     taper = np.linspace(1.0, TIP, points.shape[1], dtype=np.float32)
-    thicker = 1.0 + (VOLUME_RADIUS - 1.0) * _rise(np.median(scalp.height), *SWEPT)
+    thicker = 1.0 + (VOLUME_RADIUS - 1.0) * rise(np.median(scalp.height), *SWEPT)
     fewer = FEWER_HANG if scalp.fall.max() > LEAST_FALL else 1.0
     radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
     shade = np.ones(points.shape[:2], np.float32)
@@ -167,7 +167,7 @@ def _strands(
     hangs = scalp.fall > LEAST_FALL
     count = HANGING_POINTS if fringe or comb or hangs.any() else POINTS
     s = np.linspace(0.0, 1.0, count, dtype=np.float32)[None, :, None]
-    volume = _rise(height, *SWEPT)[:, None, None]
+    volume = rise(height, *SWEPT)[:, None, None]
     yield
     full_height = height * _filling(len(height), random)
     strands = np.empty((len(full), count, 3), np.float32)
@@ -296,7 +296,7 @@ def _hanging(
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
     share = _filling(len(height), random)
     begin, end = share * height, share * _height_beside(scalp, side, height)
-    front = 1.0 - _rise(place[:, 1], low[1], centre[1])
+    front = 1.0 - rise(place[:, 1], low[1], centre[1])
     heading = unit(scalp.along(np.stack([side, BACKWARDS[0] + BACKWARDS[1] * front, 0.0 * side], -1)) + lean)
     lowest = -scalp.fall * random.uniform(UNEVEN_TIPS, 1.0, len(height)) * (1.0 - ROUNDED * share**2)
     points = [place]
@@ -305,10 +305,10 @@ def _hanging(
         # The way that is left, in equal parts: over the skull it is longer than straight down.
         left = points[-1][:, 2] + 0.25 * points[-1][:, 2].clip(min=0.0) - lowest
         place = points[-1] + (left / (count - number))[:, None] * heading
-        down = 1.0 - _rise(place[:, 2], 0.0, high[2])
+        down = 1.0 - rise(place[:, 2], 0.0, high[2])
         room = axes + (min(1.0, number / RISEN) * (begin + (end - begin) * down))[:, None]
         off = np.linalg.norm((place - centre) / room, axis=1, keepdims=True)
-        on_skull = _rise(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
+        on_skull = rise(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
         place = centre + (place - centre) / np.where(off > 1.0, 1.0 + on_skull * (off - 1.0), off)
         widest = axes[:2] + end[:, None] + STRAYING
         place[:, 0] = place[:, 0].clip(-widest[:, 0], widest[:, 0])
@@ -344,13 +344,8 @@ def _round_face(place: np.ndarray, side: np.ndarray, middle: float) -> np.ndarra
     pushed = place.copy()
     pushed[:, 0] = side * np.maximum(x / into, np.where(place[:, 2] < 0.0, OVAL[0], 0.0))
     pushed[:, 2] = np.where(place[:, 2] > 0.0, place[:, 2] / into, place[:, 2])
-    pushed[:, 1] = np.maximum(place[:, 1], middle - FRONT[0] - FRONT[1] * _rise(pushed[:, 2], 0.0, OVAL[1]))
+    pushed[:, 1] = np.maximum(place[:, 1], middle - FRONT[0] - FRONT[1] * rise(pushed[:, 2], 0.0, OVAL[1]))
     return np.where(before[:, None], pushed, place)
-
-
-def _rise(value, low: float, high: float):
-    """Evenly from 0 at `low` to 1 at `high`."""
-    return np.clip((value - low) / (high - low), 0.0, 1.0)
 
 
 def _triangles(quads: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import unit
+
 STEPS_TO_MARGIN = 2  # from the rim to the inner edge of the lid's margin; one more to its outer edge, one to the lid
 SEGMENTS, SIDES = 6, 3  # of a hair
 RADIUS = 0.00003  # metres, at the root
@@ -181,8 +183,3 @@ def _loops(edges: set[tuple[int, int]]) -> list[list[int]]:
             loop.append(ahead[1] if len(loop) > 1 and ahead[0] == loop[-2] else ahead[0])
         loops.append(loop[:-1])
     return loops
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [..., n] as long as one; none of no length."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -47,7 +47,9 @@ MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
-HAIR_EVEN = 0.7  # share of the hair's own colour in that of a strand, the rest is the map's at its root, which has skin in it
+HAIR_EVEN = (
+    0.7  # share of the hair's own colour in that of a strand, the rest is the map's at its root, which has skin in it
+)
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
 # an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2
@@ -333,7 +335,7 @@ def hair_material(
     diffuse: bpy.types.Image, hair_linear: Sequence[float] | None, name: str = "ID2R Hair"
 ) -> bpy.types.Material:
     """Strands in the colour of the scalp's map at their roots, evened out towards the node "Hair Colour", which is the
-    artist's to set: the map has the photo's locks and what is left of their shine.
+    artist's to set, and as light, one beside the other, as in the photo.
 
     EEVEE (4.3) reads white where strands look up a map, and its strands, as wide as a pixel, shade each other little: there they
     are matt, and all of that colour.
@@ -352,9 +354,14 @@ def hair_material(
     tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
     shown = add_node(tree, "ShaderNodeAttribute", (-500, -450), attribute_name=SHADE_ATTRIBUTE)
     shade = _mix(tree, (-350, -300), 1.0, unrest.outputs["Result"], shown.outputs["Fac"], blend="MULTIPLY")
-    varied = lambda colour, y: _mix(tree, (-200, y), 1.0, colour, shade, blend="MULTIPLY")
+    varied = lambda colour, y, by: _mix(tree, (-200, y), 1.0, colour, by, blend="MULTIPLY")
     unshaded = _mix(
-        tree, (0, 400), 1.0, varied(even, 200), (STRANDS_SHADE, STRANDS_SHADE, STRANDS_SHADE, 1.0), blend="MULTIPLY"
+        tree,
+        (0, 400),
+        1.0,
+        varied(even, 200, shade),
+        (STRANDS_SHADE, STRANDS_SHADE, STRANDS_SHADE, 1.0),
+        blend="MULTIPLY",
     )
     unshaded.node.clamp_result = True  # fair strands give back no more light than they get
     tree.links.new(unshaded, shader.inputs["Base Color"])
@@ -362,7 +369,7 @@ def hair_material(
         tree.get_output_node("ALL").target = "CYCLES"
         matt = add_node(tree, "ShaderNodeBsdfPrincipled", (200, -300))
         set_inputs(matt, {"Roughness": 1.0, "Specular IOR Level": 0.0})
-        tree.links.new(varied(own.outputs[0], -100), matt.inputs["Base Color"])
+        tree.links.new(varied(own.outputs[0], -100, unrest.outputs["Result"]), matt.inputs["Base Color"])
         output = add_node(tree, "ShaderNodeOutputMaterial", (500, -300), target="EEVEE")
         tree.links.new(matt.outputs["BSDF"], output.inputs["Surface"])
     return material

@@ -93,9 +93,7 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     fall = _fall(photo, head, hull, person, linear)
     stands, hangs = _where(face, head, person.shape, fall)
     off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear) & (stands | hangs)
-    curl = _curl(photo, face, stands & off_head, hangs & off_head) * float(
-        np.interp(height.max(), CURLS_STAND, OFF_ON)
-    )
+    curl = _curl(photo, face, stands & off_head, hangs & off_head) * float(np.interp(height.max(), CURLS_STAND, OFF_ON))
     return Hairstyle(linear, sure, height, fall, curl, off_head)
 
 

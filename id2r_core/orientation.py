@@ -20,7 +20,10 @@ from .photo import Photo
 # edge left out, in heights of the face.
 FACE_PIXELS, BAND, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
 BLACK, STRANDS_SHOW, LOCKS_SHOW, LEAST_HAIR, EDGE = 0.12, (0.03, 0.06), (0.006, 0.015), 0.01, 0.02
-LOCK, EDGE_PIXELS = 5.0, 12  # pixels: over which locks are combed alike, and how far the run goes on beyond what is seen
+LOCK, EDGE_PIXELS = (
+    5.0,
+    12,
+)  # pixels: over which locks are combed alike, and how far the run goes on beyond what is seen
 GAPS = 0.12  # of the face's height: so wide between hair on a head and off it, where the photo sees the head aslant
 # How far hair begins too early, in heights of the face; how far colours of hair and skin are apart, logarithms, that tell them; how
 # far on the way from skin to hair skin ends; linear: darker colours are noise.
@@ -71,9 +74,7 @@ class Orientation:
         return np.stack([*(shows * image for image in run), shade, self.bare])
 
 
-def see_orientation(
-    photo: Photo, face: Face, hair: np.ndarray, bare: np.ndarray | None = None
-) -> Orientation | None:
+def see_orientation(photo: Photo, face: Face, hair: np.ndarray, bare: np.ndarray | None = None) -> Orientation | None:
     """The strands in a mask [H, W] of a photo, which shows bare skin in another [H, W]; None if there is too little hair."""
     size = np.ptp(face.points[list(OVAL), 1])
     within = cv2.erode(hair.astype(np.float32), np.ones((round(EDGE * size) | 1,) * 2))
