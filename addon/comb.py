@@ -22,7 +22,8 @@ MOST_OFF, LEAST_OFF, FREE = 0.12, 0.012, (-0.03, 0.02)
 ON_SKULL = 0.0, 0.04  # metres above the eyes from which on strands keep their distance to the skin
 CLOSEST = 0.0004  # metres
 SHORTER = 0.95  # share of a step that is left out on bare skin
-SHADE = 1.6  # log-brightness of what is lightest; a little of it strands make by shading each other
+LIGHTER, NO_HAIR = 2, 3  # of the channels of `Combed`
+DRAWN_IN = 4, 0.06  # how often, and by what share of its distance, what stands beyond the person's outline
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Skin:
 @dataclass(frozen=True)
 class Combed:
     """What strands.npz tells of the hair in the photo. image [4, h, w] in [-1, 1]: twice the angle from the vertical in which it
-    runs as cosine and sine, as long as that is certain, how much lighter strands are than those around, and where skin is
-    bare; box [4]: its left, top, right and bottom in pixels of the photo."""
+    runs as cosine and sine, as long as that is certain, how much lighter strands are than those around, and 1 where
+    skin is bare, -1 on the background; box [4]: its left, top, right and bottom in pixels of the photo."""
 
     image: np.ndarray
     box: np.ndarray
@@ -79,12 +80,12 @@ class Comb:
         for number in range(1, strands.shape[1]):
             yield
             before, own = combed[:, number - 1], strands[:, number]
-            goes_on = 1.0 - SHORTER * ends * self._seen(before) * self._look_up(before)[:, 3]
+            goes_on = 1.0 - SHORTER * ends * self._bare(before)
             step = goes_on[:, None] * (own - strands[:, number - 1])
             # Of the two ways along a line the one that is nearer to how the strand came.
             towards = step if number == 1 else step + (before - combed[:, number - 2])
             place = before + self._turned(before, step, towards)
-            place = np.where(ends[:, None], place, self._near(place, own))
+            place = self._within_outline(np.where(ends[:, None], place, self._near(place, own)))
             off = off + goes_on * (own_off[:, number] - own_off[:, number - 1])
             on_skull = rise(place[:, 2], *ON_SKULL)[:, None]
             kept = self.skin.at(place, np.maximum(off, CLOSEST))
@@ -93,11 +94,24 @@ class Comb:
 
     def bares(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: whether the photo shows bare skin at points [..., 3]."""
-        return self._seen(points) * self._look_up(points)[..., 3] > 0.5
+        return self._bare(points) > 0.5
 
     def shade(self, points: np.ndarray) -> np.ndarray:
         """[...] brightness of strands at points [..., 3] beside what they have on the whole."""
-        return np.exp(SHADE * self._seen(points) * self._look_up(points)[..., 2])
+        return np.exp(conventions.STRANDS_LIGHTEST * self._seen(points) * self._look_up(points)[..., LIGHTER])
+
+    def _bare(self, points: np.ndarray) -> np.ndarray:
+        """[...] in [0, 1]: how far the photo shows bare skin at points [..., 3]."""
+        return self._seen(points) * self._look_up(points)[..., NO_HAIR].clip(0.0)
+
+    def _within_outline(self, places: np.ndarray) -> np.ndarray:
+        """Places [H, 3], of those below the eyes what is before the background drawn in towards the axis of the head: farther
+        up the hair is as high as the outline anyway."""
+        places, free = places.copy(), 1.0 - rise(places[:, [2]], *ON_SKULL)
+        for _ in range(DRAWN_IN[0]):
+            beyond = free * -self._look_up(places)[:, [NO_HAIR]].clip(None, 0.0)
+            places[:, :2] += DRAWN_IN[1] * beyond * (CENTRE[:2] - places[:, :2])
+        return places
 
     def _turned(self, places: np.ndarray, steps: np.ndarray, towards: np.ndarray) -> np.ndarray:
         """Steps [H, 3] from places [H, 3], turned about the line of sight until they run as hair does in the photo there."""
@@ -105,10 +119,10 @@ class Comb:
         certain = rise(np.hypot(cosine, sine), *CERTAIN) * self._seen(places)
         rotation = self.view_from_world[:3, :3]
         seen, ahead = (conventions.zup_to_yup(each) @ rotation.T for each in (steps, towards))
-        twice = np.arctan2(sine, cosine) - 2 * np.arctan2(-ahead[:, 0], ahead[:, 1])
-        by = np.arctan2(np.sin(twice), np.cos(twice)) / 2
-        own = np.arctan2(-ahead[:, 0], ahead[:, 1]) - np.arctan2(-seen[:, 0], seen[:, 1])
-        by = certain * (by + np.arctan2(np.sin(own), np.cos(own)))
+        goes, own = (np.arctan2(-each[:, 0], each[:, 1]) for each in (ahead, seen))
+        twice = np.arctan2(sine, cosine) - 2 * goes
+        wanted = goes + np.arctan2(np.sin(twice), np.cos(twice)) / 2
+        by = certain * np.arctan2(np.sin(wanted - own), np.cos(wanted - own))
         c, s = np.cos(by), np.sin(by)
         turned = np.stack([c * seen[:, 0] - s * seen[:, 1], s * seen[:, 0] + c * seen[:, 1], seen[:, 2]], -1)
         return conventions.yup_to_zup(turned @ rotation)

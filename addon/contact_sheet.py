@@ -71,10 +71,10 @@ def photo_pair(made: Result, folder: Path, scene, size: int) -> tuple[np.ndarray
     height, width, _ = photo.shape
     scene.frame_set(lookdev.PHOTO_FRAME)
     lookdev.set_hdri(scene, str(folder / protocol.LIGHT))
+    scene.render.resolution_x, scene.render.resolution_y = width, height
     left, top, side = _cut_out(made, scene, width, height)
     shot = fit_square(photo[top : top + side, left : left + side], size)
     with _only(scene, (left / width, 1.0 - (top + side) / height, (left + side) / width, 1.0 - top / height)):
-        scene.render.resolution_x, scene.render.resolution_y = width, height
         scene.render.resolution_percentage = max(1, round(100 * size / side))
         with lookdev.developed_plainly(scene):
             rendered = fit_square(render(scene), size)

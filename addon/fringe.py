@@ -88,7 +88,8 @@ class Fringe:
         far off the skin as they were."""
         root, end = strands[:, :1, 2], strands[:, -1:, 2]
         wanted = self.edge(strands[:, -1:, 0]) + above[:, None]
-        longer = ((root - wanted) / (root - end).clip(1e-3)).clip(*HEMMED)
+        drop = root - end
+        longer = np.where(drop > LEAST_DROP, ((root - wanted) / drop.clip(LEAST_DROP)).clip(*HEMMED), 1.0)
         hemmed = strands.copy()
         hemmed[..., 2] = root + (strands[..., 2] - root) * longer
         hemmed[:, 1:] = skin.at(hemmed, skin.off(strands))[:, 1:]

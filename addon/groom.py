@@ -149,7 +149,7 @@ def grow_groom(
     radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
     shade = np.ones(points.shape[:2], np.float32)
     if comb:
-        for part in _parts(len(points)):
+        for part in _parts(len(points), STRANDS_A_STEP // 4):
             yield
             shade[part] = comb.shade(points[part])
     return Groom(points, radius * taper, scalp.uv, shade)

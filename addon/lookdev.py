@@ -1,4 +1,4 @@
-"""Light and cameras: the HDRI world, the 85 mm portrait camera and the camera that took the photo."""
+"""Light and cameras: the HDRI world, the portrait camera and the camera that took the photo."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -353,7 +353,8 @@ def hair_material(
     set_inputs(unrest, {"To Min": HAIR_UNREST[0], "To Max": HAIR_UNREST[1]})
     tree.links.new(strand.outputs["Random"], unrest.inputs["Value"])
     shown = add_node(tree, "ShaderNodeAttribute", (-500, -450), attribute_name=SHADE_ATTRIBUTE)
-    shade = _mix(tree, (-350, -300), 1.0, unrest.outputs["Result"], shown.outputs["Fac"], blend="MULTIPLY")
+    lighter = _math(tree, (-350, -450), "ADD", shown.outputs["Fac"], 1.0)
+    shade = _math(tree, (-350, -300), "MULTIPLY", unrest.outputs["Result"], lighter)
     varied = lambda colour, y, by: _mix(tree, (-200, y), 1.0, colour, by, blend="MULTIPLY")
     unshaded = _mix(
         tree,

@@ -28,7 +28,7 @@ PHOTO_KEY = "AsPhotographed"
 PHOTO_EXPRESSION = "photo_expression"  # on the head: how much of PHOTO_KEY it shows
 EYE_ATTRIBUTE = "eye_direction"
 ROOT_ATTRIBUTE = "surface_uv_coordinate"  # Blender's own name for where on the surface's UV a strand grows
-SHADE_ATTRIBUTE = "strand_shade"  # brightness beside the hair's own
+SHADE_ATTRIBUTE = "strand_lightness"  # share by which it is lighter than the hair is: 0 on strands that an artist adds
 HEAD_MARK = "id2r_part"  # on our objects: "head", HAIR, BEARD, GLASSES, CAMERA or one of FOLLOWERS
 GLASSES, CAMERA = "glasses", "camera"
 SKIN, MOUTH, EYE, TOOTH, GUM, LASH, HAIR, BEARD, FRAME, LENS = (
@@ -291,9 +291,11 @@ def read_combed(path: Path) -> Combed | None:
     data = _optional_arrays(path, ("combed", "box"))
     if data is None:
         return None
-    if data["combed"].ndim != 3 or len(data["combed"]) != 4 or data["box"].shape != (4,):
+    combed, box = data["combed"], data["box"]
+    is_image = combed.dtype == np.int8 and combed.ndim == 3 and len(combed) == 4 and min(combed.shape[1:]) > 1
+    if not is_image or box.shape != (4,) or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
         raise _damaged(path)
-    return Combed(data["combed"].astype(np.float32) / 127.0, data["box"])
+    return Combed(combed.astype(np.float32) / 127.0, box)
 
 
 def _add_strands(
@@ -312,7 +314,7 @@ def _add_strands(
     between = curves.attributes.new("resolution", "INT", "CURVE")
     between.data.foreach_set("value", [max(1, round(SEGMENTS / points))] * count)
     shade = curves.attributes.new(SHADE_ATTRIBUTE, "FLOAT", "POINT")
-    shade.data.foreach_set("value", groom.shade.ravel())
+    shade.data.foreach_set("value", groom.shade.ravel() - 1.0)
     yield
     roots = curves.attributes.new(ROOT_ATTRIBUTE, "FLOAT2", "CURVE")
     roots.data.foreach_set("vector", groom.uv.ravel())

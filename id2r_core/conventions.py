@@ -30,6 +30,9 @@ WHITE_OF_EYE_LINEAR = (0.48, 0.43, 0.395)  # of our eyes; the iris is measured a
 DISPLACEMENT_METRES, DISPLACEMENT_MIDDLE = 0.008, 0.5
 # What 1 means in hair.png: its green, how far hair stands off the scalp; its blue, how far below the eyes it hangs.
 HAIR_METRES = (0.1, 0.4)
+# What 1 means in the lightness of strands.npz: linear log-brightness, a little more than in the photo, whose gleams it is measured
+# without.
+STRANDS_LIGHTEST = 1.6
 # Where report.json tells of a fringe: metres from the middle of the face, from its right to its left.
 FRINGE_COLUMNS = tuple(round(-0.08 + 0.01 * column, 2) for column in range(17))
 HEAD_FORMAT = 3  # of head.npz in a result folder: 3 is neutral whatever it shows, and says what it shows

@@ -47,6 +47,7 @@ BROW_SEEN = (0.4, 0.7)  # share of the brows beside the rims from which on their
 # when it is; without hair to see they are in between.
 DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
+BEHIND = 1.5  # times what is taken off the person's edge
 PERSON_ERODED = 2  # of these pixels: the background's colours bleed into the edge of a person
 HAIR_ROOM, MOST_HAIR = (
     1.4,
@@ -139,6 +140,12 @@ def person_in_photo(photo: Photo, face: Face, head: FittedHead) -> np.ndarray:
     person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     person = cv2.GaussianBlur(cv2.erode(person, np.ones((2 * PERSON_ERODED + 1,) * 2)), (0, 0), 1.0)
     return cv2.resize(person, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)
+
+
+def background(person: np.ndarray) -> np.ndarray:
+    """[H, W] bool: what is surely behind a `person_in_photo` [H, W], which is smaller than the person."""
+    width = 2 * round(BEHIND * eroded_by(person.shape)) + 1
+    return cv2.dilate(np.float32(person > 0.5), np.ones((width, width))) == 0
 
 
 def eroded_by(shape: tuple[int, ...]) -> float:

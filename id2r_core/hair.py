@@ -28,7 +28,7 @@ SOFTNESS, LEAST_HAIR = 0.004, 0.001  # shares of the atlas
 GLOSS = {Domain.SPECULAR: 0.1, Domain.ROUGHNESS: 0.7}  # in the units of the maps: strands shade each other
 # Of the way from the colour of hair to that of the skin: from which on skin shows through, and most; and beyond the skin.
 THROUGH, BEYOND = (0.35, 0.7), (1.25, 1.55)
-LEAST_RED, MOST_RED = 0.38, 0.6  # share of log(red / blue) in log(red / green): that of blond hair, and of red hair
+LEAST_RED, MOST_RED = 0.38, 0.6  # log(red / green) as a share of log(red / blue): that of blond hair, and of red hair
 DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
 OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
 DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so

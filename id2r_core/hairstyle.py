@@ -151,23 +151,30 @@ def _fall(
 def _where(
     face: Face, head: FittedHead, shape: tuple[int, ...], fall: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[H, W] bool: where hair may stand off a head, and where hair that falls so far hangs beside it."""
+    """[H, W] bool: where hair may stand off a head, and where hair that falls so far hangs beside it; down is away from the line
+    through the eyes, however the head is held."""
     row, column = np.ogrid[: shape[0], : shape[1]]
-    eyes = face.points[list(EYE_CORNERS)].mean(0)
-    down, aside = ((each - at) * _metres(head, 1.0) for each, at in ((row, eyes[1]), (column, eyes[0])))
+    x, y = face.points[list(EYE_CORNERS)].mean(0)
+    metre, roll = _metres(head, 1.0), _roll(face)
+    aside = ((column - x) * np.cos(roll) + (row - y) * np.sin(roll)) * metre
+    down = ((row - y) * np.cos(roll) - (column - x) * np.sin(roll)) * metre
     hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
-    return (down < FALL_BEGINS) & np.ones_like(hangs), hangs
+    return down < FALL_BEGINS, hangs
+
+
+def _roll(face: Face) -> float:
+    """Radians that the line through the eyes is turned clockwise."""
+    right, left = face.points[list(EYE_CORNERS)]
+    return float(np.arctan2(*(left - right)[::-1]))
 
 
 def _curl(photo: Photo, face: Face, stands: np.ndarray, hangs: np.ndarray) -> float:
     """In [0, 1], of the hair that stands off a head and that hangs [H, W]: strands that lie straight run as their neighbours do,
     and hang straight down."""
-    right, left = face.points[list(EYE_CORNERS)]
-    roll = float(np.arctan2(*(left - right)[::-1]))
     together, falling = (see_orientation(photo, face, there) for there in (stands, hangs))
     curls = together.sure * float(np.interp(together.disagreement(), RUN_APART, OFF_ON)) if together else 0.0
     # Down is where the camera has it, or the head: who holds the other aslant nobody knows.
-    off = min(falling.degrees_off(0.0), falling.degrees_off(roll)) if falling else 0.0
+    off = min(falling.degrees_off(0.0), falling.degrees_off(_roll(face))) if falling else 0.0
     waves = MOST_WAVED * falling.sure * float(np.interp(off, HANGS_STRAIGHT, OFF_ON)) if falling else 0.0
     return max(curls, waves)
 
@@ -175,11 +182,11 @@ def _curl(photo: Photo, face: Face, stands: np.ndarray, hangs: np.ndarray) -> fl
 def _lit_colour(linear: np.ndarray) -> np.ndarray:
     """[3] as bright as the pixels [P, 3] of hair are on the whole, in the colour of the lighter half: light that has gone from
     strand to strand into the shade is more saturated than hair is."""
-    luminance = linear.mean(1)
-    middle, high = np.quantile(luminance, (0.5, NOT_GLEAMING))
-    matt = luminance <= high
-    lit = linear[matt & (luminance >= middle)].mean(0)
-    return lit * (luminance[matt].mean() / lit.mean())
+    brightness = linear.mean(1)
+    middle, high = np.quantile(brightness, (0.5, NOT_GLEAMING))
+    matt = brightness <= high
+    lit = linear[matt & (brightness >= middle)].mean(0)
+    return lit * (brightness[matt].mean() / max(float(lit.mean()), 1e-6))
 
 
 def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:

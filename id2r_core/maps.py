@@ -108,8 +108,8 @@ def save_glasses(folder: Path, frame: FrameMesh, frame_linear: np.ndarray) -> No
 
 def save_strands(folder: Path, strands: Orientation) -> None:
     """Write strands.npz: combed int8 [4, h, w] (127 is 1): twice the angle from the vertical in which hair runs in the photo as
-    cosine and sine, as long as that is certain, how much lighter strands are than those around, and where skin is bare;
-    box [4]: its left, top, right and bottom in pixels of the photo."""
+    cosine and sine, as long as that is certain, how much lighter strands are than those around, and 1 where skin is bare,
+    -1 on the background; box [4]: its left, top, right and bottom in pixels of the photo."""
     combed = np.rint(strands.combed() * 127.0).astype(np.int8)
     np.savez_compressed(folder / STRANDS, combed=combed, box=np.array(strands.box, np.float32))
 

@@ -15,34 +15,32 @@ from .landmarks import Face
 from .photo import Photo
 
 # Of a photo whose face is FACE_PIXELS high: what is finer and coarser than strands; over which their run is taken, and in
-# which neighbours should run alike (standard deviations, pixels); contrast of log-luminance, above a BLACK in which noise
-# is louder than strands, below which they are lost, and above which they show, one by one or as locks; the least area of hair that tells, and the
-# edge left out, in heights of the face.
+# which neighbours should run alike (standard deviations, pixels); contrast of the logarithm of grey, above a BLACK in which noise
+# is louder than strands, below which they are lost, and above which they show, one by one or as locks; the least area of hair
+# that tells, and the edge left out, in heights of the face.
 FACE_PIXELS, BAND, RUN, NEIGHBOURS = 256, (1.0, 4.0), 2.0, 12.0
 BLACK, STRANDS_SHOW, LOCKS_SHOW, LEAST_HAIR, EDGE = 0.12, (0.03, 0.06), (0.006, 0.015), 0.01, 0.02
-LOCK, EDGE_PIXELS = (
-    5.0,
-    12,
-)  # pixels: over which locks are combed alike, and how far the run goes on beyond what is seen
+LOCK, MARGIN = 5.0, 40  # pixels: over which locks are combed alike, and how far round the hair is looked at
 GAPS = 0.12  # of the face's height: so wide between hair on a head and off it, where the photo sees the head aslant
 # How far hair begins too early, in heights of the face; how far colours of hair and skin are apart, logarithms, that tell them; how
 # far on the way from skin to hair skin ends; linear: darker colours are noise.
 BEGINS, TOLD_APART, OF_SKIN, DARKEST = 0.06, 0.5, 0.4, 0.005
 COARSE = 160  # pixels: the height of a face at which texels lie closely enough to be drawn as points
-SHADE_BAND, MOST_SHADE = (0.8, 10.0), 0.6  # pixels; log-luminance
+SHADE_BAND, MOST_SHADE = (0.8, 10.0), 0.6  # pixels; of the logarithm of grey
 OFF_ON = (0.0, 1.0)  # at the ends of a span
 
 
 @dataclass(frozen=True)
 class Orientation:
     """run [2, h, w]: cosine and sine of twice the angle from the vertical in which strands run, as long as that is certain;
-    weight [h, w]: 1 on the hair; grey [h, w]: log-luminance above the mean; bare [h, w]: 1 on skin
-    that it leaves bare; contrast from strand to strand; box: left, top, right and bottom of all that in the photo, pixels. A strand at an angle a runs along (-sin a, cos a), y down."""
+    weight [h, w]: 1 on the hair; grey [h, w]: logarithm of grey as sRGB has it, above the mean; no_hair [h, w]: 1 on skin that it leaves bare, -1 on the
+    background; contrast from strand to strand; box: left, top, right and bottom of all that in the photo, pixels. A strand
+    at an angle a runs along (-sin a, cos a), y down."""
 
     run: np.ndarray
     weight: np.ndarray
     grey: np.ndarray
-    bare: np.ndarray
+    no_hair: np.ndarray
     contrast: float
     box: tuple[float, float, float, float]
 
@@ -66,21 +64,24 @@ class Orientation:
 
     def combed(self) -> np.ndarray:
         """[4, h, w] in [-1, 1]: the run of locks, a little beyond the hair that is seen too; how much lighter strands are than
-        those around them, in units of MOST_SHADE (log-luminance); and 1 on skin without hair."""
+        those around them, in units of MOST_SHADE; and 1 on skin without hair, -1 on the background."""
         run = [_inside(image, self.weight, LOCK) for image in self.run]
         fine, around = (_inside(self.grey, self.weight, width) for width in SHADE_BAND)
         shade = ((fine - around) / MOST_SHADE).clip(-1.0, 1.0) * (self.weight > 0)
         shows = float(np.interp(self.contrast, LOCKS_SHOW, OFF_ON))
-        return np.stack([*(shows * image for image in run), shade, self.bare])
+        return np.stack([*(shows * image for image in run), shade, self.no_hair])
 
 
-def see_orientation(photo: Photo, face: Face, hair: np.ndarray, bare: np.ndarray | None = None) -> Orientation | None:
-    """The strands in a mask [H, W] of a photo, which shows bare skin in another [H, W]; None if there is too little hair."""
+def see_orientation(
+    photo: Photo, face: Face, hair: np.ndarray, no_hair: np.ndarray | None = None
+) -> Orientation | None:
+    """The strands in a mask [H, W] of a photo, which shows bare skin where no_hair [H, W] is 1, and background where it is -1;
+    None if there is too little hair."""
     size = np.ptp(face.points[list(OVAL), 1])
     within = cv2.erode(hair.astype(np.float32), np.ones((round(EDGE * size) | 1,) * 2))
     if within.sum() < LEAST_HAIR * size**2:
         return None
-    box = _with_margin(cv2.boundingRect((within > 0).astype(np.uint8)), EDGE_PIXELS * size / FACE_PIXELS, hair.shape)
+    box = _with_margin(cv2.boundingRect((within > 0).astype(np.uint8)), MARGIN * size / FACE_PIXELS, hair.shape)
     left, top, right, bottom = box
     there, scale = (slice(top, bottom), slice(left, right)), FACE_PIXELS / size
     scaled = {"fx": scale, "fy": scale, "interpolation": cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC}
@@ -96,8 +97,8 @@ def see_orientation(photo: Photo, face: Face, hair: np.ndarray, bare: np.ndarray
     run = np.stack([mean(across**2 - down**2), 2 * mean(across * down)]) / (mean(across**2 + down**2) + 1e-9)
     inside = cv2.erode(weight, np.ones((3, 3))) > 0
     contrast = float((finest - coarsest)[inside].std()) if inside.any() else 0.0
-    bare = weight * 0.0 if bare is None else cv2.resize(np.float32(bare & ~hair)[there], None, **scaled).clip(0.0, 1.0)
-    return Orientation(run, weight, grey, bare, contrast, box)
+    free = weight * 0.0 if no_hair is None else cv2.resize(np.float32(no_hair * ~hair)[there], None, **scaled)
+    return Orientation(run, weight, grey, free.clip(-1.0, 1.0), contrast, box)
 
 
 def on_photo(mask: np.ndarray, pixel: np.ndarray, face: Face, shape: tuple[int, ...]) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from .beard import Beard, see_beard
 from .combine import Reading, combine
 from .conventions import SKIN_IOR, Domain, decode_normal, encode_normal, ior_to_f0, linear_to_srgb, srgb_to_linear
-from .cover import Cover, find_cover, over_forehead, person_in_photo, remove_rims
+from .cover import Cover, background, find_cover, over_forehead, person_in_photo, remove_rims
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
 from .folds import find_beard, find_folds, valleys
@@ -110,7 +110,8 @@ class Observation:
 @dataclass(frozen=True)
 class Unlit:
     """light: of one photo; shading [3, T, T]: what it makes of a white head; of_face [3]: and of most of its face;
-    of_outline [3]: and of hair at the outline of the head; log_albedo [3, T, T]: the photo without it; translated [3, T, T]: the linear albedo that the translation shows."""
+    of_outline [3]: and of hair at the outline of the head; log_albedo [3, T, T]: the photo without it; translated [3, T, T]:
+    the linear albedo that the translation shows."""
 
     light: Light
     shading: Tensor
@@ -129,8 +130,9 @@ class Refined:
     hair [3, T, T]: how densely it grows, in [0, 1], how far it stands off the scalp and how far below the eyes it hangs,
     metres; hair_linear [3]: most of its albedo, None for a bald head; fringe [17]: metres above the eyes down to which hair
     hangs over the forehead, see `see_fringe`, None when none does; curl in [0, 1]: from straight hair over waves to tight
-    curls; strands: how hair runs in the first photo, None where it shows too little; beard_linear [3]: most of a full beard's albedo, None without one. Where it grows, in front and below the eyes,
-    `hair` tells its density and its length at the chin."""
+    curls; strands: how hair runs in the first photo, None where it shows too little; beard_linear [3]: most of a full
+    beard's albedo, None without one. Where it grows, in front and below the eyes, `hair` tells its density and its length at
+    the chin."""
 
     maps: Maps
     light: Light
@@ -290,7 +292,8 @@ def _strands_of(
     hair = without_gaps(hair, (observed.person > 0.9) & alike(photo.srgb, linear), face)
     skin = _median_under(observed.linear, _plain(observed, atlas) * cover.skin).numpy(force=True)
     bare = up_to_hair(photo, face, shown(cover.skin), skin, np.asarray(linear))
-    return see_orientation(photo, face, hair & ~bare, bare)
+    behind = background(observed.person)
+    return see_orientation(photo, face, hair & ~bare, np.float32(bare & ~behind) - behind)
 
 
 def _dress(

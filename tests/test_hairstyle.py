@@ -8,7 +8,7 @@ from synthetic_head import camera_at, face_of, known_head
 
 from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb, srgb_to_linear
 from id2r_core.cover import eroded_by, find_cover, over_forehead
-from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, see_fringe, see_hairstyle
+from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, _lit_colour, _where, see_fringe, see_hairstyle
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import load_head
 from id2r_core.photo import Photo
@@ -68,6 +68,29 @@ def test_its_colour_and_height_are_those_of_the_photo(head, thickness):
     above = (ANGLES > 20) & (ANGLES < 160)
     assert style.height[above] == pytest.approx(np.full(above.sum(), thickness), abs=0.0025)
     assert style.fall == (0.0, 0.0)
+
+
+def test_its_colour_is_that_of_lit_hair_and_no_gleam():
+    """Shade between strands is darker and more saturated; gleams are white."""
+    lit, shade, gleam = np.array([0.2, 0.12, 0.06]), np.array([0.05, 0.02, 0.005]), np.array([0.9, 0.9, 0.9])
+    found = _lit_colour(np.concatenate([np.tile(lit, (55, 1)), np.tile(shade, (40, 1)), np.tile(gleam, (5, 1))]))
+    assert found / found.sum() == pytest.approx(lit / lit.sum(), rel=0.05)
+    assert shade.mean() < found.mean() < lit.mean()
+    black = _lit_colour(np.zeros((50, 3), np.float32))
+    assert (black == 0.0).all()
+
+
+@pytest.mark.parametrize("degrees", [0.0, 45.0, -70.0])
+def test_hair_stands_and_hangs_along_the_head_however_it_is_held(degrees):
+    rolled = known_head(load_head(), camera_at(size=SIZE, roll_degrees=degrees))
+    stands, hangs = _where(face_of(rolled), rolled, (SIZE, SIZE), (0.15, 0.06))
+    above, left, right, low = place_in_photo(rolled, [[0.07, 0.08], [0.1, -0.1], [-0.1, -0.1], [0.1, -0.18]]).astype(
+        int
+    )
+    at = lambda mask, place: bool(mask[place[1], place[0]])
+    assert at(stands, above) and not at(hangs, above)
+    assert at(hangs, left) and not at(stands, left)
+    assert not at(hangs, right) and not at(hangs, low)  # which hangs down to 6 cm, and to 15
 
 
 def test_hair_hangs_where_it_hangs_in_the_photo(head):

@@ -37,7 +37,9 @@ class ID2R_OT_set_lens(bpy.types.Operator):
     bl_label = "Portrait Camera"
     bl_options = {"REGISTER", "UNDO"}
 
-    lens: FloatProperty(name="Focal Length", description="Millimetres", default=85.0, min=10.0, max=300.0)
+    lens: FloatProperty(
+        name="Focal Length", description="Millimetres", default=lookdev.PORTRAIT_LENS, min=10.0, max=300.0
+    )
 
     def execute(self, context):
         return tell(self, self._set, context)
