@@ -47,9 +47,8 @@ MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
 HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
-HAIR_EVEN = (
-    0.7  # share of the hair's own colour in that of a strand, the rest is the map's at its root, which has skin in it
-)
+# Share of the hair's own colour in that of a strand; the rest is the map's at its root, which has skin in it.
+HAIR_EVEN = 0.7
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
 # an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2

@@ -49,10 +49,8 @@ DARK_HAIR, LEAST_BROW, UNKNOWN_BROW = 1.0, 0.15, 0.6
 PERSON_SIDE, PERSON_ROUNDS = 320, 4  # pixels of the longer side of the photo for the segmentation; its iterations
 BEHIND = 1.5  # times what is taken off the person's edge
 PERSON_ERODED = 2  # of these pixels: the background's colours bleed into the edge of a person
-HAIR_ROOM, MOST_HAIR = (
-    1.4,
-    2.2,
-)  # the head with its hair, in sizes of the bare head: as a rule, and before a plain backdrop
+# The head with its hair, in sizes of the bare head: as a rule, and before a plain backdrop.
+HAIR_ROOM, MOST_HAIR = 1.4, 2.2
 # How many colours a backdrop has; differences in CIELAB within which it is plain, and beyond which something stands before it.
 BACKDROP_COLOURS, PLAIN_BACKDROP, UNLIKE_BACKDROP = 4, 8.0, 20.0
 FILM_GRAIN = 1.5  # of 255: a picture without any noise keeps GrabCut busy for half a minute

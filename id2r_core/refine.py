@@ -63,10 +63,8 @@ OWN_SHADE, ONE_SIDED = 0.7, 0.4
 DEEPEST_FOLD = 0.45  # log-luminance that folds come near
 LASHES_DARKER, LASH_TRUST = (0.2, 0.8), 0.2  # in log-albedo; from which trust on all of it is believed
 STANDS_OFF = (0.004, 0.01)  # metres that hair must stand off a head to be told from a skull that came out low
-ABOVE_EARS, ABOUT_EARS = (
-    0.05,
-    0.02,
-)  # metres above the eyes, and before and behind the middle of the head, on the mean head
+# Metres above the eyes, and before and behind the middle of the head, on the mean head.
+ABOVE_EARS, ABOUT_EARS = 0.05, 0.02
 LEAST_AHEAD = 0.05  # cosine of the head's turn
 LEAST_SEEN = 0.01  # of the atlas: with less skin in the photo neither light nor tone can be told
 

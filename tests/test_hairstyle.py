@@ -7,7 +7,7 @@ import torch
 from synthetic_head import camera_at, face_of, known_head
 
 from id2r_core.conventions import FRINGE_COLUMNS, linear_to_srgb, srgb_to_linear
-from id2r_core.cover import eroded_by, find_cover, over_forehead
+from id2r_core.cover import eroded_by, find_cover, over_forehead, person_in_photo
 from id2r_core.hairstyle import ANGLES, MOST_HEIGHT, _lit_colour, _where, see_fringe, see_hairstyle
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import load_head
@@ -91,6 +91,20 @@ def test_hair_stands_and_hangs_along_the_head_however_it_is_held(degrees):
     assert at(stands, above) and not at(hangs, above)
     assert at(hangs, left) and not at(stands, left)
     assert not at(hangs, right) and not at(hangs, low)  # which hangs down to 6 cm, and to 15
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_hair_of_any_width_is_of_the_person_before_a_plain_backdrop(head, is_plain):
+    """Speckled hair as wide as the shoulders; a backdrop of all colours does not tell."""
+    photo, _ = drawn(head, 0.09)
+    is_hair = is_drawn_hair(photo)
+    speckled = np.random.default_rng(0).choice([0.05, 0.3], photo.srgb.shape[:2] + (1,)).astype(np.float32)
+    ground = photo.srgb if is_plain else np.random.default_rng(1).uniform(0.0, 1.0, photo.srgb.shape).astype(np.float32)
+    is_ground = np.abs(srgb_to_linear(photo.srgb) - GROUND).max(-1, keepdims=True) < 1e-3
+    shown = np.where(is_hair, speckled * [1.0, 0.7, 0.5], np.where(is_ground, ground, photo.srgb)).astype(np.float32)
+    person = person_in_photo(Photo(shown, "drawn.png"), face_of(head), head)
+    assert not is_plain or (person > 0.5)[is_hair[..., 0]].mean() > 0.8
+    assert (person > 0.5)[is_ground[..., 0]][: SIZE * 40].mean() < 0.2
 
 
 def test_hair_hangs_where_it_hangs_in_the_photo(head):

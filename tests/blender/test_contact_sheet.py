@@ -11,6 +11,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Vector
 
 from addon import batch, contact_sheet, image_io, lookdev
 from tests.blender.conftest import PHOTO_SIZE, head_arrays
@@ -158,9 +160,24 @@ def test_the_head_over_its_photo_has_the_photo_s_light(result_folder):
     made, scene = batch.open_result(result_folder, batch.silent), bpy.context.scene
     lookdev.set_render(scene, (SIZE, SIZE), 1)
     kept = scene.view_settings.view_transform
-    contact_sheet.photo_pair(made, result_folder, scene, SIZE)
+    scene.render.film_transparent = True
+    photo, over = contact_sheet.photo_pair(made, result_folder, scene, SIZE)
+    assert photo.shape == over.shape == (SIZE, SIZE, 3)
+    _assert_head_is_where_the_photo_shows_it(made, scene, result_folder, np.abs(over - photo).max(-1) > 0.02)
     assert scene.world.node_tree.nodes["Environment Texture"].image.name.startswith("light")
     assert scene.view_settings.view_transform == kept
+
+
+def _assert_head_is_where_the_photo_shows_it(made, scene, folder, changed: np.ndarray) -> None:
+    """changed [SIZE, SIZE] bool: where the head lies over the photo."""
+    height, width, _ = image_io.read_pixels(folder / "photo.png").shape
+    assert height != width
+    left, top, side = contact_sheet._cut_out(made, scene, width, height)
+    seen = [world_to_camera_view(scene, made.photo, Vector(v.co)) for v in made.objects.head.data.vertices]
+    x, y = np.array([(each.x * width - left, (1.0 - each.y) * height - top) for each in seen]).T * SIZE / side
+    row, column = np.nonzero(changed)
+    for found, expected in ((column, x), (row, y)):
+        assert (found.min(), found.max()) == pytest.approx((max(0.0, expected.min()), min(SIZE, expected.max())), abs=3)
 
 
 def test_the_process_ends_without_blender_s_own_end():
