@@ -189,11 +189,11 @@ def _strands(
             first, room = strands[combed, 0], scalp.height[combed]
             strands[combed] = fringe.comb(first, ends[part], room, count, random)
     if comb:
-        for part in _parts(len(strands)):
+        for part in _parts(len(strands), STRANDS_A_STEP // 3):
             strands[part] = yield from comb.turn(strands[part], ~hangs[part])
     if fringe and comb:
         above = ends[:, 1] - fringe.edge(ends[:, 0])
-        for part in _parts(len(over_face)):
+        for part in _parts(len(over_face), STRANDS_A_STEP // 3):
             yield
             strands[over_face[part]] = fringe.hem(strands[over_face[part]], above[part], comb.skin)
     return strands

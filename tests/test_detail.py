@@ -83,6 +83,7 @@ def refined(head, atlas, photo, model):
         hair_linear=None,
         fringe=None,
         curl=0.0,
+        strands=None,
         beard_linear=None,
     )
 
