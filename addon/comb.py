@@ -80,11 +80,12 @@ class Comb:
         for number in range(1, strands.shape[1]):
             yield
             before, own = combed[:, number - 1], strands[:, number]
-            goes_on = 1.0 - SHORTER * ends * self._bare(before)
+            told, seen = self._look_up(before), self._seen(before)
+            goes_on = 1.0 - SHORTER * ends * seen * told[:, NO_HAIR].clip(0.0)
             step = goes_on[:, None] * (own - strands[:, number - 1])
             # Of the two ways along a line the one that is nearer to how the strand came.
             towards = step if number == 1 else step + (before - combed[:, number - 2])
-            place = before + self._turned(before, step, towards)
+            place = before + self._turned(step, towards, told, seen)
             place = self._within_outline(np.where(ends[:, None], place, self._near(place, own)))
             off = off + goes_on * (own_off[:, number] - own_off[:, number - 1])
             on_skull = rise(place[:, 2], *ON_SKULL)[:, None]
@@ -94,37 +95,38 @@ class Comb:
 
     def bares(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: whether the photo shows bare skin at points [..., 3]."""
-        return self._bare(points) > 0.5
+        return self._seen(points) * self._look_up(points)[..., NO_HAIR] > 0.5
 
     def shade(self, points: np.ndarray) -> np.ndarray:
         """[...] brightness of strands at points [..., 3] beside what they have on the whole."""
         return np.exp(conventions.STRANDS_LIGHTEST * self._seen(points) * self._look_up(points)[..., LIGHTER])
 
-    def _bare(self, points: np.ndarray) -> np.ndarray:
-        """[...] in [0, 1]: how far the photo shows bare skin at points [..., 3]."""
-        return self._seen(points) * self._look_up(points)[..., NO_HAIR].clip(0.0)
-
     def _within_outline(self, places: np.ndarray) -> np.ndarray:
         """Places [H, 3], of those below the eyes what is before the background drawn in towards the axis of the head: farther
         up the hair is as high as the outline anyway."""
-        places, free = places.copy(), 1.0 - rise(places[:, [2]], *ON_SKULL)
+        free = 1.0 - rise(places[:, [2]], *ON_SKULL)
+        low = free[:, 0] > 0.0
+        drawn, free = places[low], free[low]
         for _ in range(DRAWN_IN[0]):
-            beyond = free * -self._look_up(places)[:, [NO_HAIR]].clip(None, 0.0)
-            places[:, :2] += DRAWN_IN[1] * beyond * (CENTRE[:2] - places[:, :2])
-        return places
+            beyond = free * -self._look_up(drawn)[:, [NO_HAIR]].clip(None, 0.0)
+            drawn[:, :2] += DRAWN_IN[1] * beyond * (CENTRE[:2] - drawn[:, :2])
+        within = places.copy()
+        within[low] = drawn
+        return within
 
-    def _turned(self, places: np.ndarray, steps: np.ndarray, towards: np.ndarray) -> np.ndarray:
-        """Steps [H, 3] from places [H, 3], turned about the line of sight until they run as hair does in the photo there."""
-        cosine, sine, *_ = np.moveaxis(self._look_up(places), -1, 0)
-        certain = rise(np.hypot(cosine, sine), *CERTAIN) * self._seen(places)
+    def _turned(self, steps: np.ndarray, towards: np.ndarray, told: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Steps [H, 3] turned about the line of sight until they run as hair does in the photo there: told [H, 4], and seen [H],
+        where they begin."""
+        cosine, sine, *_ = np.moveaxis(told, -1, 0)
+        certain = rise(np.hypot(cosine, sine), *CERTAIN) * seen
         rotation = self.view_from_world[:3, :3]
-        seen, ahead = (conventions.zup_to_yup(each) @ rotation.T for each in (steps, towards))
-        goes, own = (np.arctan2(-each[:, 0], each[:, 1]) for each in (ahead, seen))
+        own, ahead = (conventions.zup_to_yup(each) @ rotation.T for each in (steps, towards))
+        goes, comes = (np.arctan2(-each[:, 0], each[:, 1]) for each in (ahead, own))
         twice = np.arctan2(sine, cosine) - 2 * goes
         wanted = goes + np.arctan2(np.sin(twice), np.cos(twice)) / 2
-        by = certain * np.arctan2(np.sin(wanted - own), np.cos(wanted - own))
+        by = certain * np.arctan2(np.sin(wanted - comes), np.cos(wanted - comes))
         c, s = np.cos(by), np.sin(by)
-        turned = np.stack([c * seen[:, 0] - s * seen[:, 1], s * seen[:, 0] + c * seen[:, 1], seen[:, 2]], -1)
+        turned = np.stack([c * own[:, 0] - s * own[:, 1], s * own[:, 0] + c * own[:, 1], own[:, 2]], -1)
         return conventions.yup_to_zup(turned @ rotation)
 
     def _near(self, places: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -120,6 +120,7 @@ def read_glasses(path: Path) -> GlassesFile | None:
 
 
 def _optional_arrays(path: Path, names: Iterable[str]) -> dict[str, Any] | None:
+    """The arrays of these names; None when there is no such file. Raises Id2rError for a damaged one."""
     if not path.is_file():
         return None
     try:

@@ -155,9 +155,9 @@ def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
 
 
 def _of_melanin(shown: Tensor) -> Tensor:
-    """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives or as red as plums, which melanin
-    never makes: what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least squares in this
-    order, Barlow et al. 1972.)"""
+    """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives or as red as plums, which
+    melanin never makes: what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least
+    squares in this order, Barlow et al. 1972.)"""
     red, green, blue = shown
     brightness = shown.mean(0)
     reddest = torch.stack([red, (red + green) / 2, brightness]).amax(0)

@@ -72,6 +72,11 @@ class Orientation:
         return np.stack([*(shows * image for image in run), shade, self.no_hair])
 
 
+def as_strands_need(face: Face) -> float:
+    """By what a photo is to be shrunk until its face is FACE_PIXELS high; 1 when it is smaller."""
+    return min(1.0, FACE_PIXELS / float(np.ptp(face.points[list(OVAL), 1])))
+
+
 def see_orientation(
     photo: Photo, face: Face, hair: np.ndarray, no_hair: np.ndarray | None = None
 ) -> Orientation | None:
@@ -102,7 +107,8 @@ def see_orientation(
 
 
 def on_photo(mask: np.ndarray, pixel: np.ndarray, face: Face, shape: tuple[int, ...]) -> np.ndarray:
-    """[H, W] bool: where a photo of a shape [H, W, ...] shows texels of a mask [T, T]; pixel [T, T, 2]: the place that each has there."""
+    """[H, W] bool: where a photo of a shape [H, W, ...] shows texels of a mask [T, T]; pixel [T, T, 2]: the place that each
+    has there."""
     scale = min(1.0, COARSE / np.ptp(face.points[list(OVAL), 1]))
     drawn = np.zeros((max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))), np.uint8)
     column, row = np.floor(pixel[mask] * scale).astype(int).T
@@ -115,7 +121,8 @@ def on_photo(mask: np.ndarray, pixel: np.ndarray, face: Face, shape: tuple[int, 
 def without_gaps(hair: np.ndarray, may_be: np.ndarray, face: Face) -> np.ndarray:
     """A mask [H, W] bool of hair and what lies between its parts, if that may be hair [H, W]."""
     width = round(GAPS * np.ptp(face.points[list(OVAL), 1])) | 1
-    return hair | (cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((width, width))) > 0) & may_be
+    closed = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((width, width))) > 0
+    return hair | (closed & may_be)
 
 
 def up_to_hair(photo: Photo, face: Face, bare: np.ndarray, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
@@ -128,7 +135,7 @@ def up_to_hair(photo: Photo, face: Face, bare: np.ndarray, skin: np.ndarray, hai
     width = 2 * round(BEGINS * np.ptp(face.points[list(OVAL), 1])) + 1
     near = cv2.dilate(bare.astype(np.uint8), np.ones((width, width))) > 0
     along = (log(srgb_to_linear(photo.srgb)) - log(skin)) @ to_hair / (to_hair**2).sum()
-    return bare | near & (along < OF_SKIN)
+    return bare | (near & (along < OF_SKIN))
 
 
 def _with_margin(

@@ -33,7 +33,7 @@ from .head.fit import FittedHead
 from .head.model import HeadModel
 from .identity import Identity
 from .landmarks import Face
-from .orientation import Orientation, on_photo, see_orientation, up_to_hair, without_gaps
+from .orientation import Orientation, as_strands_need, on_photo, see_orientation, up_to_hair, without_gaps
 from .photo import Photo
 from .relight import Light, diffuse_transfer, gloss_transfer
 from .rims import Rims, find_rims
@@ -277,21 +277,25 @@ def _fringe_of(
 def _strands_of(
     evidence: Evidence, observed: Observation, cover: Cover, style: Hairstyle | None, atlas: HeadAtlas
 ) -> Orientation | None:
-    """How the hair of one photo runs, on the head and off it."""
-    photo, face = evidence.photo, evidence.face
-    shown = lambda texels: on_photo(
-        (texels * observed.trust > 0.5).numpy(force=True), observed.pixel.numpy(force=True), face, photo.srgb.shape
-    )
+    """How the hair of one photo runs, on the head and off it; looked for in the photo as large as strands need it."""
+    shrink = as_strands_need(evidence.face)
+    size = tuple(max(1, round(side * shrink)) for side in (evidence.photo.width, evidence.photo.height))
+    smaller = lambda image: cv2.resize(np.float32(image), size, interpolation=cv2.INTER_AREA)
+    photo = replace(evidence.photo, srgb=smaller(evidence.photo.srgb))
+    face = replace(evidence.face, points=evidence.face.points * np.float32(shrink))
+    person, pixel = smaller(observed.person), (shrink * observed.pixel).numpy(force=True)
+    shown = lambda texels: on_photo((texels * observed.trust > 0.5).numpy(force=True), pixel, face, person.shape)
     hair = shown(cover.hair)
-    hair = hair | style.off_head if style else hair
+    hair = hair | (smaller(style.off_head) > 0.5) if style else hair
     if not hair.any():
         return None
     linear = style.linear if style else np.median(srgb_to_linear(photo.srgb[hair]), 0)
-    hair = without_gaps(hair, (observed.person > 0.9) & alike(photo.srgb, linear), face)
+    hair = without_gaps(hair, (person > 0.9) & alike(photo.srgb, linear), face)
     skin = _median_under(observed.linear, _plain(observed, atlas) * cover.skin).numpy(force=True)
     bare = up_to_hair(photo, face, shown(cover.skin), skin, np.asarray(linear))
-    behind = background(observed.person)
-    return see_orientation(photo, face, hair & ~bare, np.float32(bare & ~behind) - behind)
+    behind = background(person)
+    strands = see_orientation(photo, face, hair & ~bare, np.float32(bare & ~behind) - behind)
+    return strands and replace(strands, box=tuple(side / shrink for side in strands.box))
 
 
 def _dress(

@@ -88,7 +88,7 @@ def test_they_turn_about_the_line_of_sight_however_the_camera_is_held(data, cert
     at = np.radians(20.0)
     step = view[:3, :3].T @ np.array([-np.sin(at), np.cos(at), 0.3]) * 0.01
     step = (step[[0, 2, 1]] * [1.0, -1.0, 1.0])[None]
-    turned = comb._turned(place[None], step, step)
+    turned = comb._turned(step, step, comb._look_up(place[None]), comb._seen(place[None]))
     seen = view[:3, :3] @ zup_to_yup(turned)[0]
     assert np.degrees(np.arctan2(-seen[0], seen[1])) == pytest.approx(20.0 + share * 40.0, abs=0.5)
     assert np.linalg.norm(turned) == pytest.approx(np.linalg.norm(step))
@@ -156,6 +156,22 @@ def test_in_blender_it_is_combed_too(folder, scalp):  # noqa: F811
     assert max(each.value for each in made.attributes[mesh_io.SHADE_ATTRIBUTE].data) > 0.2
     (folder / "strands.npz").unlink()
     (folder / "hair.png").unlink()
+
+
+def test_nothing_grows_where_the_photo_shows_bare_skin(folder, scalp):  # noqa: F811
+    cv2.imwrite(str(folder / "hair.png"), (scalp * 255).astype(np.uint8))
+    try:
+        counts = []
+        for bare in (0.0, 1.0):
+            combed = hair_in_photo(0.0, 0.0, bare=bare)
+            np.savez(
+                folder / "strands.npz", combed=np.int8(127 * combed.image), box=np.array([-500.0, -500.0, 600.0, 600.0])
+            )
+            counts.append(len(load_result(folder, bpy.context.scene, "Ada").objects.hair.data.curves))
+    finally:
+        (folder / "strands.npz").unlink()
+        (folder / "hair.png").unlink()
+    assert counts[0] > 5000 and 0.1 * counts[0] < counts[1] < 0.8 * counts[0]  # behind, the photo shows nothing
 
 
 @pytest.mark.parametrize(
