@@ -123,7 +123,7 @@ def add_detail(
         "coverage": stored(enlarge(refined.maps.coverage.cpu(), resolution)[None], np.uint8),
         "folds": stored(enlarge((-refined.folds).exp().cpu(), resolution)[None], np.uint8),
         "hair": stored(
-            _shrunk(refined.hair.cpu() / torch.tensor([1.0, *HAIR_METRES])[:, None, None], HAIR_SIZE), np.uint8
+            _shrunk(refined.growth.hair.cpu() / torch.tensor([1.0, *HAIR_METRES])[:, None, None], HAIR_SIZE), np.uint8
         ),
         "as_photographed": stored(_completed(photographed, diffuse, working, resolution), np.uint8),
     }

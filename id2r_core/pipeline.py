@@ -14,6 +14,7 @@ from .conventions import HAIR_METRES, STAGES
 from .crop import crop_face
 from .detail import add_detail, working_size
 from .device import choose_device
+from .evidence import Evidence
 from .files import all_or_nothing, check_writable
 from .glasses import MADE, TAKEN_OFF
 from .head.atlas import HeadAtlas, make_atlas
@@ -27,7 +28,7 @@ from .maps import OPTIONAL_FILES, save_glasses, save_report, save_result, save_s
 from .packs import Pack, load_pack
 from .photo import Photo, load_photo
 from .protocol import Request
-from .refine import Evidence, Refined, refine_from_photos
+from .refine import Refined, refine_from_photos
 from .spectacles import as_spectacles
 from .stitch import stitch_views
 from .swap import swap_identity
@@ -81,8 +82,8 @@ def reconstruct(request: Request, progress: Progress = lambda stage, done, total
         watch("maps", save_result, folder, detailed, refined.light, head, photo, irises, request.keep_expression)
         if spectacles:
             save_glasses(folder, build_frame(spectacles, head), spectacles.frame_linear)
-        if refined.strands:
-            save_strands(folder, refined.strands)
+        if refined.growth.strands:
+            save_strands(folder, refined.growth.strands)
         report = (
             made_with(device, pack)
             | asked_for(request, photos, faces)
@@ -120,11 +121,11 @@ def found_of(refined: Refined, head: FittedHead, atlas: HeadAtlas) -> dict:
     """The report's lines about the person."""
     return {
         "tone_linear": rounded(refined.tone_linear),
-        "hair_linear": rounded(refined.hair_linear),
+        "hair_linear": rounded(refined.growth.hair_linear),
         "hair_metres": list(HAIR_METRES),
-        "beard_linear": rounded(refined.beard_linear),
-        "fringe": edge_of(refined.fringe),
-        "hair_curl": round(refined.curl, 3),
+        "beard_linear": rounded(refined.growth.beard_linear),
+        "fringe": edge_of(refined.growth.fringe),
+        "hair_curl": round(refined.growth.curl, 3),
         "landmark_error": round(head.error, 4),
         "coverage": round(float((refined.maps.coverage[atlas.mask] > 0.5).float().mean()), 3),
         "morphs": head.morphs(),

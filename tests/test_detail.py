@@ -12,10 +12,13 @@ from synthetic_head import camera_at, face_of, known_head, light_from, photograp
 from id2r_core import detail, relief
 from id2r_core.conventions import Domain, decode_normal, encode_normal
 from id2r_core.detail import add_detail, height_of, normals_of, shown_wavelength, working_size
+from id2r_core.evidence import observe
 from id2r_core.geometry.mesh import vertex_normals
+from id2r_core.growth import Growth
+from id2r_core.hair import CroppedHair
 from id2r_core.head.atlas import make_atlas
 from id2r_core.photo import Photo
-from id2r_core.refine import Refined, observe
+from id2r_core.refine import Refined
 from id2r_core.relief import make_relief, make_sheet, metric, scatter_pores
 from id2r_core.stitch import Maps
 
@@ -69,7 +72,7 @@ def refined(head, atlas, photo, model):
     }
     observed = observe(photo, face_of(head), head, atlas)
     light = light_from(model, (0.0, 0.0, 1.0), 1.0, 0.0)
-    maps = Maps(images, observed.trust)
+    maps, bald = Maps(images, observed.trust), torch.zeros(3, SIDE, SIDE)
     return Refined(
         maps,
         light,
@@ -79,12 +82,7 @@ def refined(head, atlas, photo, model):
         trust=observed.trust,
         share=torch.ones(SIDE, SIDE),
         folds=torch.full((SIDE, SIDE), FOLD),
-        hair=torch.zeros(SIDE, SIDE),
-        hair_linear=None,
-        fringe=None,
-        curl=0.0,
-        strands=None,
-        beard_linear=None,
+        growth=Growth(0.0, CroppedHair(bald, bald[0], bald[0]), bald, hair_linear=None),
     )
 
 

@@ -14,7 +14,9 @@ from torch.nn import functional
 from id2r_core import refine as refine_module
 from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_rims
+from id2r_core.delight import Unlit, solve_light, too_dark_for_hair
 from id2r_core.errors import Id2rError
+from id2r_core.evidence import NOT_SKIN, Evidence, observe, show_translation
 from id2r_core.folds import find_folds
 from id2r_core.geometry.texture import fade
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
@@ -24,22 +26,15 @@ from id2r_core.identity import Identity
 from id2r_core.landmarks import Face
 from id2r_core.photo import Photo
 from id2r_core.refine import (
-    NOT_SKIN,
     ONE_SIDED,
     OWN_SHADE,
-    Evidence,
-    Unlit,
     _carve_normals,
     _lash_line,
     _merge,
     _narrow,
     _own_shade,
     _soften_highlights,
-    _too_dark_for_hair,
-    observe,
     refine_from_photos,
-    show_translation,
-    solve_light,
     tile_frames,
     tone_in,
 )
@@ -477,7 +472,7 @@ def test_hair_stays_on_the_scalp_and_goes_on_behind(prior, head, atlas, albedo, 
     photo = photograph(head, linear_to_srgb(haired), light)
     evidence = [Evidence(photo, face_of(head), head, person_of(TONE), flat(TONE))]
     bald = refine_from_photos(prior, evidence, atlas, hair=0.0)
-    assert darkness(bald, refined, behind) > -0.3 and bald.curl == 0.0
+    assert darkness(bald, refined, behind) > -0.3 and bald.growth.curl == 0.0
 
 
 def test_a_bald_head_stays_bald(refined, atlas):
@@ -594,7 +589,7 @@ def test_hair_in_less_light_than_the_face_is_not_made_fair(atlas):
     for light, expected in ((0.5, math.log(0.5)), (2.0, 0.0)):
         shading = torch.where(face, 1.0, light).expand(3, -1, -1)
         unlit = Unlit(None, shading, torch.ones(3), torch.ones(3), log_albedo=shading, translated=shading)
-        assert _too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
+        assert too_dark_for_hair(unlit)[:, scalp & ~face].mean() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("depth, is_around", [(0.004, True), (0.05, False)])

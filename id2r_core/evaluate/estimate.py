@@ -21,6 +21,7 @@ from ..conventions import Domain
 from ..detail import stored
 from ..device import choose_device
 from ..errors import Id2rError, NoFace
+from ..evidence import Evidence
 from ..files import write_image
 from ..head.atlas import HeadAtlas, make_atlas
 from ..head.model import HeadModel, load_head
@@ -29,7 +30,7 @@ from ..packs import Pack, load_pack
 from ..photo import Photo, load_photo
 from ..pipeline import reconstruct
 from ..protocol import Request
-from ..refine import Evidence, refine_from_photos
+from ..refine import refine_from_photos
 from ..stitch import stitch_views
 from ..swap import swap_identity
 from ..templates import choose_template

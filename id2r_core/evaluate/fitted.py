@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ..conventions import srgb_to_linear
 from ..crop import FaceCrop, crop_face
+from ..delight import solve_light
+from ..evidence import Observation, observe, show_translation
 from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead, fit_head
 from ..head.irises import Irises, measure_irises
@@ -16,7 +18,7 @@ from ..identity import Identity, embed_identity
 from ..landmarks import Face, detect_face
 from ..packs import Pack
 from ..photo import Photo
-from ..refine import Observation, observe, show_translation, solve_light, tone_in
+from ..refine import tone_in
 from ..relight import Light, diffuse_transfer, render_head
 from ..translate import Translation, translate_crop
 

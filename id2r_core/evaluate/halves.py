@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ..conventions import srgb_to_linear
-from ..refine import as_dark_as
+from ..delight import as_dark_as
 from .baselines import completed, mean_albedo
 from .fitted import Fitted
 
