@@ -15,7 +15,7 @@ from .delight import Unlit
 from .evidence import Evidence, Observation, median_under, plain_skin
 from .geometry.texture import fill_holes, ramp
 from .hair import CroppedHair, HairAround, grow_hair, unlike_skin
-from .hairstyle import Hairstyle, alike, see_fringe, see_hairstyle
+from .hairstyle import Hairstyle, mostly_alike, see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas
 from .orientation import Orientation, as_strands_need, on_photo, see_orientation, up_to_hair, without_gaps
 
@@ -117,7 +117,7 @@ def _strands_of(
     if not hair.any():
         return None
     linear = style.linear if style else np.median(srgb_to_linear(photo.srgb[hair]), 0)
-    hair = without_gaps(hair, (person > 0.9) & alike(photo.srgb, linear), face)
+    hair = without_gaps(hair, (person > 0.9) & mostly_alike(photo.srgb, linear, face), face)
     skin = median_under(observed.linear, plain_skin(observed, atlas) * cover.skin).numpy(force=True)
     bare = up_to_hair(photo, face, shown(cover.skin), skin, np.asarray(linear))
     behind = background(person)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .conventions import FRINGE_COLUMNS, srgb_to_linear
 from .cover import eroded_by
-from .facemesh import EYE_CORNERS
+from .facemesh import EYE_CORNERS, OVAL
 from .geometry.texture import ramp
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
@@ -32,8 +32,11 @@ ANGLES = np.linspace(-10.0, 190.0, 41)  # degrees, from the subject's left over 
 STEP, LONGEST_RAY, MOST_HEIGHT = 0.001, 0.22, 0.06  # metres
 SMOOTH = 5  # rays: a lock or a hole in the outline is no hairstyle
 FALL_BEGINS, FALL_STEP, MOST_FALL = 0.03, 0.003, 0.25  # metres below the eyes
-BESIDE, LEAST_WIDTH = (0.06, 0.13), 0.008  # metres from the middle where hair hangs, and how wide it must be there
-OF_ONE_COLOUR, OF_ONE_BRIGHTNESS = 0.35, 1.0  # log-chroma and log-luminance within which it is this hair
+# Metres from the middle: where it is looked for how far hair hangs, and how wide it must be there; where it may hang.
+BESIDE, LEAST_WIDTH, WIDEST = (0.06, 0.13), 0.008, 0.2
+# Log-chroma and log-luminance within which it is this hair; and with a gleam on it.
+OF_ONE_COLOUR, OF_ONE_BRIGHTNESS, GLEAM = 0.35, 1.0, 1.6
+AROUND, MOST_OF_IT = 0.04, 0.5  # of the face's height; share
 DARKEST = 0.005  # linear: darker colours are noise
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
@@ -92,7 +95,8 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     height = _height(head, hull, person)
     fall = _fall(photo, head, hull, person, linear)
     stands, hangs = _where(face, head, person.shape, fall)
-    off_head = (person > 0.9) & (hull == 0) & alike(photo.srgb, linear) & (stands | hangs)
+    above = np.arange(len(person))[:, None] < eyes  # where it can be nothing else
+    off_head = (person > 0.9) & (hull == 0) & (above | (mostly_alike(photo.srgb, linear, face) & (stands | hangs)))
     curl = _curl(photo, face, stands & off_head, hangs & off_head) * float(np.interp(height.max(), CURLS_STAND, OFF_ON))
     return Hairstyle(linear, sure, height, fall, curl, off_head)
 
@@ -140,7 +144,7 @@ def _fall(
     longest_gap, sides = round(GAP / FALL_STEP), []
     for side in (1, -1):
         place = _place(head, np.stack(np.broadcast_arrays(side * across, -down[:, None]), -1), person.shape)
-        is_hair = place.of(person) & ~place.of(hull) & alike(place.look_up(photo.srgb), linear)
+        is_hair = place.of(person) & ~place.of(hull) & alike(place.look_up(photo.srgb), linear, GLEAM)
         wide = is_hair.sum(1) * FALL_STEP > LEAST_WIDTH
         gone = np.convolve(~wide, np.ones(longest_gap), "valid") >= longest_gap
         fall = FALL_BEGINS + (int(gone.argmax()) if gone.any() else len(down)) * FALL_STEP
@@ -158,7 +162,7 @@ def _where(
     metre, roll = _metres(head, 1.0), _roll(face)
     aside = ((column - x) * np.cos(roll) + (row - y) * np.sin(roll)) * metre
     down = ((row - y) * np.cos(roll) - (column - x) * np.sin(roll)) * metre
-    hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < BESIDE[1])
+    hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < WIDEST)
     return down < FALL_BEGINS, hangs
 
 
@@ -189,12 +193,27 @@ def _lit_colour(linear: np.ndarray) -> np.ndarray:
     return lit * (brightness[matt].mean() / max(float(lit.mean()), 1e-6))
 
 
-def alike(srgb: np.ndarray, linear: np.ndarray) -> np.ndarray:
-    """[...] bool: whether sRGB colours [..., 3] may be hair of a linear colour [3], in light and shade."""
-    off = np.log(srgb_to_linear(srgb) + DARKEST) - np.log(linear + DARKEST)
+def alike(srgb: np.ndarray, linear: np.ndarray, brightest: float = OF_ONE_BRIGHTNESS) -> np.ndarray:
+    """[...] bool: whether sRGB colours [..., 3] may be hair of a linear colour [3], in light and shade; brightest: log-luminance
+    beyond that colour's."""
+    brightness, coloured = _off_colour(srgb_to_linear(srgb), linear)
+    return (brightness > -OF_ONE_BRIGHTNESS) & (brightness < brightest) & (coloured < OF_ONE_COLOUR)
+
+
+def mostly_alike(srgb: np.ndarray, linear: np.ndarray, face: Face) -> np.ndarray:
+    """[H, W] bool: whether most of what lies around each pixel may be hair of a linear colour [3]: strands gleam, and gaps between
+    them are black."""
+    width = 2 * round(AROUND * np.ptp(face.points[list(OVAL), 1])) + 1
+    shown = srgb_to_linear(srgb)
+    gaps = shown.mean(-1) < np.maximum(DARKEST, linear.mean())
+    return cv2.blur(np.float32(gaps | (_off_colour(shown, linear)[1] < OF_ONE_COLOUR)), (width, width)) > MOST_OF_IT
+
+
+def _off_colour(shown: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[...] log-luminance and length of log-chroma by which linear colours [..., 3] are off one [3]."""
+    off = np.log(shown + DARKEST) - np.log(linear + DARKEST)
     brightness = off.mean(-1)
-    coloured = np.linalg.norm(off - brightness[..., None], axis=-1)
-    return (np.abs(brightness) < OF_ONE_BRIGHTNESS) & (coloured < OF_ONE_COLOUR)
+    return brightness, np.linalg.norm(off - brightness[..., None], axis=-1)
 
 
 def _metres(head: FittedHead, pixels: float) -> float:
