@@ -14,7 +14,7 @@ from .comb import Comb, Combed
 from .fringe import Fringe
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
-POINTS, HANGING_POINTS, CURLY_POINTS = 6, 11, 24  # of a strand
+POINTS, HANGING_POINTS, CURLY_POINTS = 6, 11, 48  # of a strand
 STRANDS_A_STEP = 12_000
 LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
@@ -34,7 +34,7 @@ SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any m
 FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
-GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.75  # a step; metres of unrest; shortest of the fall
+GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.65  # a step; metres of unrest; shortest of the fall
 ROUNDED = 0.15  # of the fall by which hair that hangs farthest out is shorter
 RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
 BACKWARDS, STRAYING = (
@@ -49,10 +49,10 @@ OVAL, FRONT = (
 )  # metres: half width and height of the face; how far before its middle hair comes
 # Locks: metres across at the root, and at the tip as if each strand were by itself; how near strands come to the middle of
 # theirs at the tip, straight ones and curls.
-LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.6)
+LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.9)
 # The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length; the curl from
 # which on they turn so far, and up to which hair is straight.
-WAVE, TURN, FULL_TURN, LEAST_CURL = (0.05, 0.012), 0.13, 0.5, 0.05
+WAVE, TURN, FULL_TURN, LEAST_CURL = (0.05, 0.012), 0.2, 0.5, 0.05
 LEAST_OF_A_TURN = 4.5  # points: the turns of long hair are as wide as that
 MIDDLE = 0.0, 0.08, 0.0  # metres: of the head, which hair lies around
 SEED = 1

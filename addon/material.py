@@ -52,14 +52,18 @@ HAIR_EVEN = 0.7
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
 # an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
 STRANDS_SHADE = 2.2
+# Linear albedo added to hair, in its own colour: "Khronos PBR Neutral" takes the 4 % that a surface mirrors off dark colours, but
+# strands in each other's shade mirror less, and black hair would lose most of its own.
+MIRRORS_LESS = 0.014
 HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
 LENS_IOR, COATED = 1.5, 0.08  # and the share of its reflection that an anti-reflective coating leaves
 LENS_ALPHA = 0.08  # of a lens in other programs
 ENAMEL_IOR = 1.58  # F0 of 0.05: wet enamel
-# Linear colours of a tooth (between B1 and A2 of the Vita guide) by height: neck, body, translucent edge.
+# Linear colours of a tooth (between B1 and A2 of the Vita guide; CIELAB lightness 77, as Turgut et al. 2018 measure in mouths)
+# by height: neck, body, translucent edge.
 ENAMEL_STOPS = (
-    (0.0, (0.59, 0.47, 0.31)), (0.35, (0.70, 0.62, 0.48)), (0.85, (0.71, 0.65, 0.53)), (1.0, (0.61, 0.59, 0.52)),
+    (0.0, (0.49, 0.39, 0.26)), (0.35, (0.575, 0.515, 0.41)), (0.85, (0.58, 0.53, 0.44)), (1.0, (0.51, 0.49, 0.43)),
 )  # fmt: skip
 ENAMEL = ENAMEL_STOPS[1][1]
 SCLERA_CORNER = (0.40, 0.24, 0.20, 1.0)
@@ -355,11 +359,17 @@ def hair_material(
     lighter = _math(tree, (-350, -450), "ADD", shown.outputs["Fac"], 1.0)
     shade = _math(tree, (-350, -300), "MULTIPLY", unrest.outputs["Result"], lighter)
     varied = lambda colour, y, by: _mix(tree, (-200, y), 1.0, colour, by, blend="MULTIPLY")
+    grey = add_node(tree, "ShaderNodeRGBToBW", (-500, 500))
+    tree.links.new(even, grey.inputs["Color"])
+    share = _math(
+        tree, (-500, 650), "DIVIDE", MIRRORS_LESS, _math(tree, (-650, 650), "MAXIMUM", grey.outputs["Val"], 1e-3)
+    )
+    lifted = _mix(tree, (-350, 400), 1.0, even, _math(tree, (-350, 650), "ADD", share, 1.0), blend="MULTIPLY")
     unshaded = _mix(
         tree,
         (0, 400),
         1.0,
-        varied(even, 200, shade),
+        varied(lifted, 200, shade),
         (STRANDS_SHADE, STRANDS_SHADE, STRANDS_SHADE, 1.0),
         blend="MULTIPLY",
     )

@@ -78,7 +78,9 @@ def _hair_of(
     shape = style.on_tile(atlas) if style else torch.zeros_like(reading.albedo[:2])
     skin, around = median_under(reading.albedo, plain_skin(observed, atlas) * reading.cover.skin), None
     if style and style.sure:
-        linear = torch.from_numpy(style.linear).to(unlit.of_face) / unlit.of_outline
+        # Film and cameras let dark colours go with the light's less than skin: half of its colour is taken for true.
+        light = (unlit.of_outline * unlit.of_outline.mean()).sqrt()
+        linear = torch.from_numpy(style.linear).to(light) / light
         around = HairAround(linear, ramp(shape[0], *STANDS_OFF) * unlike_skin(linear, skin))
     crop = grow_hair(reading.albedo, reading.cover, reading.seen, skin, around, atlas)
     hair = torch.cat([crop.presence[None], shape])

@@ -1,5 +1,6 @@
 """Cropped hair on the scalp: what the photo shows of it, and more of the same behind."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,8 @@ THROUGH, BEYOND = (0.35, 0.7), (1.25, 1.55)
 LEAST_RED, MOST_RED = 0.38, 0.6  # log(red / green) as a share of log(red / blue): that of blond hair, and of red hair
 DYED = (0.2, 0.4)  # log-chroma that melanin does not make, from which on it is no gleam, and surely not
 OTHER_COLOUR, MUCH_DARKER = 0.25, 0.6  # log-chroma and log-luminance from which on a colour is not the skin's
-DARK_HAIR = (1.0, 2.0)  # -log-luminance from which on hair is dark, and surely so
+# -log-luminance from which on hair is dark and black, and surely so.
+DARK_HAIR, BLACK_HAIR = (1.0, 2.0), (3.2, 3.7)
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,16 @@ def _lifted(shown: Tensor, sure: Tensor) -> Tensor:
 
 def _of_melanin(shown: Tensor) -> Tensor:
     """Log-albedo [3, T, T] no greener than red and no bluer than green, nor as green as olives or as red as plums, which
-    melanin never makes: what is shines, or lets a background through. Bright hair that is much so is dyed and stays. (Least
-    squares in this order, Barlow et al. 1972.)"""
+    melanin never makes: what is shines, or lets a background through; black hair at least as warm as BLACKEST. Bright hair
+    that is much so is dyed and stays. (Least squares in this order, Barlow et al. 1972.)"""
     red, green, blue = shown
     brightness = shown.mean(0)
     reddest = torch.stack([red, (red + green) / 2, brightness]).amax(0)
     bluest = torch.stack([blue, (green + blue) / 2, brightness]).amin(0)
     span, middle = reddest - bluest, 3 * brightness - reddest - bluest
+    # Of black hair a photo shows no colour but the backdrop's and the sky's.
+    warmest, coolest = math.log(BLACKEST[0]), math.log(BLACKEST[2])
+    span = torch.maximum(span, (warmest - coolest) * ramp(-brightness, *BLACK_HAIR))
     redder = torch.minimum(torch.maximum(reddest - middle, LEAST_RED * span), MOST_RED * span)
     reddest = brightness + (redder + span) / 3
     ordered = torch.stack([reddest, reddest - redder, reddest - span])

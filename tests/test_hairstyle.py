@@ -107,6 +107,18 @@ def test_hair_of_any_width_is_of_the_person_before_a_plain_backdrop(head, is_pla
     assert (person > 0.5)[is_ground[..., 0]][: SIZE * 40].mean() < 0.2
 
 
+@pytest.mark.parametrize("fall", [None, 0.14])
+def test_hair_is_seen_whole_whatever_gleams_in_it(head, fall):
+    """Two in five of its strands are four times as bright, or nearly black; hanging hair as well."""
+    photo, face, _, person = as_seen(head, 0.03, fall)
+    is_hair = is_drawn_hair(photo)
+    factor = np.random.default_rng(0).choice([1.0, 1.0, 1.0, 4.0, 0.05], photo.srgb.shape[:2] + (1,))
+    lit = linear_to_srgb((srgb_to_linear(photo.srgb) * np.where(is_hair, factor, 1.0)).clip(0, 1)).astype(np.float32)
+    shown = see_hairstyle(Photo(lit, "drawn.png"), face, head, person).off_head
+    plain = see_hairstyle(photo, face, head, person).off_head
+    assert shown[plain].mean() > 0.97 and (shown & ~is_hair[..., 0]).sum() < 0.02 * plain.sum()
+
+
 def test_hair_hangs_where_it_hangs_in_the_photo(head):
     left, right = see_hairstyle(*as_seen(head, 0.02, 0.14)).fall
     assert left == pytest.approx(0.14, abs=0.015) and right == 0.0

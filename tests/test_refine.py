@@ -656,6 +656,16 @@ def test_only_bright_hair_may_be_green():
         assert (green > red + 0.1) == stays
 
 
+def test_black_hair_is_warm_and_grey_hair_stays_grey():
+    """Of black a photo shows the colour of what is around."""
+    for level, is_black in ((0.018, True), (0.2, False)):
+        shown = torch.tensor([level, level, 1.1 * level]).log()[:, None, None].expand(3, 2, 2)
+        found = _of_melanin(shown)
+        red, _, blue = found[:, 0, 0]
+        assert (red > blue + 0.25) == is_black
+        assert found.mean() == pytest.approx(float(shown.mean()), abs=1e-4)
+
+
 def test_olive_hair_is_blond():
     shown = torch.tensor([0.082, 0.066, 0.030]).log()[:, None, None].expand(3, 2, 2)
     red, green, blue = _of_melanin(shown)[:, 0, 0]
