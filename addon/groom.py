@@ -34,6 +34,7 @@ SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any m
 FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
+ONE_SIDE = 0.03  # metres from the middle: roots farther out belong to that side
 GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.65  # a step; metres of unrest; shortest of the fall
 ROUNDED = 0.15  # of the fall by which hair that hangs farthest out is shorter
 RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
@@ -53,7 +54,8 @@ LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.9)
 # The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length; the curl from
 # which on they turn so far, and up to which hair is straight.
 WAVE, TURN, FULL_TURN, LEAST_CURL = (0.05, 0.012), 0.2, 0.5, 0.05
-LEAST_OF_A_TURN = 4.5  # points: the turns of long hair are as wide as that
+# Points: the turns of long hair are as wide as that; metres: but those of a strand that strays no wider than this.
+LEAST_OF_A_TURN, MOST_OF_A_TURN = 4.5, 0.04
 MIDDLE = 0.0, 0.08, 0.0  # metres: of the head, which hair lies around
 SEED = 1
 
@@ -253,7 +255,7 @@ def _waves(strands: np.ndarray, phase: np.ndarray, length: np.ndarray, curl: flo
     way = np.linalg.norm(along, axis=2)
     along /= way[..., None].clip(min=1e-9)
     way = np.cumsum(way, axis=1) - way[:, :1]
-    length = np.maximum(length, LEAST_OF_A_TURN * way[:, -1] / (strands.shape[1] - 1))
+    length = np.maximum(length, np.minimum(MOST_OF_A_TURN, LEAST_OF_A_TURN * way[:, -1] / (strands.shape[1] - 1)))
     aside = unit(np.cross(along, strands.mean(1, keepdims=True) - MIDDLE))
     turns = 2 * np.pi * way / length[:, None] + phase[:, None]
     out = TURN * min(1.0, curl / FULL_TURN) * length[:, None] * np.minimum(1.0, 2 * way / length[:, None])
@@ -294,6 +296,9 @@ def _hanging(
     axes = np.array([np.abs(scalp.roots[:, 0]).max(), (high[1] - low[1]) / 2, high[2] - centre[2]])
     place = scalp.roots - DEPTH * scalp.normal
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
+    for each in (-1.0, 1.0):
+        if not (each * scalp.roots[:, 0] > ONE_SIDE).any():
+            side[:] = -each  # all of it is laid over one shoulder
     share = _filling(len(height), random)
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - rise(place[:, 1], low[1], centre[1])

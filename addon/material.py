@@ -46,7 +46,7 @@ SCLERA = (*conventions.WHITE_OF_EYE_LINEAR, 1.0)
 MOUTH_INPUTS: "Inputs" = {"Base Color": (0.20, 0.055, 0.045, 1.0), "Roughness": 0.35}
 GUM_INPUTS: "Inputs" = {"Base Color": (0.34, 0.11, 0.10, 1.0), "Roughness": 0.3}
 LASH_INPUTS: "Inputs" = {"Base Color": (0.05, 0.03, 0.02, 1.0), "Roughness": 0.35, "IOR": 1.55}  # hair, dark brown
-HAIR_INPUTS: "Inputs" = {"Roughness": 0.5, "IOR": 1.55, "Specular IOR Level": 0.3}
+HAIR_INPUTS: "Inputs" = {"Roughness": 0.4, "IOR": 1.55, "Specular IOR Level": 0.3}
 # Share of the hair's own colour in that of a strand; the rest is the map's at its root, which has skin in it.
 HAIR_EVEN = 0.7
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
@@ -54,7 +54,7 @@ HAIR_EVEN = 0.7
 STRANDS_SHADE = 2.2
 # Linear albedo added to hair, in its own colour: "Khronos PBR Neutral" takes the 4 % that a surface mirrors off dark colours, but
 # strands in each other's shade mirror less, and black hair would lose most of its own.
-MIRRORS_LESS = 0.014
+MIRRORS_LESS = 0.008
 HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
 LENS_IOR, COATED = 1.5, 0.08  # and the share of its reflection that an anti-reflective coating leaves
