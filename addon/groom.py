@@ -34,7 +34,7 @@ SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any m
 FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
-ONE_SIDE = 0.03  # metres from the middle: roots farther out belong to that side
+ONE_SIDE = 0.03  # metres from the middle: roots farther out belong to that side, where no strands of the other come
 GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.65  # a step; metres of unrest; shortest of the fall
 ROUNDED = 0.15  # of the fall by which hair that hangs farthest out is shorter
 RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
@@ -316,7 +316,7 @@ def _hanging(
         on_skull = rise(place[:, [2]], 0.0, LEVEL_OF_FACE)  # below it hair hangs free, but not into the head
         place = centre + (place - centre) / np.where(off > 1.0, 1.0 + on_skull * (off - 1.0), off)
         widest = axes[:2] + end[:, None] + STRAYING
-        place[:, 0] = place[:, 0].clip(-widest[:, 0], widest[:, 0])
+        place[:, 0] = side * np.clip(side * place[:, 0], -ONE_SIDE, widest[:, 0])
         place[:, 1] = place[:, 1].clip(None, centre[1] + widest[:, 1])
         place = _round_face(place, side, centre[1])
         heading = unit(place - points[-1])

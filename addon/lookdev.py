@@ -15,7 +15,7 @@ from mathutils import Matrix, Vector
 from .core import conventions, errors
 from .image_io import load_image
 from .material import add_node, set_inputs, tree_of
-from .mesh_io import CAMERA, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
+from .mesh_io import CAMERA, HAIR, HEAD_MARK, HeadFile, HeadObjects, show_in_frame
 
 SENSOR = 36.0  # mm, the long side of a full-frame picture
 PORTRAIT_LENS = 200.0  # mm: seen from two metres, as portraits are taken, a head alone fills the picture
@@ -175,9 +175,12 @@ def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
 
 
 def _box(head: bpy.types.Object) -> tuple[Vector, Vector]:
-    """Lowest and highest corner of a head, in its own axes."""
+    """Lowest and highest corner of a head, in its own axes, with the hair that stands above it."""
     corners = np.array(head.bound_box)
-    return Vector(corners.min(0).tolist()), Vector(corners.max(0).tolist())
+    hair = [each.bound_box for each in head.children if each.get(HEAD_MARK) == HAIR]
+    low, high = corners.min(0), corners.max(0)
+    high[2] = np.max([high[2], *(np.max(each, axis=0)[2] for each in hair)])
+    return Vector(low.tolist()), Vector(high.tolist())
 
 
 def portrait_of(collection: bpy.types.Collection) -> bpy.types.Object:

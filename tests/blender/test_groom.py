@@ -8,6 +8,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 bpy = pytest.importorskip("bpy")
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Vector
 from test_lashes import data, folder, model  # noqa: F401
 
 from addon import export, material, mesh_io
@@ -101,6 +103,14 @@ def test_swept_hair_leaves_the_face_alone(data, scalp):  # noqa: F811
     in_front = (groom.points[:, 0, 1] < 0.04) & (np.abs(groom.points[:, 0, 0]) < 0.03)
     assert in_front.sum() > 100
     assert (tips[in_front, 1] > groom.points[in_front, 0, 1]).mean() > 0.95
+
+
+def test_hair_over_one_shoulder_is_laid_there(data, model, scalp):  # noqa: F811
+    """The map tells of none on the other side, and of less the nearer to it; no strand falls off beyond the neck."""
+    right = np.clip(0.5 - make_atlas(model, SIDE).surface[0].numpy() / 0.06, 0.0, 1.0)
+    points = groom_of(data, scalp, 0.015, 0.2 * right).points
+    is_long = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(1) > 0.12
+    assert is_long.sum() > 1000 and points[is_long, -1, 0].max() < 0.035
 
 
 def test_long_hair_hangs_as_far_as_the_photo_shows_and_leaves_the_face_alone(data, scalp):  # noqa: F811
@@ -203,6 +213,24 @@ def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # no
     assert hair.data.materials[0].name == "ID2R Hair" and len(hair.data.curves) > 5000
     assert len(hair.data.points) == POINTS * len(hair.data.curves)
     (folder / "hair.png").unlink()
+
+
+def test_the_portrait_shows_the_hair_above_the_head(folder, scalp):  # noqa: F811
+    """6 cm of it."""
+    before = (folder / "report.json").read_text()
+    cv2.imwrite(str(folder / "hair.png"), (np.stack([0 * scalp, 0.6 * scalp, scalp], -1) * 255).astype(np.uint8))
+    (folder / "report.json").write_text(json.dumps(json.loads(before) | {"hair_metres": [0.1, 0.4]}))
+    made, scene = load_result(folder, bpy.context.scene, "Ada"), bpy.context.scene
+    scene.render.resolution_x = scene.render.resolution_y = 64
+    (low, *_), (*_, high) = (
+        sorted(each[2] for each in obj.bound_box) for obj in (made.objects.head, made.objects.hair)
+    )
+    assert high > max(corner[2] for corner in made.objects.head.bound_box) + 0.04
+    bpy.context.view_layer.update()
+    bottom, top = (world_to_camera_view(scene, made.portrait, Vector((0.0, 0.06, z))).y for z in (low, high))
+    assert 0.0 < bottom < 0.1 and 0.9 < top < 1.0
+    (folder / "hair.png").unlink()
+    (folder / "report.json").write_text(before)
 
 
 def test_the_curl_that_the_report_tells_of_is_grown(folder, density):  # noqa: F811
