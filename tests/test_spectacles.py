@@ -85,6 +85,15 @@ def test_their_thickness_and_colour_are_the_photo_s(found):
     assert (found.frame_linear < 0.05).all()
 
 
+def test_a_small_photo_does_not_thin_them(bare, head, monkeypatch):
+    """A third of it: rims are two or three pixels wide there."""
+    monkeypatch.setitem(WORN, "thickness", 0.0035)
+    image = cv2.resize(with_glasses(bare, head).srgb, (SIZE // 3, SIZE // 3), interpolation=cv2.INTER_AREA)
+    small = known_head(load_head(), camera_at(yaw_degrees=12.0, size=SIZE // 3))
+    found = spectacles_in(Photo(image, "small.png"), small)
+    assert found.thickness == pytest.approx(WORN["thickness"], rel=0.2)
+
+
 def test_a_wire_of_one_pixel_is_no_bar(monkeypatch):
     """Soft edges and what the photo blurs show it half as wide again."""
     head = known_head(load_head(), camera_at(yaw_degrees=12.0, size=SIZE // 2))
