@@ -50,8 +50,7 @@ class Fringe:
         turn = np.arctan2(roots[:, 2] - AXIS, self.middle - roots[:, 1])
         down = (np.minimum(roots[:, 2], AXIS + self.off.max() * np.sin(ALL_ROOTS)) - self.edge(roots[:, 0])).clip(0.0)
         across = roots[:, 0] + down * (aside + LOCK_ASIDE * lean[:, 0])
-        inside = np.minimum(across - columns[known].min(), columns[known].max() - across)
-        reaches = inside > THINS_OUT * random.uniform(0.0, 1.0, len(roots))
+        reaches = self._inside(across) > THINS_OUT * random.uniform(0.0, 1.0, len(roots))
         before = random.uniform(ALL_ROOTS, NO_ROOTS, len(roots)) > turn
         height = self.edge(across) + LOCK_DOWN * lean[:, 2] + UNEVEN * random.uniform(0.0, 1.0, len(roots)) ** 3
         chosen = reaches & before & (roots[:, 1] < self.middle) & (roots[:, 2] > height + LEAST_DROP)
@@ -77,6 +76,13 @@ class Fringe:
         points = np.stack([across, self.middle - off * np.cos(turn), AXIS + off * np.sin(turn)], -1)
         points[:, 0] = roots
         return points
+
+    def _inside(self, across: np.ndarray) -> np.ndarray:
+        """Metres from places [H] across to the next one where none hangs; negative there."""
+        columns = np.array(conventions.FRINGE_COLUMNS)
+        step = columns[1] - columns[0]
+        free = np.concatenate([columns[np.isnan(self.lowest)], [columns[0] - step, columns[-1] + step]])
+        return np.abs(across[:, None] - free).min(1) - step
 
     def edge(self, across: np.ndarray) -> np.ndarray:
         """Metres above the eyes down to which it hangs, at places [...] across."""

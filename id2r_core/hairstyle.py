@@ -115,9 +115,8 @@ def see_fringe(over_forehead: Tensor, head: FittedHead, atlas: HeadAtlas) -> np.
     known = ~np.isnan(lowest)
     if not known.any():
         return None
-    span = columns[known].min() - FRINGE_ENDS, columns[known].max() + FRINGE_ENDS
-    lowest = np.interp(columns, columns[known], lowest[known])
-    return np.where((columns > span[0]) & (columns < span[1]), lowest, np.nan)
+    near = (np.abs(columns[:, None] - columns[known]) < FRINGE_ENDS).any(1)  # where it is parted, nothing hangs
+    return np.where(near, np.interp(columns, columns[known], lowest[known]), np.nan)
 
 
 def _height(head: FittedHead, hull: np.ndarray, person: np.ndarray) -> np.ndarray:

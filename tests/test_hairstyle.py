@@ -172,6 +172,12 @@ def test_a_fringe_ends_where_it_ends_in_the_photo(head, atlas):
         assert found == pytest.approx(np.full(middle.sum(), height), abs=0.003)
 
 
+def test_a_parted_fringe_leaves_the_middle_free(head, atlas):
+    lowest = fringe_of(head, atlas, with_fringe(atlas, torch.where(atlas.surface[0].abs() > 0.035, 0.03, 0.07)))
+    columns = np.abs(np.array(FRINGE_COLUMNS))
+    assert np.isnan(lowest[columns < 0.011]).all() and not np.isnan(lowest[(columns > 0.035) & (columns < 0.045)]).any()
+
+
 def test_hair_above_the_hairline_is_no_fringe(head, atlas):
     assert fringe_of(head, atlas, with_fringe(atlas, 0.07)) is None
     assert fringe_of(head, atlas, with_fringe(atlas, 1.0)) is None

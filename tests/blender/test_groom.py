@@ -196,6 +196,13 @@ def test_a_fringe_on_one_side_leaves_the_other_alone(data, scalp):  # noqa: F811
     assert (tips[:, 0] > -0.005).mean() > 0.98
 
 
+def test_a_parted_fringe_leaves_the_middle_free(data, scalp):  # noqa: F811
+    lowest = np.where((np.abs(COLUMNS) > 0.025) & (np.abs(COLUMNS) < 0.055), 0.03, np.nan)
+    groom = groom_of(data, scalp, 0.01, 0.0, lowest)
+    tips = np.abs(groom.points[over_the_forehead(groom), -1, 0])
+    assert len(tips) > 100 and (tips < 0.02).mean() < 0.02
+
+
 def test_older_reports_tell_of_no_fringe():
     assert read_fringe({}) is None and read_fringe({"fringe": None}) is None
     assert np.isnan(read_fringe({"fringe": [None, 0.03]})).tolist() == [True, False]
