@@ -81,8 +81,9 @@ class Fringe:
         """Metres from places [H] across to the next one where none hangs; negative there."""
         columns = np.array(conventions.FRINGE_COLUMNS)
         step = columns[1] - columns[0]
-        free = np.concatenate([columns[np.isnan(self.lowest)], [columns[0] - step, columns[-1] + step]])
-        return np.abs(across[:, None] - free).min(1) - step
+        ends = np.array([columns[0] - step, columns[-1] + step])
+        free = np.concatenate([columns[np.isnan(self.lowest)], ends])
+        return np.abs(across.clip(*ends)[:, None] - free).min(1) - step
 
     def edge(self, across: np.ndarray) -> np.ndarray:
         """Metres above the eyes down to which it hangs, at places [...] across."""

@@ -34,7 +34,9 @@ SWEPT = 0.006, 0.014  # metres of height from which on hair is not cropped any m
 FILLED, FILLED_HIGH = (0.35, 1.0), 2.0
 SWEEP = 0.012, 1.1  # metres that strands lie along the scalp, and times their height
 LEAST_FALL = 0.03  # metres below the eyes: else it does not hang
-ONE_SIDE = 0.03  # metres from the middle: roots farther out belong to that side, where no strands of the other come
+# Metres from the middle: roots farther out belong to that side, where no strands of the other come; share of the roots that
+# tells of no hair that hangs there.
+ONE_SIDE, HARDLY_ANY = 0.03, 0.02
 GRAVITY, PARTING, UNEVEN_TIPS = 0.5, 0.006, 0.65  # a step; metres of unrest; shortest of the fall
 ROUNDED = 0.15  # of the fall by which hair that hangs farthest out is shorter
 RISEN = 1.5  # steps: after these hair that hangs stands off the skull as far as it will
@@ -151,7 +153,7 @@ def grow_groom(
     radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
     shade = np.ones(points.shape[:2], np.float32)
     if comb:
-        for part in _parts(len(points), STRANDS_A_STEP // 4):
+        for part in _parts(len(points), STRANDS_A_STEP * HANGING_POINTS // (4 * points.shape[1])):
             yield
             shade[part] = comb.shade(points[part])
     return Groom(points, radius * taper, scalp.uv, shade)
@@ -232,7 +234,7 @@ def _wind(
     phase, unrest = random.uniform(0.0, 2 * np.pi, lock.max() + 1)[lock], random.normal(size=(2, len(lock)))
     phase, lengths = phase + 0.3 * unrest[0], WAVE[0] * (WAVE[1] / WAVE[0]) ** curl**1.5 * (1.0 + 0.15 * unrest[1])
     wound = np.empty((len(strands), CURLY_POINTS, 3), np.float32)
-    for part in _parts(len(strands), STRANDS_A_STEP // 4):
+    for part in _parts(len(strands), STRANDS_A_STEP // 8):
         yield
         finer = _finer(strands[part], CURLY_POINTS)
         wound[part] = finer + _waves(finer, phase[part], lengths[part], curl)
@@ -296,9 +298,9 @@ def _hanging(
     axes = np.array([np.abs(scalp.roots[:, 0]).max(), (high[1] - low[1]) / 2, high[2] - centre[2]])
     place = scalp.roots - DEPTH * scalp.normal
     side = np.sign(place[:, 0] + PARTING * random.normal(size=len(place)))
-    for each in (-1.0, 1.0):
-        if not (each * scalp.roots[:, 0] > ONE_SIDE).any():
-            side[:] = -each  # all of it is laid over one shoulder
+    on_left, on_right = ((each * scalp.roots[:, 0] > ONE_SIDE).mean() for each in (1.0, -1.0))
+    if min(on_left, on_right) < HARDLY_ANY < max(on_left, on_right):
+        side[:] = np.sign(on_left - on_right)  # all of it is laid over one shoulder
     share = _filling(len(height), random)
     begin, end = share * height, share * _height_beside(scalp, side, height)
     front = 1.0 - rise(place[:, 1], low[1], centre[1])
@@ -335,7 +337,7 @@ def _height_beside(scalp: Scalp, side: np.ndarray, height: np.ndarray) -> np.nda
     """[H] metres that hair stands off the head at the height of the ears, on the side of each strand."""
     beside = np.zeros(len(height))
     for each in (-1.0, 1.0):
-        there = (scalp.roots[:, 2] < LEVEL_OF_FACE) & (each * scalp.roots[:, 0] > 0.03)
+        there = (scalp.roots[:, 2] < LEVEL_OF_FACE) & (each * scalp.roots[:, 0] > ONE_SIDE)
         beside[side == each] = np.quantile(height[there], 0.75) if there.any() else 0.0
     return beside
 

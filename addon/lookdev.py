@@ -177,9 +177,10 @@ def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
 def _box(head: bpy.types.Object) -> tuple[Vector, Vector]:
     """Lowest and highest corner of a head, in its own axes, with the hair that stands above it."""
     corners = np.array(head.bound_box)
-    hair = [each.bound_box for each in head.children if each.get(HEAD_MARK) == HAIR]
+    hair = [each for each in head.children if each.get(HEAD_MARK) == HAIR]
     low, high = corners.min(0), corners.max(0)
-    high[2] = np.max([high[2], *(np.max(each, axis=0)[2] for each in hair)])
+    above = [(each.matrix_local @ Vector(corner)).z for each in hair for corner in each.bound_box]
+    high[2] = max([high[2], *above])
     return Vector(low.tolist()), Vector(high.tolist())
 
 
@@ -243,7 +244,8 @@ def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
 
 
 def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
-    """Another focal length in mm; the camera moves so that the outline of the head keeps its size in the picture."""
+    """Another focal length in mm; the camera moves so that the outline of the head, with
+    the hair that is on it now, keeps its size in the picture."""
     lens_of(camera).lens = lens
     camera.location.y = -_distance(head, lens)
 

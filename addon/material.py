@@ -50,10 +50,11 @@ HAIR_INPUTS: "Inputs" = {"Roughness": 0.4, "IOR": 1.55, "Specular IOR Level": 0.
 # Share of the hair's own colour in that of a strand; the rest is the map's at its root, which has skin in it.
 HAIR_EVEN = 0.7
 # Strands shade each other: under an even sky, hair as dense as ours looks 2.2 times as dark as a strand is (Cycles; 2.3 for
-# an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included).
+# an albedo of 0.2, 2.5 for 0.4, 2.3 for 0.8, gloss included, at a roughness of 0.5).
 STRANDS_SHADE = 2.2
-# Linear albedo added to hair, in its own colour: "Khronos PBR Neutral" takes the 4 % that a surface mirrors off dark colours, but
-# strands in each other's shade mirror less, and black hair would lose most of its own.
+# Linear albedo added to what hair shows, in its own colour: "Khronos PBR Neutral" takes the 4 % that a surface mirrors off dark
+# colours, but strands in each other's shade mirror less, and black hair would lose most of its own. Under another view transform
+# ("Standard" over the photo) black hair comes out that much too bright.
 MIRRORS_LESS = 0.008
 HAIR_UNREST = 0.75, 1.25  # brightness of the darkest and of the brightest strand
 FRAME_INPUTS: "Inputs" = {"Roughness": 0.35, "IOR": 1.5, "Specular IOR Level": 0.5}
@@ -359,12 +360,7 @@ def hair_material(
     lighter = _math(tree, (-350, -450), "ADD", shown.outputs["Fac"], 1.0)
     shade = _math(tree, (-350, -300), "MULTIPLY", unrest.outputs["Result"], lighter)
     varied = lambda colour, y, by: _mix(tree, (-200, y), 1.0, colour, by, blend="MULTIPLY")
-    grey = add_node(tree, "ShaderNodeRGBToBW", (-500, 500))
-    tree.links.new(even, grey.inputs["Color"])
-    share = _math(
-        tree, (-500, 650), "DIVIDE", MIRRORS_LESS, _math(tree, (-650, 650), "MAXIMUM", grey.outputs["Val"], 1e-3)
-    )
-    lifted = _mix(tree, (-350, 400), 1.0, even, _math(tree, (-350, 650), "ADD", share, 1.0), blend="MULTIPLY")
+    lifted = _lifted(tree, even, 400)
     unshaded = _mix(
         tree,
         (0, 400),
@@ -379,10 +375,26 @@ def hair_material(
         tree.get_output_node("ALL").target = "CYCLES"
         matt = add_node(tree, "ShaderNodeBsdfPrincipled", (200, -300))
         set_inputs(matt, {"Roughness": 1.0, "Specular IOR Level": 0.0})
-        tree.links.new(varied(own.outputs[0], -100, unrest.outputs["Result"]), matt.inputs["Base Color"])
+        tree.links.new(
+            varied(_lifted(tree, own.outputs[0], -700), -100, unrest.outputs["Result"]), matt.inputs["Base Color"]
+        )
         output = add_node(tree, "ShaderNodeOutputMaterial", (500, -300), target="EEVEE")
         tree.links.new(matt.outputs["BSDF"], output.inputs["Surface"])
     return material
+
+
+def _lifted(tree, colour, y: float):
+    """A colour of hair with MIRRORS_LESS added."""
+    grey = add_node(tree, "ShaderNodeRGBToBW", (-800, y))
+    tree.links.new(colour, grey.inputs["Color"])
+    share = _math(
+        tree,
+        (-500, y + 150),
+        "DIVIDE",
+        MIRRORS_LESS,
+        _math(tree, (-650, y + 150), "MAXIMUM", grey.outputs["Val"], 1e-3),
+    )
+    return _mix(tree, (-350, y), 1.0, colour, _math(tree, (-350, y + 150), "ADD", share, 1.0), blend="MULTIPLY")
 
 
 def frame_material(linear: Sequence[float]) -> bpy.types.Material:

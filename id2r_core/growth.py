@@ -1,4 +1,4 @@
-"""What grows on the head, as the main photo shows it: hair, how it hangs over the forehead and runs, and a beard."""
+"""What grows on the head: hair, how it hangs over the forehead and runs, as the main photo shows it, and a beard."""
 
 from dataclasses import dataclass, replace
 
@@ -49,10 +49,10 @@ def see_growth(
     cover: Cover,
     reading: Reading,
     atlas: HeadAtlas,
-    dense: float = 1.0,
+    dense: float,
 ) -> Growth:
-    """Of one photo, what covers its skin and what it was delit to; reading: of all photos of the person. dense: as in
-    `Growth`."""
+    """Hair and beard of a person. Their form is the main photo's, of which all but `reading` are; their colour on the head, and
+    where a beard grows, come from the reading of all photos. dense: as in `Growth`."""
     style = see_hairstyle(evidence.photo, evidence.face, evidence.head, observed.person)
     crop, hair = _hair_of(style, observed, unlit, reading, atlas)
     beard = see_beard(evidence.photo, evidence.head, reading.albedo, reading.beard, reading.trust, atlas)
@@ -119,8 +119,8 @@ def _strands_of(
     if not hair.any():
         return None
     linear = style.linear if style else np.median(srgb_to_linear(photo.srgb[hair]), 0)
-    hair = without_gaps(hair, (person > 0.9) & mostly_alike(photo.srgb, linear, face), face)
     skin = median_under(observed.linear, plain_skin(observed, atlas) * cover.skin).numpy(force=True)
+    hair = without_gaps(hair, (person > 0.9) & mostly_alike(photo.srgb, linear, skin, face), face)
     bare = up_to_hair(photo, face, shown(cover.skin), skin, np.asarray(linear))
     behind = background(person)
     strands = see_orientation(photo, face, hair & ~bare, np.float32(bare & ~behind) - behind)

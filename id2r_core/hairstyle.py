@@ -19,7 +19,7 @@ from .geometry.texture import ramp
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
-from .orientation import OFF_ON, see_orientation
+from .orientation import OFF_ON, as_strands_need, nearer_to_hair, see_orientation
 from .photo import Photo
 
 # Shares of the head's size in the photo: how far from its outline hair begins, the least area of it that is a style, and the
@@ -36,7 +36,8 @@ FALL_BEGINS, FALL_STEP, MOST_FALL = 0.03, 0.003, 0.25  # metres below the eyes
 BESIDE, LEAST_WIDTH, WIDEST = (0.06, 0.13), 0.008, 0.2
 # Log-chroma and log-luminance within which it is this hair; and with a gleam on it.
 OF_ONE_COLOUR, OF_ONE_BRIGHTNESS, GLEAM = 0.35, 1.0, 1.6
-AROUND, MOST_OF_IT = 0.04, 0.5  # of the face's height; share
+# Of the face's height, and the share of what lies so near; what gaps between strands are at most of the hair's brightness.
+AROUND, MOST_OF_IT, GAPS_DARKER = 0.04, 0.5, 0.37
 DARKEST = 0.005  # linear: darker colours are noise
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
@@ -94,10 +95,11 @@ def see_hairstyle(photo: Photo, face: Face, head: FittedHead, person: np.ndarray
     linear = _lit_colour(srgb_to_linear(photo.srgb[:eyes][outside]))
     sure = bool(outside.sum() > LEAST_COLOUR * size**2)
     height = _height(head, hull, person)
-    fall = _fall(photo, head, hull, person, linear)
-    stands, hangs = _where(face, head, person.shape, fall)
-    above = np.arange(len(person))[:, None] < eyes  # where it can be nothing else
-    off_head = (person > 0.9) & (hull == 0) & (above | (mostly_alike(photo.srgb, linear, face) & (stands | hangs)))
+    skin = _skin(photo, face)
+    fall = _fall(photo, head, hull, person, linear, skin)
+    above, stands, hangs = _where(face, head, person.shape, fall)
+    alike_there = mostly_alike(photo.srgb, linear, skin, face) & (stands | hangs)
+    off_head = (person > 0.9) & (hull == 0) & (above | alike_there)
     curl = _curl(photo, face, stands & off_head, hangs & off_head) * float(np.interp(height.max(), CURLS_STAND, OFF_ON))
     return Hairstyle(linear, sure, height, fall, curl, off_head)
 
@@ -137,14 +139,15 @@ def _height(head: FittedHead, hull: np.ndarray, person: np.ndarray) -> np.ndarra
 
 
 def _fall(
-    photo: Photo, head: FittedHead, hull: np.ndarray, person: np.ndarray, linear: np.ndarray
+    photo: Photo, head: FittedHead, hull: np.ndarray, person: np.ndarray, linear: np.ndarray, skin: np.ndarray
 ) -> tuple[float, float]:
     """Metres below the eyes down to which hair of this colour hangs without a gap beside the face, left and right."""
     down, across = np.arange(FALL_BEGINS, MOST_FALL, FALL_STEP), np.arange(*BESIDE, FALL_STEP)
     longest_gap, sides = round(GAP / FALL_STEP), []
     for side in (1, -1):
         place = _place(head, np.stack(np.broadcast_arrays(side * across, -down[:, None]), -1), person.shape)
-        is_hair = place.of(person) & ~place.of(hull) & alike(place.look_up(photo.srgb), linear, GLEAM)
+        shown = place.look_up(photo.srgb)
+        is_hair = place.of(person) & ~place.of(hull) & alike(shown, linear, GLEAM) & nearer_to_hair(shown, linear, skin)
         wide = is_hair.sum(1) * FALL_STEP > LEAST_WIDTH
         gone = np.convolve(~wide, np.ones(longest_gap), "valid") >= longest_gap
         fall = FALL_BEGINS + (int(gone.argmax()) if gone.any() else len(down)) * FALL_STEP
@@ -154,16 +157,17 @@ def _fall(
 
 def _where(
     face: Face, head: FittedHead, shape: tuple[int, ...], fall: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """[H, W] bool: where hair may stand off a head, and where hair that falls so far hangs beside it; down is away from the line
-    through the eyes, however the head is held."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[H, W] bool: above the eyes, where what stands off a head is hair or a hat; where hair may stand off it; and where hair that
+    falls so far hangs beside it. Down is away from the line through the eyes, however the head is held."""
     row, column = np.ogrid[: shape[0], : shape[1]]
     x, y = face.points[list(EYE_CORNERS)].mean(0)
     metre, roll = _metres(head, 1.0), _roll(face)
     aside = ((column - x) * np.cos(roll) + (row - y) * np.sin(roll)) * metre
     down = ((row - y) * np.cos(roll) - (column - x) * np.sin(roll)) * metre
-    hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & (np.abs(aside) < WIDEST)
-    return down < FALL_BEGINS, hangs
+    beside = np.abs(aside) < WIDEST
+    hangs = (down > FALL_BEGINS) & (down < np.where(aside > 0, *fall)) & beside
+    return (down < 0.0) & beside, down < FALL_BEGINS, hangs
 
 
 def _roll(face: Face) -> float:
@@ -200,13 +204,28 @@ def alike(srgb: np.ndarray, linear: np.ndarray, brightest: float = OF_ONE_BRIGHT
     return (brightness > -OF_ONE_BRIGHTNESS) & (brightness < brightest) & (coloured < OF_ONE_COLOUR)
 
 
-def mostly_alike(srgb: np.ndarray, linear: np.ndarray, face: Face) -> np.ndarray:
-    """[H, W] bool: whether most of what lies around each pixel may be hair of a linear colour [3]: strands gleam, and gaps between
-    them are black."""
-    width = 2 * round(AROUND * np.ptp(face.points[list(OVAL), 1])) + 1
-    shown = srgb_to_linear(srgb)
-    gaps = shown.mean(-1) < np.maximum(DARKEST, linear.mean())
-    return cv2.blur(np.float32(gaps | (_off_colour(shown, linear)[1] < OF_ONE_COLOUR)), (width, width)) > MOST_OF_IT
+def mostly_alike(srgb: np.ndarray, linear: np.ndarray, skin: np.ndarray, face: Face) -> np.ndarray:
+    """[H, W] bool: whether most of what lies around each pixel may be hair of a linear colour [3] and is no skin of another [3]:
+    strands gleam, and gaps between them are much darker. Looked at as large as strands need it."""
+    size, shrink = srgb.shape[1::-1], as_strands_need(face)
+    small = cv2.resize(srgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else srgb
+    width = 2 * round(AROUND * shrink * np.ptp(face.points[list(OVAL), 1])) + 1
+    shown = srgb_to_linear(small)
+    brightness, coloured = _off_colour(shown, linear)
+    gaps = shown.mean(-1) < np.maximum(DARKEST, GAPS_DARKER * linear.mean())
+    may_be = gaps | ((coloured < OF_ONE_COLOUR) & (brightness < GLEAM))
+    mostly = cv2.blur(np.float32(may_be & nearer_to_hair(small, linear, skin)), (width, width)) > MOST_OF_IT
+    return cv2.resize(mostly.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _skin(photo: Photo, face: Face) -> np.ndarray:
+    """[3] linear: the median colour of the face."""
+    low, high = (face.points.min(0).astype(int).clip(min=0), face.points.max(0).astype(int) + 1)
+    shown = photo.srgb[low[1] : high[1], low[0] : high[0]]
+    inside = np.zeros(shown.shape[:2], np.uint8)
+    outline = cv2.convexHull((face.points - low).round().astype(np.int32))
+    cv2.fillConvexPoly(inside, outline, 1)
+    return srgb_to_linear(np.median(shown[inside > 0], axis=0))
 
 
 def _off_colour(shown: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -128,14 +128,19 @@ def without_gaps(hair: np.ndarray, may_be: np.ndarray, face: Face) -> np.ndarray
 def up_to_hair(photo: Photo, face: Face, bare: np.ndarray, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
     """A mask [H, W] bool of bare skin and of what lies next to it and has the colour of skin rather than of hair, linear [3]
     each: seen through the contrast of its strands, hair begins too early."""
+    width = 2 * round(BEGINS * np.ptp(face.points[list(OVAL), 1])) + 1
+    near = cv2.dilate(bare.astype(np.uint8), np.ones((width, width))) > 0
+    return bare | (near & ~nearer_to_hair(photo.srgb, hair, skin))
+
+
+def nearer_to_hair(srgb: np.ndarray, hair: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """[...] bool: whether sRGB colours [..., 3] are those of hair rather than of skin, linear [3] each; all of them when these two
+    cannot be told apart."""
     log = lambda linear: np.log(linear + np.float32(DARKEST))
     to_hair = log(hair) - log(skin)
     if np.linalg.norm(to_hair) < TOLD_APART:
-        return bare
-    width = 2 * round(BEGINS * np.ptp(face.points[list(OVAL), 1])) + 1
-    near = cv2.dilate(bare.astype(np.uint8), np.ones((width, width))) > 0
-    along = (log(srgb_to_linear(photo.srgb)) - log(skin)) @ to_hair / (to_hair**2).sum()
-    return bare | (near & (along < OF_SKIN))
+        return np.ones(srgb.shape[:-1], bool)
+    return (log(srgb_to_linear(srgb)) - log(skin)) @ to_hair / (to_hair**2).sum() >= OF_SKIN
 
 
 def _with_margin(

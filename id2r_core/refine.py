@@ -1,4 +1,4 @@
-"""The photo's last word: solve the photo's light on the fitted head, divide it out, keep the person's own skin.
+"""The photo's last word: with its light divided out (`delight`), keep the person's own skin.
 
 The photo decides where it sees the skin well. What changes slowly over the face is as the translation of the photo says,
 which knows light from skin; the swapped maps are the prior for the light and for everything that the photo does not show.
@@ -48,7 +48,7 @@ class Refined:
     white_linear [3]: how bright a white diffuser facing the camera would be in the first photo;
     observed: the first photo on the head tile; trust [T, T]: how far texels of photos went into the maps; share [T, T]:
     what of that was the first photo's; folds [T, T]: what the photo's expression darkens (log) on top of the maps;
-    growth: the first photo's hair and beard."""
+    growth: hair and beard."""
 
     maps: Maps
     light: Light

@@ -15,9 +15,9 @@ from .rims import PIXEL, UPPER, WIDEST_RIM, Rims, log_luminance, look_up, outwar
 LEAST_LINE, LEAST_RIM = 0.40, 0.32
 THICKNESS = 0.0010, 0.0060  # metres
 WIDER_SIDE = 0.6  # quantile of the widths that are measured along the rims
-# Pixels of the photo: how wide the thinnest line is. A band of one width blurred to another is as wide as the sum of their cubes,
-# within 2 % (squares add up for two blurs only).
-BLUR, BLURRED = 1.5, 3.0
+BLUR = 1.5  # pixels of the photo: how wide the thinnest line is
+# The power in which widths at half height add up when a band is blurred by a Gaussian, within 4 %; that of two Gaussians is 2.
+ADDS_UP = 3.0
 DARK_SIDE = 0.25  # quantile of what is seen along the rims: the rest is mixed with skin, or shines
 DARKEST, BRIGHTEST = 0.01, 0.8  # linear albedo of a frame
 
@@ -64,4 +64,4 @@ def _thickness(rims: Rims, clear: np.ndarray) -> float:
     off = np.abs(across - skin)
     seen = np.quantile((off > 0.5 * off.max(1, keepdims=True)).sum(1), WIDER_SIDE) * PIXEL
     sharpest = BLUR * PIXEL / np.sqrt(abs(np.linalg.det(rims.to_photo[:2, :2])))
-    return float(np.clip(max(seen**BLURRED - sharpest**BLURRED, 0.0) ** (1 / BLURRED), *THICKNESS))
+    return float(np.clip(max(seen**ADDS_UP - sharpest**ADDS_UP, 0.0) ** (1 / ADDS_UP), *THICKNESS))

@@ -83,12 +83,13 @@ def test_its_colour_is_that_of_lit_hair_and_no_gleam():
 @pytest.mark.parametrize("degrees", [0.0, 45.0, -70.0])
 def test_hair_stands_and_hangs_along_the_head_however_it_is_held(degrees):
     rolled = known_head(load_head(), camera_at(size=SIZE, roll_degrees=degrees))
-    stands, hangs = _where(face_of(rolled), rolled, (SIZE, SIZE), (0.15, 0.06))
+    over, stands, hangs = _where(face_of(rolled), rolled, (SIZE, SIZE), (0.15, 0.06))
     above, left, right, low = place_in_photo(rolled, [[0.07, 0.08], [0.1, -0.1], [-0.1, -0.1], [0.1, -0.18]]).astype(
         int
     )
     at = lambda mask, place: bool(mask[place[1], place[0]])
-    assert at(stands, above) and not at(hangs, above)
+    assert at(over, above) and at(stands, above) and not at(hangs, above)
+    assert not at(over, left) and not at(over, low)
     assert at(hangs, left) and not at(stands, left)
     assert not at(hangs, right) and not at(hangs, low)  # which hangs down to 6 cm, and to 15
 
@@ -117,6 +118,18 @@ def test_hair_is_seen_whole_whatever_gleams_in_it(head, fall):
     shown = see_hairstyle(Photo(lit, "drawn.png"), face, head, person).off_head
     plain = see_hairstyle(photo, face, head, person).off_head
     assert shown[plain].mean() > 0.97 and (shown & ~is_hair[..., 0]).sum() < 0.02 * plain.sum()
+
+
+@pytest.mark.parametrize("cloth", [(0.01, 0.012, 0.03), (0.03, 0.03, 0.03), (0.4, 0.25, 0.2)])
+def test_neither_dark_clothes_nor_bare_shoulders_are_hair(head, cloth):
+    """Beside the neck and below the hair of one side, from the left edge of the photo to the right."""
+    photo, face, _, person = as_seen(head, 0.03, 0.1)
+    low = int(place_in_photo(head, [[0.0, -0.11]])[0, 1])
+    shown, worn = srgb_to_linear(photo.srgb), person.copy()
+    shown[low:], worn[low:] = np.where(person[low:, :, None] > 0, shown[low:], cloth), 1.0
+    style = see_hairstyle(Photo(linear_to_srgb(shown).astype(np.float32), "drawn.png"), face, head, worn)
+    assert style.fall == pytest.approx((0.1, 0.0), abs=0.02)
+    assert style.off_head[low + 10 :].sum() < 0.02 * style.off_head.sum()
 
 
 def test_hair_hangs_where_it_hangs_in_the_photo(head):

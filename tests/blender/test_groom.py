@@ -196,6 +196,12 @@ def test_a_fringe_on_one_side_leaves_the_other_alone(data, scalp):  # noqa: F811
     assert (tips[:, 0] > -0.005).mean() > 0.98
 
 
+def test_no_strand_of_a_slanted_fringe_ends_beside_the_face(data, scalp):  # noqa: F811
+    lowest = np.where(np.abs(COLUMNS) < 0.065, 0.035 - 0.25 * COLUMNS, np.nan)
+    groom = groom_of(data, scalp, 0.015, 0.0, lowest)
+    assert over_the_forehead(groom).sum() > 300 and np.abs(groom.points[:, -1, 0]).max() < 0.105
+
+
 def test_a_parted_fringe_leaves_the_middle_free(data, scalp):  # noqa: F811
     lowest = np.where((np.abs(COLUMNS) > 0.025) & (np.abs(COLUMNS) < 0.055), 0.03, np.nan)
     groom = groom_of(data, scalp, 0.01, 0.0, lowest)
@@ -222,12 +228,19 @@ def test_in_blender_it_is_a_curves_object_under_the_head(folder, density):  # no
     (folder / "hair.png").unlink()
 
 
-def test_the_portrait_shows_the_hair_above_the_head(folder, scalp):  # noqa: F811
-    """6 cm of it."""
+@pytest.fixture
+def high_haired(folder, scalp):  # noqa: F811
+    """A result whose hair stands 6 cm off the scalp."""
     before = (folder / "report.json").read_text()
     cv2.imwrite(str(folder / "hair.png"), (np.stack([0 * scalp, 0.6 * scalp, scalp], -1) * 255).astype(np.uint8))
     (folder / "report.json").write_text(json.dumps(json.loads(before) | {"hair_metres": [0.1, 0.4]}))
-    made, scene = load_result(folder, bpy.context.scene, "Ada"), bpy.context.scene
+    yield load_result(folder, bpy.context.scene, "Ada")
+    (folder / "hair.png").unlink()
+    (folder / "report.json").write_text(before)
+
+
+def test_the_portrait_shows_the_hair_above_the_head(high_haired):
+    made, scene = high_haired, bpy.context.scene
     scene.render.resolution_x = scene.render.resolution_y = 64
     (low, *_), (*_, high) = (
         sorted(each[2] for each in obj.bound_box) for obj in (made.objects.head, made.objects.hair)
@@ -236,8 +249,6 @@ def test_the_portrait_shows_the_hair_above_the_head(folder, scalp):  # noqa: F81
     bpy.context.view_layer.update()
     bottom, top = (world_to_camera_view(scene, made.portrait, Vector((0.0, 0.06, z))).y for z in (low, high))
     assert 0.0 < bottom < 0.1 and 0.9 < top < 1.0
-    (folder / "hair.png").unlink()
-    (folder / "report.json").write_text(before)
 
 
 def test_the_curl_that_the_report_tells_of_is_grown(folder, density):  # noqa: F811
