@@ -36,9 +36,10 @@ FALL_BEGINS, FALL_STEP, MOST_FALL = 0.03, 0.003, 0.25  # metres below the eyes
 BESIDE, LEAST_WIDTH, WIDEST = (0.06, 0.13), 0.008, 0.2
 # Log-chroma and log-luminance within which it is this hair; and with a gleam on it.
 OF_ONE_COLOUR, OF_ONE_BRIGHTNESS, GLEAM = 0.35, 1.0, 1.6
-# Of the face's height, and the share of what lies so near; what gaps between strands are at most of the hair's brightness.
-AROUND, MOST_OF_IT, GAPS_DARKER = 0.04, 0.5, 0.37
-DARKEST = 0.005  # linear: darker colours are noise
+# Of the face's height, and the shares of what lies so near that are hair with its gaps, and hair alone; what gaps between strands
+# are at most of its brightness.
+AROUND, MOST_OF_IT, SOME_OF_IT, GAPS_DARKER = 0.04, 0.5, 0.2, 0.37
+DARKEST, BLACK = 0.005, 0.03  # linear: darker colours are noise; and are those of black hair
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
 NAPE = (-0.05, 0.03)  # metres above the eyes: below the ears hair that does not hang is cut close
@@ -213,8 +214,12 @@ def mostly_alike(srgb: np.ndarray, linear: np.ndarray, skin: np.ndarray, face: F
     shown = srgb_to_linear(small)
     brightness, coloured = _off_colour(shown, linear)
     gaps = shown.mean(-1) < np.maximum(DARKEST, GAPS_DARKER * linear.mean())
-    may_be = gaps | ((coloured < OF_ONE_COLOUR) & (brightness < GLEAM))
-    mostly = cv2.blur(np.float32(may_be & nearer_to_hair(small, linear, skin)), (width, width)) > MOST_OF_IT
+    strands = (coloured < OF_ONE_COLOUR) & (brightness < GLEAM) & nearer_to_hair(small, linear, skin)
+    sure = (
+        strands & ~gaps if linear.mean() > BLACK else strands | gaps
+    )  # black hair is as dark as what lies in its shade
+    around, hairy = (cv2.blur(np.float32(each), (width, width)) for each in (strands | gaps, sure))
+    mostly = (around > MOST_OF_IT) & (hairy > SOME_OF_IT)
     return cv2.resize(mostly.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 

@@ -122,14 +122,17 @@ def test_hair_is_seen_whole_whatever_gleams_in_it(head, fall):
 
 @pytest.mark.parametrize("cloth", [(0.01, 0.012, 0.03), (0.03, 0.03, 0.03), (0.4, 0.25, 0.2)])
 def test_neither_dark_clothes_nor_bare_shoulders_are_hair(head, cloth):
-    """Beside the neck and below the hair of one side, from the left edge of the photo to the right."""
+    """All across the photo, from beside the neck down; locks hang over them on one side."""
     photo, face, _, person = as_seen(head, 0.03, 0.1)
-    low = int(place_in_photo(head, [[0.0, -0.11]])[0, 1])
+    is_hair, low = is_drawn_hair(photo)[..., 0], int(place_in_photo(head, [[0.0, -0.06]])[0, 1])
     shown, worn = srgb_to_linear(photo.srgb), person.copy()
-    shown[low:], worn[low:] = np.where(person[low:, :, None] > 0, shown[low:], cloth), 1.0
+    is_ground = np.abs(shown - GROUND).max(-1) < 1e-3
+    is_ground[:low] = False
+    shown[is_ground], worn[low:] = cloth, 1.0
     style = see_hairstyle(Photo(linear_to_srgb(shown).astype(np.float32), "drawn.png"), face, head, worn)
     assert style.fall == pytest.approx((0.1, 0.0), abs=0.02)
-    assert style.off_head[low + 10 :].sum() < 0.02 * style.off_head.sum()
+    assert (style.off_head & ~is_hair).sum() < 0.03 * is_hair.sum()
+    assert style.off_head[is_hair & (person > 0)].mean() > 0.2  # the rest of it is before the head
 
 
 def test_hair_hangs_where_it_hangs_in_the_photo(head):
