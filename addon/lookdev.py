@@ -244,8 +244,8 @@ def _bind(scene: bpy.types.Scene, frame: int, camera: bpy.types.Object) -> None:
 
 
 def set_lens(camera: bpy.types.Object, head: bpy.types.Object, lens: float) -> None:
-    """Another focal length in mm; the camera moves so that the outline of the head, with
-    the hair that is on it now, keeps its size in the picture."""
+    """Another focal length in mm; the camera moves so that the outline of the head and of the hair that is on it now
+    keeps its size in the picture."""
     lens_of(camera).lens = lens
     camera.location.y = -_distance(head, lens)
 

@@ -47,7 +47,7 @@ MATERIAL_OF_PART = {
 # The objects that follow the head, each of one material.
 FOLLOWERS = {"eyes": EYE, "teeth": TOOTH, "gums": GUM, "lashes": LASH}
 KEYS_A_STEP = 16  # shape keys
-# Of a strand, about; with twelve between any two points, which is Blender's own, it stood still for 0.1 s.
+# Of a strand that has fewer points, about; with twelve between any two, which is Blender's own, it stood still for 0.1 s.
 SEGMENTS = 24
 STILL = 1e-6  # metres: a shape key that moves no vertex further than this is left out of the head's followers
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from .conventions import SKIN_IOR, Domain, ior_to_f0
-from .evidence import Evidence, Observation, median_under, plain_skin
+from .evidence import Evidence, Observation, plain_skin
 from .geometry.camera import HEAD_AXIS_Z
-from .geometry.texture import ramp
+from .geometry.texture import median_under, ramp
 from .head.atlas import HeadAtlas, make_atlas
 from .head.model import HeadModel
 from .relight import Light, diffuse_transfer, gloss_transfer

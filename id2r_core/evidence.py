@@ -13,7 +13,7 @@ from .conventions import Domain, srgb_to_linear
 from .cover import person_in_photo
 from .errors import Id2rError
 from .facemesh import EYE_OUTLINES, INNER_MOUTH
-from .geometry.texture import erode, ramp, soften
+from .geometry.texture import erode, median_under, ramp, soften
 from .glasses import wears_glasses
 from .head.atlas import HeadAtlas, Seen, look
 from .head.fit import FittedHead
@@ -21,6 +21,7 @@ from .identity import Identity
 from .landmarks import Face
 from .photo import Photo
 from .rims import Rims, find_rims
+from .tone import estimate_tone
 from .translate import Translation
 
 NOT_SKIN = (*EYE_OUTLINES, INNER_MOUTH)
@@ -120,9 +121,11 @@ def show_translation(translation: Translation, observed: Observation) -> Tensor:
 
 
 def plain_skin(observed: Observation, atlas: HeadAtlas) -> Tensor:
+    """[T, T] in [0, 1]: where the photo shows skin of the face that is neither brow, lid, lip, nostril nor where beards grow."""
     return observed.trust * atlas.region("face") * (1 - atlas.features)
 
 
-def median_under(image: Tensor, mask: Tensor) -> Tensor:
-    """[C] median of the texels of [C, T, T] under the upper half of a mask, however little there is of it."""
-    return image[:, mask >= 0.5 * mask.max()].median(1).values
+def tone_in(identity: Identity, translated: Tensor, observed: Observation, atlas: HeadAtlas) -> Tensor:
+    """Mean linear albedo [3] of the facial skin as one photo tells it; translated [3, T, T]: by its translation."""
+    of_skin = lambda image: median_under(image, plain_skin(observed, atlas))
+    return estimate_tone(identity.tone_linear, of_skin(translated), of_skin(observed.linear))

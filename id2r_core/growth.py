@@ -12,8 +12,8 @@ from .combine import Reading
 from .conventions import srgb_to_linear
 from .cover import Cover, background, over_forehead
 from .delight import Unlit
-from .evidence import Evidence, Observation, median_under, plain_skin
-from .geometry.texture import fill_holes, ramp
+from .evidence import Evidence, Observation, plain_skin
+from .geometry.texture import fill_holes, median_under, ramp
 from .hair import CroppedHair, HairAround, grow_hair, unlike_skin
 from .hairstyle import Hairstyle, mostly_alike, see_fringe, see_hairstyle
 from .head.atlas import HeadAtlas

@@ -215,9 +215,8 @@ def mostly_alike(srgb: np.ndarray, linear: np.ndarray, skin: np.ndarray, face: F
     brightness, coloured = _off_colour(shown, linear)
     gaps = shown.mean(-1) < np.maximum(DARKEST, GAPS_DARKER * linear.mean())
     strands = (coloured < OF_ONE_COLOUR) & (brightness < GLEAM) & nearer_to_hair(small, linear, skin)
-    sure = (
-        strands & ~gaps if linear.mean() > BLACK else strands | gaps
-    )  # black hair is as dark as what lies in its shade
+    # Black hair is as dark as what lies in its shade.
+    sure = strands & ~gaps if linear.mean() > BLACK else strands | gaps
     around, hairy = (cv2.blur(np.float32(each), (width, width)) for each in (strands | gaps, sure))
     mostly = (around > MOST_OF_IT) & (hairy > SOME_OF_IT)
     return cv2.resize(mostly.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0

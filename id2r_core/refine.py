@@ -16,17 +16,16 @@ from .combine import Reading, combine
 from .conventions import Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
 from .cover import find_cover, remove_rims
 from .delight import Unlit, lit, take_light_out, too_dark_for_hair
-from .evidence import Evidence, Observation, median_under, observe, plain_skin, show_translation
+from .evidence import Evidence, Observation, observe, show_translation, tone_in
 from .folds import find_beard, find_folds, valleys
 from .geometry.texture import blur, blur_inside, carried_on, fade, known_slowly, ramp, soften
 from .gloss import remove_gloss
 from .growth import Growth, see_growth
 from .hair import wear_hair
 from .head.atlas import HeadAtlas
-from .identity import Identity
 from .relight import Light
 from .stitch import Maps
-from .tone import common_tone, estimate_tone
+from .tone import common_tone
 
 # Shares of the atlas: over which tone is carried on, slower than which the translation is believed, faster is detail.
 TONE_BAND, SLOW_BAND, DETAIL_BAND = 0.06, 0.02, 0.004
@@ -136,12 +135,6 @@ def _with_tone(prior: Tensor, tone: Tensor, atlas: HeadAtlas) -> Tensor:
     plain = atlas.region("face") * (1 - atlas.features) * atlas.mask
     mean = (prior * plain).sum((1, 2)) / plain.sum()
     return (prior * (tone / mean)[:, None, None]).clamp(2e-3, 0.95)
-
-
-def tone_in(identity: Identity, translated: Tensor, observed: Observation, atlas: HeadAtlas) -> Tensor:
-    """Mean linear albedo [3] of the facial skin as one photo tells it; translated [3, T, T]: by its translation."""
-    of_skin = lambda image: median_under(image, plain_skin(observed, atlas))
-    return estimate_tone(identity.tone_linear, of_skin(translated), of_skin(observed.linear))
 
 
 def _calm(

@@ -16,7 +16,7 @@ from id2r_core.conventions import Domain, decode_normal, encode_normal, linear_t
 from id2r_core.cover import Cover, at_home, find_cover, person_in_photo, remove_rims
 from id2r_core.delight import Unlit, solve_light, too_dark_for_hair
 from id2r_core.errors import Id2rError
-from id2r_core.evidence import NOT_SKIN, Evidence, observe, show_translation
+from id2r_core.evidence import NOT_SKIN, Evidence, observe, show_translation, tone_in
 from id2r_core.folds import find_folds
 from id2r_core.geometry.texture import fade
 from id2r_core.gloss import GLOSS_KEPT, remove_gloss
@@ -36,7 +36,6 @@ from id2r_core.refine import (
     _soften_highlights,
     refine_from_photos,
     tile_frames,
-    tone_in,
 )
 from id2r_core.relight import Light, diffuse_transfer, gloss_transfer
 from id2r_core.stitch import Maps

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..conventions import srgb_to_linear
 from ..crop import FaceCrop, crop_face
 from ..delight import solve_light
-from ..evidence import Observation, observe, show_translation
+from ..evidence import Observation, observe, show_translation, tone_in
 from ..head.atlas import HeadAtlas
 from ..head.fit import FittedHead, fit_head
 from ..head.irises import Irises, measure_irises
@@ -18,7 +18,6 @@ from ..identity import Identity, embed_identity
 from ..landmarks import Face, detect_face
 from ..packs import Pack
 from ..photo import Photo
-from ..refine import tone_in
 from ..relight import Light, diffuse_transfer, render_head
 from ..translate import Translation, translate_crop
 

@@ -108,3 +108,8 @@ def ramp(x: Tensor, low: float, high: float) -> Tensor:
 def fade(mask: Tensor, share: float = 0.006) -> Tensor:
     """[T, T] a mask that begins softly at its border and nowhere outside it."""
     return soften(mask, share) * (mask > 0)
+
+
+def median_under(image: Tensor, mask: Tensor) -> Tensor:
+    """[C] median of the texels of [C, T, T] under the upper half of a mask, however little there is of it."""
+    return image[:, mask >= 0.5 * mask.max()].median(1).values
