@@ -15,7 +15,7 @@ from .fringe import Fringe
 
 STRANDS = 900_000  # a square metre: half of what grows, each thicker for it
 POINTS, HANGING_POINTS, CURLY_POINTS = 6, 11, 48  # of a strand
-STRANDS_A_STEP = 12_000
+STRANDS_A_STEP, POINTS_A_STEP = 12_000, 33_000  # the latter where each point takes long
 LENGTH = 0.007, 0.021  # metres, of cropped hair at the sides and on top
 TOP = 0.35, 0.8  # share of the head's height above the eyes where the sides end and the top begins
 FEWER_HANG = 0.5  # of the strands: they lie over each other
@@ -153,7 +153,7 @@ def grow_groom(
     radius = ROOT_RADIUS * thicker / np.sqrt(fewer)
     shade = np.ones(points.shape[:2], np.float32)
     if comb:
-        for part in _parts(len(points), STRANDS_A_STEP * HANGING_POINTS // (4 * points.shape[1])):
+        for part in _parts(len(points), POINTS_A_STEP // points.shape[1]):
             yield
             shade[part] = comb.shade(points[part])
     return Groom(points, radius * taper, scalp.uv, shade)
@@ -234,7 +234,7 @@ def _wind(
     phase, unrest = random.uniform(0.0, 2 * np.pi, lock.max() + 1)[lock], random.normal(size=(2, len(lock)))
     phase, lengths = phase + 0.3 * unrest[0], WAVE[0] * (WAVE[1] / WAVE[0]) ** curl**1.5 * (1.0 + 0.15 * unrest[1])
     wound = np.empty((len(strands), CURLY_POINTS, 3), np.float32)
-    for part in _parts(len(strands), STRANDS_A_STEP // 8):
+    for part in _parts(len(strands), POINTS_A_STEP // CURLY_POINTS):
         yield
         finer = _finer(strands[part], CURLY_POINTS)
         wound[part] = finer + _waves(finer, phase[part], lengths[part], curl)

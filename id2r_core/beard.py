@@ -74,8 +74,8 @@ def _length(photo: Photo, head: FittedHead, atlas: HeadAtlas, sure: Tensor) -> f
         torch.broadcast_tensors(across[:, None], -down.to(chin), torch.zeros(1, 1).to(chin)), -1
     )
     size = torch.tensor([photo.width, photo.height]).to(chin)
-    look_up = lambda points: _pixels(photo, head.camera.project(points.reshape(-1, 3))[0, :, :2], size)
-    linear = np.median(srgb_to_linear(look_up(on_head.T)), 0)
+    look_up = lambda points: srgb_to_linear(_pixels(photo, head.camera.project(points.reshape(-1, 3))[0, :, :2], size))
+    linear = np.median(look_up(on_head.T), 0)
     like = alike(look_up(points), linear).reshape(len(across), len(down))
     lengths = [_without_gap(line) * STEP - SHORTEST for line in like]
     return float(np.clip(np.median(lengths), SHORTEST, LONGEST))

@@ -19,7 +19,7 @@ from .geometry.texture import ramp
 from .head.atlas import HeadAtlas
 from .head.fit import FittedHead
 from .landmarks import Face
-from .orientation import OFF_ON, as_strands_need, nearer_to_hair, see_orientation
+from .orientation import DARKEST, OFF_ON, as_strands_need, nearer_to_hair, see_orientation
 from .photo import Photo
 
 # Shares of the head's size in the photo: how far from its outline hair begins, the least area of it that is a style, and the
@@ -39,7 +39,7 @@ OF_ONE_COLOUR, OF_ONE_BRIGHTNESS, GLEAM = 0.35, 1.0, 1.6
 # Of the face's height, and the shares of what lies so near that are hair with its gaps, and hair alone; what gaps between strands
 # are at most of its brightness.
 AROUND, MOST_OF_IT, SOME_OF_IT, GAPS_DARKER = 0.04, 0.5, 0.2, 0.37
-DARKEST, BLACK = 0.005, 0.03  # linear: darker colours are noise; and are those of black hair
+BLACK = 0.03  # linear: darker colours are those of black hair
 GAP = 0.012  # metres: a gleam or an ear-ring does not end it
 LEAST_FALL = 0.05  # metres below the eyes: hair that covers the ears hangs no lower
 NAPE = (-0.05, 0.03)  # metres above the eyes: below the ears hair that does not hang is cut close
@@ -147,7 +147,7 @@ def _fall(
     longest_gap, sides = round(GAP / FALL_STEP), []
     for side in (1, -1):
         place = _place(head, np.stack(np.broadcast_arrays(side * across, -down[:, None]), -1), person.shape)
-        shown = place.look_up(photo.srgb)
+        shown = srgb_to_linear(place.look_up(photo.srgb))
         is_hair = place.of(person) & ~place.of(hull) & alike(shown, linear, GLEAM) & nearer_to_hair(shown, linear, skin)
         wide = is_hair.sum(1) * FALL_STEP > LEAST_WIDTH
         gone = np.convolve(~wide, np.ones(longest_gap), "valid") >= longest_gap
@@ -198,10 +198,10 @@ def _lit_colour(linear: np.ndarray) -> np.ndarray:
     return lit * (brightness[matt].mean() / max(float(lit.mean()), 1e-6))
 
 
-def alike(srgb: np.ndarray, linear: np.ndarray, brightest: float = OF_ONE_BRIGHTNESS) -> np.ndarray:
-    """[...] bool: whether sRGB colours [..., 3] may be hair of a linear colour [3], in light and shade; brightest: log-luminance
-    beyond that colour's."""
-    brightness, coloured = _off_colour(srgb_to_linear(srgb), linear)
+def alike(shown: np.ndarray, linear: np.ndarray, brightest: float = OF_ONE_BRIGHTNESS) -> np.ndarray:
+    """[...] bool: whether linear colours [..., 3] may be hair of one [3], in light and shade; brightest: log-luminance beyond
+    that colour's."""
+    brightness, coloured = _off_colour(shown, linear)
     return (brightness > -OF_ONE_BRIGHTNESS) & (brightness < brightest) & (coloured < OF_ONE_COLOUR)
 
 
@@ -214,7 +214,7 @@ def mostly_alike(srgb: np.ndarray, linear: np.ndarray, skin: np.ndarray, face: F
     shown = srgb_to_linear(small)
     brightness, coloured = _off_colour(shown, linear)
     gaps = shown.mean(-1) < np.maximum(DARKEST, GAPS_DARKER * linear.mean())
-    strands = (coloured < OF_ONE_COLOUR) & (brightness < GLEAM) & nearer_to_hair(small, linear, skin)
+    strands = (coloured < OF_ONE_COLOUR) & (brightness < GLEAM) & nearer_to_hair(shown, linear, skin)
     # Black hair is as dark as what lies in its shade.
     sure = strands & ~gaps if linear.mean() > BLACK else strands | gaps
     around, hairy = (cv2.blur(np.float32(each), (width, width)) for each in (strands | gaps, sure))

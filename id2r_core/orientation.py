@@ -130,17 +130,17 @@ def up_to_hair(photo: Photo, face: Face, bare: np.ndarray, skin: np.ndarray, hai
     each: seen through the contrast of its strands, hair begins too early."""
     width = 2 * round(BEGINS * np.ptp(face.points[list(OVAL), 1])) + 1
     near = cv2.dilate(bare.astype(np.uint8), np.ones((width, width))) > 0
-    return bare | (near & ~nearer_to_hair(photo.srgb, hair, skin))
+    return bare | (near & ~nearer_to_hair(srgb_to_linear(photo.srgb), hair, skin))
 
 
-def nearer_to_hair(srgb: np.ndarray, hair: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """[...] bool: whether sRGB colours [..., 3] are those of hair rather than of skin, linear [3] each; all of them when these two
+def nearer_to_hair(shown: np.ndarray, hair: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """[...] bool: whether linear colours [..., 3] are those of hair rather than of skin, [3] each; all of them when these two
     cannot be told apart."""
     log = lambda linear: np.log(linear + np.float32(DARKEST))
     to_hair = log(hair) - log(skin)
     if np.linalg.norm(to_hair) < TOLD_APART:
-        return np.ones(srgb.shape[:-1], bool)
-    return (log(srgb_to_linear(srgb)) - log(skin)) @ to_hair / (to_hair**2).sum() >= OF_SKIN
+        return np.ones(shown.shape[:-1], bool)
+    return (log(shown) - log(skin)) @ to_hair / (to_hair**2).sum() >= OF_SKIN
 
 
 def _with_margin(
