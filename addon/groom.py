@@ -53,9 +53,9 @@ OVAL, FRONT = (
 # Locks: metres across at the root, and at the tip as if each strand were by itself; how near strands come to the middle of
 # theirs at the tip, straight ones and curls.
 LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.9)
-# The length of the widest waves and of the tightest curls, metres; how far out they turn, in that length; the curl from
-# which on they turn so far, and up to which hair is straight.
-WAVE, TURN, FULL_TURN, LEAST_CURL = (0.05, 0.012), 0.2, 0.5, 0.05
+# The length of the widest waves and of the tightest curls, metres; how far out curls turn, in that length; the curl up to which
+# hair is straight.
+WAVE, TURN, LEAST_CURL = (0.05, 0.012), 0.2, 0.05
 # Points: the turns of long hair are as wide as that; metres: but those of a strand that strays no wider than this.
 LEAST_OF_A_TURN, MOST_OF_A_TURN = 4.5, 0.04
 MIDDLE = 0.0, 0.08, 0.0  # metres: of the head, which hair lies around
@@ -260,7 +260,7 @@ def _waves(strands: np.ndarray, phase: np.ndarray, length: np.ndarray, curl: flo
     length = np.maximum(length, np.minimum(MOST_OF_A_TURN, LEAST_OF_A_TURN * way[:, -1] / (strands.shape[1] - 1)))
     aside = unit(np.cross(along, strands.mean(1, keepdims=True) - MIDDLE))
     turns = 2 * np.pi * way / length[:, None] + phase[:, None]
-    out = TURN * min(1.0, curl / FULL_TURN) * length[:, None] * np.minimum(1.0, 2 * way / length[:, None])
+    out = TURN * curl * length[:, None] * np.minimum(1.0, 2 * way / length[:, None])
     return (out * np.cos(turns))[..., None] * aside + (curl * out * np.sin(turns))[..., None] * np.cross(along, aside)
 
 

@@ -50,10 +50,11 @@ SIDES = (-0.03, 0.03)  # metres: from one side's length to the other's
 # Metres: half the width in which a column of the fringe is sought, and how far to each side its ends go on; the share of
 # the lowest of it that is single strands.
 COLUMN_REACH, FRINGE_ENDS, STRAY_STRANDS = 0.006, 0.012, 0.04
-# From straight hair to curls, as 49 training portraits are: how far neighbours run apart (curls by 0.58 or more; short straight hair
-# in a soft photo by up to 0.4, but it does not stand off), and for hair that hangs degrees off the vertical, which tell of
+# From straight hair over waves to curls, as 49 training portraits are: how far neighbours run apart and the curl that tells (curls
+# by 0.58 or more; straight hair in a soft photo by up to 0.5), and for hair that hangs degrees off the vertical, which tell of
 # waves; metres that hair must stand off to show any.
-RUN_APART, HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (0.20, 0.55), (20.0, 50.0), 0.6, (0.015, 0.035)
+RUN_APART, SO_CURLY = (0.20, 0.28, 0.50, 0.60), (0.0, 0.22, 0.4, 1.0)
+HANGS_STRAIGHT, MOST_WAVED, CURLS_STAND = (20.0, 50.0), 0.6, (0.015, 0.035)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _curl(photo: Photo, face: Face, stands: np.ndarray, hangs: np.ndarray) -> fl
     """In [0, 1], of the hair that stands off a head and that hangs [H, W]: strands that lie straight run as their neighbours do,
     and hang straight down."""
     together, falling = (see_orientation(photo, face, there) for there in (stands, hangs))
-    curls = together.sure * float(np.interp(together.disagreement(), RUN_APART, OFF_ON)) if together else 0.0
+    curls = together.sure * float(np.interp(together.disagreement(), RUN_APART, SO_CURLY)) if together else 0.0
     # Down is where the camera has it, or the head: who holds the other aslant nobody knows.
     off = min(falling.degrees_off(0.0), falling.degrees_off(_roll(face))) if falling else 0.0
     waves = MOST_WAVED * falling.sure * float(np.interp(off, HANGS_STRAIGHT, OFF_ON)) if falling else 0.0
