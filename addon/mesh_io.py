@@ -200,7 +200,7 @@ def build_head(
     eyes, lashes = followers.pop("eyes"), followers.pop("lashes", None)
     eyes["iris"] = (data.iris_radius / data.eye_radius).tolist()
     eyes["iris_colour_linear"] = data.iris_colour_linear.tolist()
-    _store_eye_directions(mesh_of(eyes), data)
+    _store_eye_directions(mesh_of(eyes))
     yield
     strands = beard = worn = None
     if hair is not None:
@@ -477,19 +477,22 @@ def add_variable(driver: bpy.types.Driver, name: str, id_type: Any, owner: bpy.t
     target.id_type, target.id, target.data_path = id_type, owner, data_path
 
 
-def _store_eye_directions(mesh: bpy.types.Mesh, data: HeadFile) -> None:
-    """On each vertex of the eyes, the offset from its eye's centre in units of the eye's radius.
+def _store_eye_directions(mesh: bpy.types.Mesh) -> None:
+    """On each vertex of the eyes, the direction from its eye's centre as it was when the eye looked straight ahead: as its
+    layout has it, an azimuthal equidistant projection about the pupil.
 
-    The iris is painted by this attribute, so it turns with the eye when a shape key turns it.
+    The iris is painted by this attribute, so it turns with the eye when the head's own shape or a shape key turns it.
     """
-    points = np.empty(len(mesh.vertices) * 3, np.float32)
-    mesh.vertices.foreach_get("co", points)
-    points = points.reshape(-1, 3)
-    is_left = points[:, 0] > 0.0
-    centre = np.where(is_left[:, None], data.eye_centres[0], data.eye_centres[1])
-    radius = np.where(is_left, data.eye_radius[0], data.eye_radius[1])[:, None]
+    uv, corner = np.empty(len(mesh.loops) * 2, np.float32), np.empty(len(mesh.loops), np.int32)
+    layer: Any = mesh.uv_layers[UV_LAYER]
+    layer.data.foreach_get("uv", uv)
+    mesh.loops.foreach_get("vertex_index", corner)
+    from_pupil = np.zeros((len(mesh.vertices), 2), np.float32)
+    from_pupil[corner] = 2 * np.pi * (uv.reshape(-1, 2) - 0.5)  # radians
+    angle = np.linalg.norm(from_pupil, axis=1, keepdims=True)
+    across, up = (from_pupil * np.sinc(angle / np.pi)).T  # sin(angle) along the way from the pupil
     attribute: Any = mesh.attributes.new(EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
-    attribute.data.foreach_set("vector", ((points - centre) / radius).astype(np.float32).ravel())
+    attribute.data.foreach_set("vector", np.stack([across, -np.cos(angle[:, 0]), up], 1).astype(np.float32).ravel())
 
 
 def _smooth(made: bpy.types.Object) -> None:

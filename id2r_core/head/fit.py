@@ -16,6 +16,7 @@ from ..geometry.camera import Camera
 from ..landmarks import Face
 from ..photo import Photo
 from .expectation import load_expectation, upright
+from .gaze import aim_eyes, outward, part_eyes
 from .model import HeadModel
 from .smile import seat_teeth
 
@@ -36,6 +37,7 @@ TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portr
 EXIF_SPREAD = 0.05
 CAMERA_PRIOR = 5e-5
 WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
+FINE_SUPPORT, FINE_SMOOTHING = 0.02, 0.3
 # How much a photo has to say of a landmark among others: by the angle at which it sees the surface there (exponent of its
 # cosine; the least), and by how far the head is turned: the detector then misses by 2.5 mm in the same way on everybody, at
 # 35 degrees, where from the front it is 1.4 (six virtual people, errors of pose apart).
@@ -137,9 +139,11 @@ def fit_heads(photos: Sequence[Photo], faces: Sequence[Face], model: HeadModel) 
     # Where every photo's expression moves the surface, what is left over belongs to it and not to the neutral face.
     own = torch.stack([_share_of_person(fit.vertices, neutral) for fit in fits]).amax(0)
     neutral = _clear_eyes(model.close_lips(neutral + reading.stays * warp * own), model)
+    photographed = [fit.photographed(moves) for fit in fits]
+    neutral = part_eyes(neutral, torch.stack([outward(head, model) for head in photographed]).mean(), model)
     return [
-        FittedHead(model, fit.camera, fit.photographed(moves), neutral, fit.identity, fit.expression, fit.error)
-        for fit in fits
+        FittedHead(model, fit.camera, head, neutral, fit.identity, fit.expression, fit.error)
+        for fit, head in zip(fits, photographed, strict=True)
     ]
 
 
@@ -151,12 +155,9 @@ class _Fit:
         model = self.model = view.model
         self.vertices = model.shape(identity[None], expression[None])[0]
         self.landmarks = model.landmarks(model.subdivide(self.vertices[None]))[0]
-        projected = camera.project(self.landmarks)[0]
-        apart = view.target - projected[:, :2]
-        residual = _across_outline(view.target, apart) * projected[:, 2:] / camera.focal
-        turn_back = camera.view_from_world[0, :3, :3]
-        self.moves = torch.cat([residual, torch.zeros_like(residual[:, :1])], 1) @ turn_back  # [478, 3], head frame
-        self.away = turn_back[2]  # unit vector [3] of the line of sight, along which the photo tells nothing
+        apart = view.target - camera.project(self.landmarks)[0, :, :2]
+        self.moves = self._missing(self.landmarks)
+        self.away = camera.view_from_world[0, 2, :3]  # unit vector [3] of the line of sight, along which the photo tells nothing
         self.error = float(apart[:SURFACE_COUNT].norm(dim=1).mean() / view.eye_distance)
 
     def say(self) -> Tensor:
@@ -173,8 +174,24 @@ class _Fit:
         target = self.view.target
         slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / self.view.eye_distance
         shut = self.model.close_lips if slit < CLOSED_MOUTH else lambda head: head
-        seated = seat_teeth(shut(self.vertices + warp), self.view.photo, self.view.face, self.camera, self.model)
-        return _clear_eyes(seated, self.model)
+        finer = self._finer(shut(self.vertices + warp))
+        seated = seat_teeth(finer, self.view.photo, self.view.face, self.camera, self.model)
+        return aim_eyes(_clear_eyes(seated, self.model), target, self.camera, self.model)
+
+    def _finer(self, vertices: Tensor) -> Tensor:
+        """The head [N, 3] over its photo, with the rims of lids and lips where the photo has them: they lie so near to each
+        other that the smooth warp takes them along."""
+        landmarks = self.model.landmarks(self.model.subdivide(vertices[None]))[0]
+        missing = self._missing(landmarks)
+        missing[list(OVAL)] = 0.0
+        return vertices + _smooth_warp(vertices, landmarks, missing, self.model, FINE_SUPPORT, FINE_SMOOTHING)
+
+    def _missing(self, landmarks: Tensor) -> Tensor:
+        """[478, 3] which way landmarks [478, 3] have to move, across the line of sight, to where the photo has them."""
+        projected = self.camera.project(landmarks)[0]
+        apart = _across_outline(self.view.target, self.view.target - projected[:, :2])
+        residual = apart * projected[:, 2:] / self.camera.focal
+        return torch.cat([residual, torch.zeros_like(residual[:, :1])], 1) @ self.camera.view_from_world[0, :3, :3]
 
 
 def _common_moves(fits: Sequence[_Fit]) -> Tensor:
@@ -418,7 +435,14 @@ def _dearness(model: HeadModel) -> Tensor:
     return torch.tensor([costs[0] if costs else 1.0 for costs in dear])
 
 
-def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadModel) -> Tensor:
+def _smooth_warp(
+    vertices: Tensor,
+    centres: Tensor,
+    moves: Tensor,
+    model: HeadModel,
+    support: float = WARP_SUPPORT,
+    smoothing: float = WARP_SMOOTHING,
+) -> Tensor:
     """Offsets [N, 3] that carry the landmarks along `moves`, smooth, and zero far from any landmark.
 
     Compactly supported radial basis functions (Wendland 1995, C2). An eyeball moves as one piece with its lids, a row of
@@ -426,12 +450,12 @@ def _smooth_warp(vertices: Tensor, centres: Tensor, moves: Tensor, model: HeadMo
     """
     surface = slice(0, SURFACE_COUNT)
     centres, moves = centres[surface], moves[surface]
-    kernel = _wendland(torch.cdist(centres, centres) / WARP_SUPPORT)
-    weights = torch.linalg.solve(kernel + WARP_SMOOTHING * torch.eye(len(kernel), device=kernel.device), moves)
-    warp = _wendland(torch.cdist(vertices, centres) / WARP_SUPPORT) @ weights
+    kernel = _wendland(torch.cdist(centres, centres) / support)
+    weights = torch.linalg.solve(kernel + smoothing * torch.eye(len(kernel), device=kernel.device), moves)
+    warp = _wendland(torch.cdist(vertices, centres) / support) @ weights
     rings = (*EYE_RINGS, NOSE_BASE, CHIN)
     for piece, ring in zip((*model.eye_vertices, model.upper_jaw, model.lower_jaw), rings, strict=True):
-        around = _wendland(torch.cdist(centres[list(ring)], centres) / WARP_SUPPORT) @ weights
+        around = _wendland(torch.cdist(centres[list(ring)], centres) / support) @ weights
         warp[piece] = around.mean(0)
     return warp
 

@@ -34,8 +34,9 @@ class Irises:
 def measure_irises(photo: Photo, face: Face, head: FittedHead, white_linear: Tensor) -> Irises:
     """Radius from the landmarks of the rim, colour from the ring between pupil and limbus, against the white of the eye.
 
-    white_linear [3]: how bright a white diffuser would be in the photo at the face. How bright the iris is, it tells as well
-    as the white of the eye does, of which little is seen; of its hue it knows less, for eyes lie in coloured shade.
+    white_linear [3]: how bright a white diffuser would be in the photo at the face. It knows nothing of the coloured shade that
+    eyes lie in; the white of the eye does, but little of that is seen, and skin runs into it, so that irises measured
+    against it alone come out blue. The truth lies between.
     """
     centres, _ = head.model.eyes(head.vertices)
     depth = head.camera.to_view(centres)[0, :, 2]
@@ -55,8 +56,7 @@ def measure_irises(photo: Photo, face: Face, head: FittedHead, white_linear: Ten
     white = white_linear.numpy(force=True).clip(0.05)
     beside = _middle_colour(np.concatenate(whites), OF_WHITE)
     if beside is not None:
-        beside = (beside / WHITE_OF_EYE_LINEAR).clip(0.01)
-        white = beside * np.sqrt(white.mean() / beside.mean())
+        white = np.sqrt(white * (beside / WHITE_OF_EYE_LINEAR).clip(0.01))
     return Irises(radius.clone(), torch.from_numpy(colour / white).float().clamp(*COLOUR_RANGE))
 
 

@@ -60,10 +60,20 @@ def ball(radius, centre, columns: int, rows: int):
     return points, corners(columns), uneven.reshape(-1, 2), corners(columns + 1)
 
 
+def polar(offsets) -> np.ndarray:
+    """The core's layout of an eyeball: offsets [P, 3] from its centre -> uv [P, 2], angles from the pupil about its middle."""
+    angle = np.arccos(offsets[:, 2] / np.linalg.norm(offsets, axis=1))
+    around = np.linalg.norm(offsets[:, :2], axis=1)
+    return 0.5 + (angle / (2 * np.pi) / np.maximum(around, 1e-9))[:, None] * offsets[:, :2]
+
+
 def head_arrays() -> dict[str, np.ndarray]:
     """All keys of head.npz: a ball for a head with a strip of mouth, and two eyes."""
     balls = [ball(0.1, (0, 0, -0.08), 24, 16), *(ball(EYE_RADIUS, centre, 10, 8) for centre in EYE_CENTRES)]
     vertices, quads, uv, quads_uv, part = [], [], [], [], []
+    for eye, centre in enumerate(EYE_CENTRES, 1):
+        points, faces, *_ = balls[eye]
+        balls[eye] = points, faces, polar(points - centre), faces
     for index, (points, faces, coordinates, faces_uv) in enumerate(balls):
         quads.append(faces + sum(map(len, vertices)))
         quads_uv.append(faces_uv + sum(map(len, uv)))

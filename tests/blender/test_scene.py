@@ -13,7 +13,7 @@ from mathutils import Vector
 from addon import batch, contact_sheet, image_io, lookdev, material, mesh_io
 from addon.core import conventions, errors
 from addon.result import load_result
-from tests.blender.conftest import EXPRESSIONS, MAP_SIZE, PHOTO_SIZE, head_arrays
+from tests.blender.conftest import EXPRESSIONS, EYE_CENTRES, MAP_SIZE, PARTS, PHOTO_SIZE, head_arrays
 
 
 @pytest.fixture
@@ -116,11 +116,39 @@ def test_the_eyes_follow_the_head_s_keys(made):
     assert np.allclose(moved[is_left], 0.002, atol=2e-5) and not moved[~is_left].any()
 
 
+def directions_of(eyes) -> np.ndarray:
+    """[P, 3] where the iris is painted from, LOOK in its middle."""
+    direction = np.empty(len(eyes.data.vertices) * 3, np.float32)
+    eyes.data.attributes[mesh_io.EYE_ATTRIBUTE].data.foreach_get("vector", direction)
+    return direction.reshape(-1, 3)
+
+
+def offsets_of(eyes) -> np.ndarray:
+    """[P, 3] unit vectors from the centre of each eye to its vertices."""
+    points = positions(eyes.data)
+    centres = np.array([points[side].mean(0) for side in (points[:, 0] > 0, points[:, 0] <= 0)])
+    offset = points - centres[(points[:, 0] <= 0).astype(int)]
+    return offset / np.linalg.norm(offset, axis=1, keepdims=True)
+
+
 def test_the_iris_is_painted_round_the_axis_of_each_eye(made):
-    mesh = made.objects.eyes.data
-    direction = np.empty(len(mesh.vertices) * 3, np.float32)
-    mesh.attributes[mesh_io.EYE_ATTRIBUTE].data.foreach_get("vector", direction)
-    assert np.allclose(np.linalg.norm(direction.reshape(-1, 3), axis=1), 1.0, atol=1e-4)
+    offsets = offsets_of(made.objects.eyes)
+    is_front = offsets[:, 1] < 0
+    assert is_front.sum() > 20
+    assert np.allclose(directions_of(made.objects.eyes)[is_front], offsets[is_front], atol=1e-5)
+
+
+def test_the_iris_of_an_eye_that_looks_aside_turns_with_it(result_folder):
+    arrays = dict(np.load(result_folder / "head.npz"))
+    cos, sin = np.cos(0.2), np.sin(0.2)
+    left = np.unique(arrays["quads"][arrays["part"] == PARTS.index("eyeball_left")])
+    turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], np.float32)
+    arrays["vertices"][left] = (arrays["vertices"][left] - EYE_CENTRES[0]) @ turn.T + EYE_CENTRES[0]
+    np.savez(result_folder / "head.npz", **arrays)
+    eyes = load_result(result_folder, bpy.context.scene, "Aside").objects.eyes
+    offsets = offsets_of(eyes)
+    pupils = offsets[(offsets[:, 1] < 0) & (directions_of(eyes) @ (0, -1, 0) > 0.999)]
+    assert sorted(round(float(np.arcsin(x)), 2) for x, _, _ in pupils) == [0.0, 0.2]
 
 
 # ---- images and materials ----
