@@ -71,4 +71,6 @@ def test_looking_aside_is_no_squint(model):
 
 def test_heads_at_rest_neither_squint_nor_stare_apart(model):
     for angle, kept in ((-0.5, APART[0]), (0.6, APART[1])):
-        assert float(outward(part_eyes(model.neutral, torch.tensor(angle), model), model)) == pytest.approx(kept, abs=1e-3)
+        assert float(outward(part_eyes(model.neutral, torch.tensor(angle), model), model)) == pytest.approx(
+            kept, abs=1e-3
+        )

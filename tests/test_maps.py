@@ -11,7 +11,14 @@ from synthetic_head import IRISES, camera_at, known_head, landmarks_in_photo
 from torch.nn import functional
 
 from id2r_core import maps as maps_module
-from id2r_core.conventions import WHITE_OF_EYE_LINEAR, Domain, decode_normal, encode_normal, linear_to_srgb, srgb_to_linear
+from id2r_core.conventions import (
+    WHITE_OF_EYE_LINEAR,
+    Domain,
+    decode_normal,
+    encode_normal,
+    linear_to_srgb,
+    srgb_to_linear,
+)
 from id2r_core.detail import stored
 from id2r_core.errors import Id2rError
 from id2r_core.files import all_or_nothing, check_writable, whole_file, write_exr, write_image

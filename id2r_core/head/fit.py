@@ -37,7 +37,7 @@ TYPICAL_DISTANCE, DISTANCE_SPREAD = 1.3, 0.35  # metres and log-units: how portr
 EXIF_SPREAD = 0.05
 CAMERA_PRIOR = 5e-5
 WARP_SUPPORT, WARP_SMOOTHING = 0.07, 0.6  # metres; share of the kernel's diagonal
-FINE_SUPPORT, FINE_SMOOTHING = 0.02, 0.3
+FINE_SUPPORT, FINE_SMOOTHING = 0.02, 0.3  # of the warp after it, over the photo alone
 # How much a photo has to say of a landmark among others: by the angle at which it sees the surface there (exponent of its
 # cosine; the least), and by how far the head is turned: the detector then misses by 2.5 mm in the same way on everybody, at
 # 35 degrees, where from the front it is 1.4 (six virtual people, errors of pose apart).
@@ -157,7 +157,9 @@ class _Fit:
         self.landmarks = model.landmarks(model.subdivide(self.vertices[None]))[0]
         apart = view.target - camera.project(self.landmarks)[0, :, :2]
         self.moves = self._missing(self.landmarks)
-        self.away = camera.view_from_world[0, 2, :3]  # unit vector [3] of the line of sight, along which the photo tells nothing
+        self.away = camera.view_from_world[
+            0, 2, :3
+        ]  # unit vector [3] of the line of sight: the photo tells nothing along it
         self.error = float(apart[:SURFACE_COUNT].norm(dim=1).mean() / view.eye_distance)
 
     def say(self) -> Tensor:
@@ -174,13 +176,13 @@ class _Fit:
         target = self.view.target
         slit = (target[UPPER_LIP] - target[LOWER_LIP]).norm() / self.view.eye_distance
         shut = self.model.close_lips if slit < CLOSED_MOUTH else lambda head: head
-        finer = self._finer(shut(self.vertices + warp))
+        finer = shut(self._finer(self.vertices + warp))
         seated = seat_teeth(finer, self.view.photo, self.view.face, self.camera, self.model)
         return aim_eyes(_clear_eyes(seated, self.model), target, self.camera, self.model)
 
     def _finer(self, vertices: Tensor) -> Tensor:
         """The head [N, 3] over its photo, with the rims of lids and lips where the photo has them: they lie so near to each
-        other that the smooth warp takes them along."""
+        other, and move so differently, that the smooth warp leaves them up to 1.5 mm away."""
         landmarks = self.model.landmarks(self.model.subdivide(vertices[None]))[0]
         missing = self._missing(landmarks)
         missing[list(OVAL)] = 0.0
