@@ -59,6 +59,11 @@ def test_what_eyes_differ_by_is_measured_and_given_to_a_head_at_rest(model):
     assert float(outward(parted, model)) == pytest.approx(0.08, abs=1e-3)
 
 
+def test_a_head_whose_shape_squints_is_parted_as_far_as_any(model):
+    squinting = part_eyes(model.neutral, torch.tensor(-0.04), model)
+    assert float(outward(part_eyes(squinting, torch.tensor(0.06), model), model)) == pytest.approx(0.06, abs=1e-3)
+
+
 def test_looking_aside_is_no_squint(model):
     """Both eyes turned to the same side: nothing of it stays in a head at rest."""
     camera = camera_at(size=640)

@@ -35,11 +35,11 @@ def outward(vertices: Tensor, model: HeadModel) -> Tensor:
 
 
 def part_eyes(vertices: Tensor, angle: Tensor, model: HeadModel) -> Tensor:
-    """A head [N, 3] at rest whose eyes look ahead, each by `angle` radians to its own side."""
-    angle = angle.clamp(*APART)
+    """A head [N, 3] at rest whose eyes look ahead, each by `angle` radians to its own side (see `outward`)."""
+    missing = angle.clamp(*APART) - outward(vertices, model)
     parted = vertices.clone()
     centres, _ = model.eyes(vertices)
-    for ball, centre, yaw in zip(model.eye_vertices, centres, (angle, -angle), strict=True):
+    for ball, centre, yaw in zip(model.eye_vertices, centres, (missing, -missing), strict=True):
         straight = torch.stack([torch.zeros_like(yaw), torch.zeros_like(yaw), torch.ones_like(yaw)])
         towards = torch.stack([yaw.sin(), torch.zeros_like(yaw), yaw.cos()])
         parted[ball] = centre + (vertices[ball] - centre) @ _turn(straight, towards, WIDEST).T
