@@ -196,13 +196,17 @@ def test_there_is_no_relief_where_there_is_no_skin(skin, model):
     assert skin.height[outside].abs().max() < 1e-3
 
 
-def test_lips_have_grooves_up_and_down_and_no_pores(skin, model):
+def test_lips_have_grooves_up_and_down_and_no_pores(sheet, model):
+    """On people on average: one draw has 1.27 to 1.39 times as much, and a photo's last bit decides which draw it is."""
     atlas = make_atlas(model, SIZE)
     lip = (atlas.region("lip") > 0.9) & (atlas.surface[0].abs() < 0.01)
-    across = torch.gradient(skin.lines, dim=1)[0][lip].abs().mean()
-    along = torch.gradient(skin.lines, dim=0)[0][lip].abs().mean()
+    drawn = [make_relief(sheet, SIZE, seed, 0.0) for seed in range(4)]
+    across, along = (
+        torch.stack([torch.gradient(each.lines, dim=axis)[0][lip].abs().mean() for each in drawn]).mean()
+        for axis in (1, 0)
+    )
     assert across > 1.3 * along
-    assert skin.pores[lip].max() < 1e-3
+    assert all(each.pores[lip].max() < 1e-3 for each in drawn)
 
 
 # ---- one height behind all maps ----
