@@ -11,10 +11,6 @@ from id2r_core.head.gaze import APART, IRISES, WIDEST, aim_eyes, outward, part_e
 MILLIMETRE = 0.001
 
 
-def landmarks_of(vertices, model):
-    return model.landmarks(model.subdivide(vertices[None]))[0]
-
-
 def pupils(vertices, model):
     """[2, 3] unit directions of the front of the left and the right eye."""
     fronts = torch.stack([ball[model.neutral[ball, 2].argmax()] for ball in model.eye_vertices])
@@ -25,10 +21,10 @@ def pupils(vertices, model):
 @pytest.mark.parametrize("yaw", [0.0, 30.0])
 def test_irises_come_to_lie_where_the_photo_has_them(model, yaw):
     camera = camera_at(yaw, size=640)
-    seen = camera.project(landmarks_of(model.neutral, model))[0, :, :2]
+    seen = camera.project(model.landmarks_of(model.neutral))[0, :, :2]
     seen[list(IRISES)] += torch.tensor([[6.0, -2.0], [-1.0, 4.0]])
     aimed = aim_eyes(model.neutral, seen, camera, model)
-    found = camera.project(landmarks_of(aimed, model))[0, :, :2]
+    found = camera.project(model.landmarks_of(aimed))[0, :, :2]
     assert (found - seen)[list(IRISES)].norm(dim=1).max() < 0.3  # pixels; the fine mesh is no perfect ball
     assert (model.eyes(aimed)[0] - model.eyes(model.neutral)[0]).norm(dim=1).max() < 0.05 * MILLIMETRE
     still = torch.ones(len(aimed), dtype=torch.bool)
@@ -38,13 +34,13 @@ def test_irises_come_to_lie_where_the_photo_has_them(model, yaw):
 
 def test_eyes_that_are_right_stay(model):
     camera = camera_at(size=640)
-    seen = camera.project(landmarks_of(model.neutral, model))[0, :, :2]
+    seen = camera.project(model.landmarks_of(model.neutral))[0, :, :2]
     assert (aim_eyes(model.neutral, seen, camera, model) - model.neutral).norm(dim=1).max() < 0.02 * MILLIMETRE
 
 
 def test_no_eye_turns_into_the_skull_for_a_landmark_beside_the_face(model):
     camera = camera_at(size=640)
-    seen = camera.project(landmarks_of(model.neutral, model))[0, :, :2]
+    seen = camera.project(model.landmarks_of(model.neutral))[0, :, :2]
     seen[list(IRISES)] += 400.0
     looks = pupils(aim_eyes(model.neutral, seen, camera, model), model)
     angles = torch.rad2deg((looks @ torch.tensor([0.0, 0.0, 1.0])).acos())
@@ -67,7 +63,7 @@ def test_a_head_whose_shape_squints_is_parted_as_far_as_any(model):
 def test_looking_aside_is_no_squint(model):
     """Both eyes turned to the same side: nothing of it stays in a head at rest."""
     camera = camera_at(size=640)
-    seen = camera.project(landmarks_of(model.neutral, model))[0, :, :2]
+    seen = camera.project(model.landmarks_of(model.neutral))[0, :, :2]
     seen[list(IRISES)] += torch.tensor([5.0, 0.0])
     aside = aim_eyes(model.neutral, seen, camera, model)
     assert pupils(aside, model)[:, 0].min() > 0.05

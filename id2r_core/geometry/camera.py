@@ -100,6 +100,13 @@ class Camera:
         return replace(self, focal=self.focal * scale, principal=self.principal * scale, height=height, width=width)
 
 
+def rotation(turn: Tensor) -> Tensor:
+    """[3, 3] rotation about the axis `turn` [3] by as many radians as it is long."""
+    zero = torch.zeros_like(turn[0])
+    x, y, z = turn
+    return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).unflatten(0, (3, 3)))
+
+
 def look_at_head(yaw: Tensor, distance: float, target: Tensor) -> Tensor:
     """Views of `target` [3] from `distance` metres at `yaw` [B] radians about +y (positive: from the subject's left).
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..facemesh import BROWS, EYE_CORNERS, IRIS_LANDMARKS, OVAL, SURFACE_COUNT
-from ..geometry.camera import Camera
+from ..geometry.camera import Camera, rotation
 from ..landmarks import Face
 from ..photo import Photo
 from .expectation import load_expectation, upright
@@ -154,19 +154,18 @@ class _Fit:
         self.view, self.camera, self.identity, self.expression = view, camera, identity, expression
         model = self.model = view.model
         self.vertices = model.shape(identity[None], expression[None])[0]
-        self.landmarks = model.landmarks(model.subdivide(self.vertices[None]))[0]
+        self.landmarks = model.landmarks_of(self.vertices)
         apart = view.target - camera.project(self.landmarks)[0, :, :2]
         self.moves = self._missing(self.landmarks)
-        self.away = camera.view_from_world[
-            0, 2, :3
-        ]  # unit vector [3] of the line of sight: the photo tells nothing along it
+        # Unit vector [3] of the line of sight, along which the photo tells nothing.
+        self.away = camera.view_from_world[0, 2, :3]
         self.error = float(apart[:SURFACE_COUNT].norm(dim=1).mean() / view.eye_distance)
 
     def say(self) -> Tensor:
         """[478, 1] how much the photo has to say of each landmark of the neutral face, which its expression has not moved."""
         model = self.model
-        at_rest = model.shape(self.identity[None], torch.zeros_like(self.expression)[None])
-        still = _share_of_person(self.landmarks, model.landmarks(model.subdivide(at_rest))[0])
+        at_rest = model.shape(self.identity[None], torch.zeros_like(self.expression)[None])[0]
+        still = _share_of_person(self.landmarks, model.landmarks_of(at_rest))
         return self.view.say(self.camera)[:, None] * (still + LEAST_SAY)
 
     def photographed(self, moves: Tensor) -> Tensor:
@@ -183,7 +182,7 @@ class _Fit:
     def _finer(self, vertices: Tensor) -> Tensor:
         """The head [N, 3] over its photo, with the rims of lids and lips where the photo has them: they lie so near to each
         other, and move so differently, that the smooth warp leaves them up to 1.5 mm away."""
-        landmarks = self.model.landmarks(self.model.subdivide(vertices[None]))[0]
+        landmarks = self.model.landmarks_of(vertices)
         missing = self._missing(landmarks)
         missing[list(OVAL)] = 0.0
         return vertices + _smooth_warp(vertices, landmarks, missing, self.model, FINE_SUPPORT, FINE_SMOOTHING)
@@ -354,7 +353,7 @@ class _View:
 
     def camera(self, pose: Tensor) -> Camera:
         """pose [7]: turn about x, y, z (radians), shift of the eyes in eye distances, log scale, log distance (metres)."""
-        turn = torch.linalg.matrix_exp(_cross_matrix(pose[:3]))
+        turn = rotation(pose[:3])
         scale = self.scale * pose[5].exp()  # pixels a metre at the eyes
         distance = pose[6].exp()
         focal = scale * distance
@@ -404,11 +403,6 @@ def _across_outline(target: Tensor, missing: Tensor) -> Tensor:
     kept = missing.clone()
     kept[oval] = missing[oval] - (missing[oval] * along).sum(1, keepdim=True) * along
     return kept
-
-
-def _cross_matrix(v: Tensor) -> Tensor:
-    zero = torch.zeros_like(v[0])
-    return torch.stack([zero, -v[2], v[1], v[2], zero, -v[0], -v[1], v[0], zero]).unflatten(0, (3, 3))
 
 
 def _landmark_basis(model: HeadModel) -> Tensor:

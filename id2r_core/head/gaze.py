@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..facemesh import IRIS_LANDMARKS
-from ..geometry.camera import Camera
+from ..geometry.camera import Camera, rotation
 from .model import HeadModel
 
 IRISES = tuple(landmarks[0] for landmarks in IRIS_LANDMARKS)  # the subject's left first
@@ -18,12 +18,12 @@ def aim_eyes(vertices: Tensor, landmarks: Tensor, camera: Camera, model: HeadMod
     landmarks [478, 2], pixels, have it."""
     aimed = vertices.clone()
     centres, _ = model.eyes(vertices)
-    irises = model.landmarks(model.subdivide(vertices[None]))[0, list(IRISES)]
+    irises = model.landmarks_of(vertices)[list(IRISES)]
     wanted = landmarks[list(IRISES)]
     for ball, centre, iris, pixel in zip(model.eye_vertices, centres, irises, wanted, strict=True):
         offset = iris - centre
         towards = _on_sphere(camera, pixel, centre, offset.norm()) - centre
-        aimed[ball] = centre + (vertices[ball] - centre) @ _turn(offset, towards, WIDEST).T
+        aimed[ball] = centre + (vertices[ball] - centre) @ _turn(offset, towards).T
     return aimed
 
 
@@ -37,12 +37,11 @@ def outward(vertices: Tensor, model: HeadModel) -> Tensor:
 def part_eyes(vertices: Tensor, angle: Tensor, model: HeadModel) -> Tensor:
     """A head [N, 3] at rest whose eyes look ahead, each by `angle` radians to its own side (see `outward`)."""
     missing = angle.clamp(*APART) - outward(vertices, model)
-    parted = vertices.clone()
+    parted, zero = vertices.clone(), torch.zeros_like(missing)
     centres, _ = model.eyes(vertices)
     for ball, centre, yaw in zip(model.eye_vertices, centres, (missing, -missing), strict=True):
-        straight = torch.stack([torch.zeros_like(yaw), torch.zeros_like(yaw), torch.ones_like(yaw)])
-        towards = torch.stack([yaw.sin(), torch.zeros_like(yaw), yaw.cos()])
-        parted[ball] = centre + (vertices[ball] - centre) @ _turn(straight, towards, WIDEST).T
+        about_vertical = rotation(torch.stack([zero, yaw, zero]))
+        parted[ball] = centre + (vertices[ball] - centre) @ about_vertical.T
     return parted
 
 
@@ -68,11 +67,9 @@ def _on_sphere(camera: Camera, pixel: Tensor, centre: Tensor, radius: Tensor) ->
     return centre + functional.normalize(aside - inside * ray, dim=0) * radius
 
 
-def _turn(start: Tensor, end: Tensor, widest: float) -> Tensor:
-    """[3, 3] the shortest rotation that brings one direction [3] to another, or as near to it as the widest, radians."""
+def _turn(start: Tensor, end: Tensor) -> Tensor:
+    """[3, 3] the shortest rotation that brings one direction [3] to another, or as near to it as an eye can turn."""
     start, end = functional.normalize(start, dim=0), functional.normalize(end, dim=0)
     axis = torch.linalg.cross(start, end)
-    angle = torch.atan2(axis.norm(), start @ end).clamp(max=widest)
-    x, y, z = functional.normalize(axis, dim=0) * angle
-    zero = torch.zeros_like(x)
-    return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).unflatten(0, (3, 3)))
+    angle = torch.atan2(axis.norm(), start @ end).clamp(max=WIDEST)
+    return rotation(functional.normalize(axis, dim=0) * angle)

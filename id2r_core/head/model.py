@@ -83,6 +83,10 @@ class HeadModel:
         corners = fine_vertices[:, self.faces[self.landmark_faces]]  # [B, 478, 3 corners, 3]
         return (corners * self.landmark_bary[:, :, None]).sum(2)
 
+    def landmarks_of(self, vertices: Tensor) -> Tensor:
+        """Vertices [N, 3] of the coarse mesh -> the 478 landmarks on the surface [478, 3]."""
+        return self.landmarks(self.subdivide(vertices[None]))[0]
+
     def close_lips(self, vertices: Tensor) -> Tensor:
         """Vertices [N, 3] of a head whose mouth is shut, without a slit between the lips."""
         subdivide = lambda points: self.subdivide(points[None])[0]
