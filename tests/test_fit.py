@@ -21,6 +21,7 @@ from id2r_core.head.fit import (
     fit_head,
     fit_heads,
 )
+from id2r_core.landmarks import Face
 from id2r_core.photo import Photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,6 +135,18 @@ def test_the_neutral_head_does_not_smile(smiling):
     own = lift(neutral_landmarks(smiling.truth))
     assert smile - own > 0.003
     assert abs(neutral - own) < 0.35 * (smile - own)
+
+
+def test_rims_and_irises_that_no_shape_explains_lie_over_the_photo(model):
+    """Upper lids lower than the rest of a face has them, and irises farther apart."""
+    truth = known_head(model, camera_at(size=SIZE), PERSON)
+    points = landmarks_in_photo(truth).astype(np.float32)
+    upper_lids, irises = [159, 158, 160, 386, 385, 387], [468, 473]
+    points[upper_lids, 1] += 3.0
+    points[irises, 0] += [-4.0, 4.0]
+    found = fit_head(Photo(np.zeros((SIZE, SIZE, 3), np.float32), "synthetic.png"), Face(points), model)
+    missed = np.linalg.norm(landmarks_in_photo(found) - points, axis=1)
+    assert missed[upper_lids].mean() < 1.0 and missed[irises].max() < 0.5
 
 
 def test_a_plain_face_has_next_to_no_expression(rolled):
