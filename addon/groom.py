@@ -109,8 +109,8 @@ class Scalp:
 
 def scatter_roots(
     vertices: np.ndarray, quads: np.ndarray, uv: np.ndarray, quads_uv: np.ndarray, hair: np.ndarray
-) -> Scalp | None:
-    """Where the strands of a head grow; None when its hair map is black.
+) -> Generator[None, None, Scalp | None]:
+    """Where the strands of a head grow, bit by bit; None when its hair map is black.
 
     vertices [N, 3] at rest, z up, the face looks along -y, the eyes near height 0; quads, quads_uv [Q, 4] of its skin;
     uv [U, 2]; hair [S, S, 3], first row at the top: density in [0, 1], metres that it stands off the scalp, and metres that it
@@ -127,13 +127,16 @@ def scatter_roots(
         return None
     chosen = np.repeat(np.arange(len(corners)), random.poisson(expected))
     share = _barycentric(len(chosen), random)
-    at = lambda values, index: (values[index[chosen]] * share[..., None]).sum(1)
-    root_uv = at(uv, corners_uv)
+    yield
+    root_uv = _between(uv[corners_uv[chosen]], share)
     density, height, fall = _look_up(hair, root_uv).T
     keep = random.uniform(0.0, 1.0, len(chosen)) < density / np.maximum(hairy[chosen], 1e-6)
     grown = density[keep] / hair[..., 0].max()  # thin hair is not short for it
-    roots, normal = at(vertices, corners)[keep], unit(at(normals, corners)[keep])
-    each = roots, normal, vertices.max(0), root_uv[keep], grown, height[keep], fall[keep]
+    yield
+    kept, share = corners[chosen[keep]], share[keep]
+    roots = _between(vertices[kept], share)
+    yield
+    each = roots, unit(_between(normals[kept], share)), vertices.max(0), root_uv[keep], grown, height[keep], fall[keep]
     return Scalp(*(values.astype(np.float32) for values in each))
 
 
@@ -193,11 +196,11 @@ def _strands(
             first, room = strands[combed, 0], scalp.height[combed]
             strands[combed] = fringe.comb(first, ends[part], room, count, random)
     if comb:
-        for part in _parts(len(strands), STRANDS_A_STEP // 3):
+        for part in _parts(len(strands), STRANDS_A_STEP // 4):
             strands[part] = yield from comb.turn(strands[part], ~hangs[part])
     if fringe and comb:
         above = ends[:, 1] - fringe.edge(ends[:, 0])
-        for part in _parts(len(over_face), STRANDS_A_STEP // 3):
+        for part in _parts(len(over_face), STRANDS_A_STEP // 4):
             yield
             strands[over_face[part]] = fringe.hem(strands[over_face[part]], above[part], comb.skin)
     return strands
@@ -370,6 +373,11 @@ def _barycentric(count: int, random: np.random.Generator) -> np.ndarray:
     a, b = random.uniform(0.0, 1.0, (2, count))
     a, b = np.where(a + b > 1.0, 1.0 - a, a), np.where(a + b > 1.0, 1.0 - b, b)
     return np.stack([1.0 - a - b, a, b], -1)
+
+
+def _between(corners: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """[H, D] of corners [H, 3, D] by their shares [H, 3]."""
+    return np.einsum("hid,hi->hd", corners, share)
 
 
 def _look_up(image: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -228,6 +228,7 @@ def _add_object(
 def _add_lashes(data: HeadFile, name: str, material: bpy.types.Material, collection) -> Steps[bpy.types.Object | None]:
     """A marked object with the eyelashes and its shape keys; None when the head has no lids."""
     part = np.array(data.part_names)[data.part]  # [Q]
+    yield
     lashes = grow_lashes(data.vertices, data.quads, part == "eye_socket", part == "skin")
     if lashes is None:
         return None
@@ -253,7 +254,7 @@ def _add_hair(
     """Curves objects of the hair and of the beard that a result tells of; None for what it does not. Hair follows the
     head, but not its shape keys, which move the scalp by a millimetre at most; the beard follows these, too."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
-    scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair.map)
+    scalp = yield from scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair.map)
     if scalp is None:
         return None, None
     yield
@@ -268,6 +269,7 @@ def _add_hair(
     comb = _comb_of(hair.combed, data, data.quads[of_skin]) if hair.combed else None
     yield
     in_hair = ~in_beard & ~under_face(scalp)
+    yield
     if comb:
         in_hair &= ~comb.bares(scalp.roots)
         yield

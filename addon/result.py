@@ -71,6 +71,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
     collection = bpy.data.collections.new(name)
     objects = yield from mesh_io.build_head(data, materials, collection, name, hair, glasses)
     material.show_folds(materials[mesh_io.SKIN], mesh_io.keys_of(objects.head).key_blocks[mesh_io.PHOTO_KEY])
+    yield
     portrait = lookdev.add_portrait_camera(collection, objects.head)
     photo = lookdev.add_photo_camera(collection, data, photo_image)
     yield
@@ -81,6 +82,7 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         yield  # Blender has worked out all strands to show the frame: that is enough for one turn
         if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
             lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
+        yield
         lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
         scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
     yield  # whoever takes the head has a turn of its own

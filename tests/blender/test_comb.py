@@ -40,7 +40,7 @@ def comb_of(data, combed: Combed, view=AHEAD) -> Comb:  # noqa: F811
 def grown(data, density, combed=None, lowest=None, height=0.025, fall=0.0):  # noqa: F811
     of_skin = np.array(data.part_names)[data.part] == "skin"
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
-    roots = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
+    roots = run(scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair))
     fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
     comb = comb_of(data, combed) if combed else None
     return run(grow_groom(roots.only(~under_face(roots)), fringe, 0.0, comb))

@@ -36,7 +36,7 @@ def groom_of(data, density, height=0.0, fall=0.0, lowest=None, curl=0.0):  # noq
     """height, fall: metres off the scalp and below the eyes; lowest [17]: of a fringe, metres above the eyes."""
     of_skin = np.array(data.part_names)[data.part] == "skin"
     hair = np.stack([density, height + 0 * density, fall + 0 * density], -1)
-    scalp = scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair)
+    scalp = run(scatter_roots(data.vertices, data.quads[of_skin], data.uv, data.quads_uv[of_skin], hair))
     fringe = None if lowest is None else lay_fringe(lowest, data.vertices, data.quads[of_skin])
     return run(grow_groom(scalp.only(~under_face(scalp)), fringe, curl)) if scalp else None
 
