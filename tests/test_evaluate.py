@@ -156,6 +156,24 @@ def test_one_photograph_through_every_method(folder, estimator, monkeypatch):
     assert again.record == made.record
 
 
+def test_many_photos_are_estimated_side_by_side(folder, estimator, tmp_path, monkeypatch):
+    def here(*_):
+        raise AssertionError("made in this process")
+
+    monkeypatch.setattr(estimate, "LEAST_PHOTOS", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(Estimator, "_make", here)
+    empty = tmp_path / "empty.png"
+    cv2.imwrite(str(empty), np.full((256, 256, 3), 128, np.uint8))
+    photos = [("a face", read_validation(folder).shots[0].file), ("none", empty)]
+    told = []
+    own = replace(estimator, out=tmp_path)
+    found = own.all(photos, lambda stage, done, total: told.append((done, total)), methods=())
+    assert found["a face"].own_map(Domain.DIFFUSE, SIZE).std() > 0.01 and found["a face"].record["coverage"] > 0
+    assert found["none"].failed.startswith("No face") and told[:2] == [(1, 2), (2, 2)]
+    assert own.all(photos, lambda *_: None, methods=()) == found  # read from disk
+
+
 def test_estimates_are_kept_until_photo_or_pack_changes(folder, estimator, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(

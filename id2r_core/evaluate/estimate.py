@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,9 @@ SOURCES = (
     "evaluate/baselines.py",
     "evaluate/fitted.py",
 )
+# Processes that estimate side by side, and the fewest photos for which one more is worth its start. One photo leaves most of
+# the cores idle.
+MOST_PROCESSES, LEAST_PHOTOS = 8, 3
 Progress = Callable[[str, int, int], None]
 
 
@@ -113,6 +118,7 @@ class Estimator:
         methods: which albedos and likenesses are wanted; ID2R's own folder is always made.
         """
         photos = list(photos)
+        self._make_side_by_side([each for each in photos if not self._is_there(*each, methods)], progress, methods)
         found = {}
         for number, (name, file) in enumerate(photos):
             progress("estimate", number, len(photos))
@@ -122,7 +128,7 @@ class Estimator:
 
     def one(self, name: str, file: Path, methods: tuple[str, ...] = METHODS, more: Sequence[Path] = ()) -> Estimate:
         """The estimate of one photo, from disk when it is there and current; more: further photos, for ID2R alone."""
-        folder, fingerprint = self.out / "estimates" / name, self._fingerprint((file, *more), methods)
+        folder, fingerprint = self._folder(name), self._fingerprint((file, *more), methods)
         record = read_json(folder / RECORD)
         if record.get("fingerprint") != fingerprint:
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,6 +151,29 @@ class Estimator:
             np.save(partial, mean_template(self.pack, self.model, self.atlas).numpy(force=True))
             partial.replace(file)
         return torch.from_numpy(np.load(file)).to(self.pack.device)
+
+    def _make_side_by_side(self, photos: list[tuple[str, Path]], progress: Progress, methods: tuple[str, ...]) -> None:
+        """Estimate photos in processes of one thread each; nothing when there are too few, or a GPU does the work."""
+        processes = min(MOST_PROCESSES, torch.get_num_threads(), len(photos) // LEAST_PHOTOS)
+        if processes < 2 or self.pack.device.type != "cpu":
+            return
+        if methods:
+            _ = self.mean_diffuse_srgb  # each process would make it
+        given = self.pack_name, self.size, self.out, self.judge.path if self.judge else None
+        with ProcessPoolExecutor(processes, get_context("spawn"), _open_estimator, given) as pool:
+            try:
+                made = [pool.submit(_estimate_here, *each, methods) for each in photos]
+                for number, each in enumerate(as_completed(made)):
+                    each.result()
+                    progress("estimate", number + 1, len(photos))
+            finally:
+                pool.shutdown(cancel_futures=True)  # of a run that is stopped, too
+
+    def _is_there(self, name: str, file: Path, methods: tuple[str, ...]) -> bool:
+        return read_json(self._folder(name) / RECORD).get("fingerprint") == self._fingerprint((file,), methods)
+
+    def _folder(self, name: str) -> Path:
+        return self.out / "estimates" / name
 
     def _make(self, file: Path, folder: Path, methods: tuple[str, ...], more: Sequence[Path]) -> dict:
         out, device = str(folder / OWN_FOLDER), self.pack.device.type
@@ -202,6 +231,18 @@ def make_estimator(pack_name: str, size: int, out: Path, device: str = "cpu", ju
     model = load_head(device=device)
     recogniser = Judge(judge) if judge else None
     return Estimator(load_pack(pack_name, device), pack_name, model, make_atlas(model, size), out, recogniser)
+
+
+_here: list[Estimator] = []  # the one of a process that estimates beside others
+
+
+def _open_estimator(pack_name: str, size: int, out: Path, judge: Path | None) -> None:
+    torch.set_num_threads(1)
+    _here.append(make_estimator(pack_name, size, out, "cpu", judge))
+
+
+def _estimate_here(name: str, file: Path, methods: tuple[str, ...]) -> None:
+    _here[0].one(name, file, methods)
 
 
 def swapped_alone(fitted: Fitted) -> Tensor:

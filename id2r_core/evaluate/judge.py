@@ -21,6 +21,7 @@ class Judge:
     def __init__(self, path: Path):
         if not path.is_file():
             raise Id2rError(f"There is no recognition network at '{path}'.", "Give its ONNX file with --judge.")
+        self.path = path
         self._net = cv2.dnn.readNetFromONNX(str(path))
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
