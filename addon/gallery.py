@@ -39,8 +39,9 @@ def environment_items(_self, context: Any) -> list[tuple]:
     named += [(str(photo_light), "The Photo's Own", photo_light)] if photo_light else []
     named += [(str(file), file.stem, file) for file in own]
     numbers = list(lookdev.HDRIS)
+    # Buttons pass a number as a float, which is exact up to 24 bits.
     _items[:] = [
-        (name, label, str(path), icon_of(path), numbers.index(name) if name in numbers else crc32(name.encode()) >> 1)
+        (name, label, str(path), icon_of(path), numbers.index(name) if name in numbers else crc32(name.encode()) >> 8)
         for name, label, path in named  # a number of its own for each path: Blender stores numbers, not names
     ]
     return _items
