@@ -14,8 +14,8 @@ from .core import protocol
 from .places import own_folder
 
 _previews: list = []  # the one collection of thumbnails while the add-on is registered
-_templates: list[tuple] = []
-_items: list[tuple] = []  # Blender reads the strings of dynamic items later: they must stay alive
+_items: dict[tuple, tuple] = {}  # Blender reads the strings of dynamic items later: they must stay alive
+EXACT = 1 << 24  # buttons pass the number of an item as a float
 
 
 def icon_of(path: Path | str) -> int:
@@ -39,12 +39,14 @@ def environment_items(_self, context: Any) -> list[tuple]:
     named += [(str(photo_light), "The Photo's Own", photo_light)] if photo_light else []
     named += [(str(file), file.stem, file) for file in own]
     numbers = list(lookdev.HDRIS)
-    # Buttons pass a number as a float, which is exact up to 24 bits.
-    _items[:] = [
-        (name, label, str(path), icon_of(path), numbers.index(name) if name in numbers else crc32(name.encode()) >> 8)
-        for name, label, path in named  # a number of its own for each path: Blender stores numbers, not names
-    ]
-    return _items
+    number_of = lambda name: numbers.index(name) if name in numbers else crc32(name.encode()) % EXACT
+    # A number of its own for each path: Blender stores numbers, not names.
+    return _kept([(name, label, str(path), icon_of(path), number_of(name)) for name, label, path in named])
+
+
+def _kept(items: list[tuple]) -> list[tuple]:
+    """The same items, each as it was made the first time."""
+    return [_items.setdefault(each, each) for each in items]
 
 
 def template_folder(pack: str) -> Path:
@@ -60,12 +62,12 @@ def has_templates(pack: str) -> bool:
 def template_items(settings, _context) -> list[tuple]:
     """The closest one and the templates of the pack from light to dark, as items of an enum with thumbnails."""
     folder = template_folder(settings.pack)
-    _templates[:] = [("closest", "Closest", "The template most like the person", "COMMUNITY", 0)]
-    _templates.extend(
+    closest = ("closest", "Closest", "The template most like the person", "COMMUNITY", 0)
+    templates = [
         (name, name, "Use the reflectance of this template", icon_of(folder / f"{name}.png"), number)
         for number, name in enumerate(_template_order(settings.pack), 1)
-    )
-    return _templates
+    ]
+    return _kept([closest, *templates])
 
 
 def _template_order(pack: str) -> list[str]:

@@ -222,5 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, metavar="DIR", help="a training run, for its networks")
     parser.add_argument("--hdris", default="", metavar="HDRI,HDRI,...", help="environments to relight with")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads; as many photos are estimated side by side"
+    )
     return parser

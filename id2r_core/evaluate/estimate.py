@@ -160,14 +160,14 @@ class Estimator:
         if methods:
             _ = self.mean_diffuse_srgb  # each process would make it
         given = self.pack_name, self.size, self.out, self.judge.path if self.judge else None
-        with ProcessPoolExecutor(processes, get_context("spawn"), _open_estimator, given) as pool:
-            try:
-                made = [pool.submit(_estimate_here, *each, methods) for each in photos]
-                for number, each in enumerate(as_completed(made)):
-                    each.result()
-                    progress("estimate", number + 1, len(photos))
-            finally:
-                pool.shutdown(cancel_futures=True)  # of a run that is stopped, too
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), _open_estimator, given)
+        try:
+            made = [pool.submit(_estimate_here, *each, methods) for each in photos]
+            for number, each in enumerate(as_completed(made), 1):
+                each.result()
+                progress("estimate", number, len(photos))
+        finally:
+            pool.shutdown(cancel_futures=True)  # a run that is stopped waits for no photo that has not begun
 
     def _is_there(self, name: str, file: Path, methods: tuple[str, ...]) -> bool:
         return read_json(self._folder(name) / RECORD).get("fingerprint") == self._fingerprint((file,), methods)

@@ -169,6 +169,18 @@ def test_the_photo_s_own_light_is_offered_when_there_is_one(addon, result_folder
     assert bpy.context.scene.world.node_tree.nodes["Environment Texture"].image.name.startswith("light")
 
 
+def test_environments_can_be_chosen_by_mouse(addon, monkeypatch, tmp_path):
+    """Blender keeps pointers to the strings of items and passes a button's number as a float."""
+    files = [tmp_path / f"{number} sky.exr" for number in range(4)]
+    monkeypatch.setattr("addon.preferences.own_environments", lambda _context: files)
+    first, again = (list(addon.gallery.environment_items(None, bpy.context)) for _ in range(2))
+    strings = lambda items: [each for item in items for each in item[:3]]
+    assert all(one is other for one, other in zip(strings(first), strings(again), strict=True))
+    numbers = np.array([item[4] for item in first])
+    assert len(set(numbers)) == len(lookdev.HDRIS) + len(files)
+    assert (numbers.astype(np.float32).astype(np.int64) == numbers).all()
+
+
 def test_a_sheet_of_a_vanished_folder_is_refused(head, result_folder):
     (result_folder / "head.npz").unlink()
     with pytest.raises(RuntimeError, match="files of this run are gone"):

@@ -79,6 +79,9 @@ def test_the_templates_are_chosen_by_eye(addon, fake_python, monkeypatch, tmp_pa
     assert settings.template == "dark" and settings.template_seen == "dark"
     settings.template = "closest"
     assert settings.template_seen == "closest"
+    first, again = (list(gallery.template_items(settings, None)) for _ in range(2))
+    # Blender keeps pointers to their strings.
+    assert len(first) == 3 and all(one is other for one, other in zip(first, again, strict=True))
 
 
 def test_the_command_batch_goes_on_after_a_bad_photo(addon, fake_python, tmp_path, capsys, monkeypatch):
