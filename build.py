@@ -219,7 +219,7 @@ def prepare(*groups: str) -> None:
     """Environment and head file, as far as they are not there already."""
     ensure_environment(*groups)
     if not head_is_current():
-        with step("head file (once, a minute or two)"):
+        with step("head file (once; one minute, on a busy machine several)"):
             call_python("-m", "id2r_core.head.build")
 
 

@@ -175,14 +175,18 @@ class Job:
             self._asked_to_stop = time.monotonic()
             self._process.send(protocol.encode_command("cancel"))
 
-    def close(self, patience: float = 0.2) -> None:
-        """The job is over. A worker that has said its last word stays warm; any other process is ended."""
+    def close(self, patience: float = 0.2) -> bool:
+        """The job is over. A worker that has said its last word stays warm; any other process is ended.
+
+        Returns whether a worker was ended in its work that would have stayed warm.
+        """
         if self._keep_warm and self._ended and self._process.is_alive():
             _kept.used = time.monotonic()
-            return
+            return False
         if _kept.worker is self._process:
             _kept.worker = None
         self._process.close(patience)
+        return self._keep_warm and not self._ended
 
 
 def start(python: str, request: protocol.AnyRequest, memory_gib: float = 0.0) -> Job:

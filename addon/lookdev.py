@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from math import hypot, pi, radians
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
+from .builds import eevee_name, has_denoiser
 from .core import conventions, errors
 from .image_io import load_image
 from .material import add_node, set_inputs, tree_of
@@ -24,9 +24,12 @@ CAMERA_SIZE = 0.01  # metres as which a camera is drawn; with Blender's metre it
 TURNTABLE_FRAME = 101  # where the turntable begins: behind the frames of the portrait and of the photo
 OWN_WORLD = "id2r"  # marks the worlds that this module made
 OWN_FILE = "id2r_file"  # on the images of environments: which file, and of when
+TURN = "ID2R Turn"  # the constraint by which a turning head stays in the middle of the portrait
 GREY = "ID2R Grey"  # the node that says whether the camera sees grey
 ROOM = 1.25  # of the width of two heads: what stands nearer than their middles looks larger
 STARTUP_LAMP = 1000.0  # watts
+STARTUP_CAMERA = (7.3589, -6.9258, 4.9583)
+SAMPLES = {"PREVIEW": {"CYCLES": 32, "EEVEE": 16}, "FINAL": {"CYCLES": 256, "EEVEE": 64}}
 GREY_BACKDROP = 0.10  # linear, behind the head
 FRAMING = 1.15  # height of the portrait's frame, of the height of the head
 VIEW_FROM_BLENDER_CAMERA = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))  # Blender's cameras look along -z with y up
@@ -259,11 +262,14 @@ def step_back(scene: bpy.types.Scene, camera: bpy.types.Object, width: float) ->
 def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.types.Object, turn: str, frames: int):
     """A full turn of the "HEAD" or the "LIGHT" in the frames from TURNTABLE_FRAME on; "NONE" goes back to the portrait.
 
+    A head turns about its middle, where the portrait camera looks, and not about its origin between the eyes.
+
     Raises Id2rError when the light is to turn and no environment of ours lights the scene.
     """
     first, last = TURNTABLE_FRAME, TURNTABLE_FRAME + frames
     light = _mapping(scene) if turn == "LIGHT" or is_lit(scene) else None
     _end_turn(head, "rotation_euler")
+    _end_pivot(head)
     if light:
         _end_turn(light.inputs["Rotation"], "default_value")
     if turn == "NONE":
@@ -274,6 +280,7 @@ def set_turntable(scene: bpy.types.Scene, head: bpy.types.Object, camera: bpy.ty
         _turn_over(light.inputs["Rotation"], "default_value", first, last)
     else:
         _turn_over(head, "rotation_euler", first, last)
+        _pivot_about_middle(head)
     _bind(scene, first, camera)
     scene.frame_start, scene.frame_end = first, last - 1  # the last frame would repeat the first
     scene.frame_set(first)
@@ -307,6 +314,22 @@ def _end_turn(owner, path: str) -> None:
         _curves(owner.id_data).remove(curve)
 
 
+def _pivot_about_middle(head: bpy.types.Object) -> None:
+    """Whatever way a head is turned, its middle stays where it is when it looks ahead."""
+    low, high = _box(head)
+    pivot: Any = head.constraints.new("PIVOT")
+    pivot.name = TURN
+    pivot.rotation_range = "ALWAYS_ACTIVE"
+    pivot.use_relative_location = True
+    pivot.offset = (0.0, (low.y + high.y) / 2.0, 0.0)
+
+
+def _end_pivot(head: bpy.types.Object) -> None:
+    pivot: Any = head.constraints.get(TURN)
+    if pivot:
+        head.constraints.remove(pivot)
+
+
 def _turn_of(owner, path: str):
     """The animation curve of a turn about the vertical; None without."""
     whole = owner.path_from_id(path)
@@ -334,9 +357,11 @@ def _curves(keys: Any):
 
 
 def clear_stage(scene: bpy.types.Scene) -> None:
-    """Hide the cube and the lamp with which Blender starts, as long as they are as it made them: the head stands inside."""
+    """Hide the cube, the lamp and the camera with which Blender starts, as long as they are as it made them: the head stands
+    inside the cube, and the lines of the camera lie across the portrait."""
     cube: Any = scene.objects.get("Cube")
     lamp: Any = scene.objects.get("Light")
+    camera: Any = scene.objects.get("Camera")
     if (
         cube
         and cube.type == "MESH"
@@ -350,6 +375,8 @@ def clear_stage(scene: bpy.types.Scene) -> None:
                 layer.objects.active = None
     if lamp and lamp.type == "LIGHT" and lamp.data.energy == STARTUP_LAMP:
         lamp.hide_viewport = lamp.hide_render = True
+    if camera and camera.type == "CAMERA" and (camera.location - Vector(STARTUP_CAMERA)).length < 0.001:
+        camera.hide_viewport = camera.hide_render = True
 
 
 def show_through_camera(screen: bpy.types.Screen, collection: bpy.types.Collection | None = None) -> None:
@@ -386,20 +413,19 @@ def set_cycles(scene: bpy.types.Scene, samples: int) -> None:
     set_view(scene)
 
 
-def has_denoiser() -> bool:
-    """Was this Blender built with OpenImageDenoise? Debian's was not: there the same samples leave some grain."""
-    cycles: Any = import_module("_cycles")
-    return cycles.with_openimagedenoise
-
-
 def set_eevee(scene: bpy.types.Scene, samples: int) -> None:
-    """EEVEE, which is called otherwise in Blender 4.2 to 4.5."""
-    render: Any = scene.render
-    names = render.bl_rna.properties["engine"].enum_items.keys()
-    render.engine = "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in names else "BLENDER_EEVEE"
+    """EEVEE, set up for skin."""
+    scene.render.engine = eevee_name(scene.render)  # type: ignore[assignment]
     scene.eevee.taa_render_samples = samples
     scene.eevee.use_shadows = True
     set_view(scene)
+
+
+def render_now(scene: bpy.types.Scene) -> tuple[str, int]:
+    """Which engine renders, as "CYCLES" or "EEVEE", with how many samples of a pixel; ("", 0) for any other."""
+    if scene.render.engine == "CYCLES":
+        return "CYCLES", scene.cycles.samples
+    return ("EEVEE", scene.eevee.taa_render_samples) if "EEVEE" in scene.render.engine else ("", 0)
 
 
 def set_view(scene: bpy.types.Scene) -> None:

@@ -246,7 +246,8 @@ class ID2R_PT_render(InViewport, bpy.types.Panel):
             row = self.layout.row(align=True)
             row.label(text=label)
             for quality in ("PREVIEW", "FINAL"):
-                button = row.operator("id2r.render_preset", text=quality.capitalize())
+                is_set = lookdev.render_now(context.scene) == (engine, lookdev.SAMPLES[quality][engine])
+                button = row.operator("id2r.render_preset", text=quality.capitalize(), depress=is_set)
                 button.engine, button.quality = engine, quality
         self.layout.operator("id2r.contact_sheet", icon="RENDERLAYERS")
 
@@ -393,7 +394,6 @@ def draw_job(layout, context) -> None:
     else:
         row = layout.row()
         row.scale_y = 1.4
-        row.enabled = bool(context.scene.id2r.photo)
         row.operator("id2r.reconstruct", icon="USER")
     draw_text(layout, context, status.error, "ERROR")
     draw_text(layout, context, status.hint, "INFO")

@@ -6,9 +6,6 @@ import bpy
 
 from .core import EXTENSION_PACKAGE
 
-# For properties with paths that may begin with "//", beside the .blend; Blender before 4.5 has no word for it.
-BESIDE_THE_BLEND = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
-
 
 def own_folder(name: str) -> Path:
     """A folder of ours for this user, by name; not made here."""

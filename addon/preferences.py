@@ -27,6 +27,18 @@ class ID2R_Folder(bpy.types.PropertyGroup):
     path: StringProperty(name="Folder", description="More environments to light with", subtype="DIR_PATH")
 
 
+def forget_check(context) -> None:
+    """What the last check found is no longer so."""
+    preferences = preferences_of(context)
+    if preferences:
+        preferences.doctor = ""
+    context.window_manager.id2r.devices = ""
+
+
+def _another_python(_preferences, context) -> None:
+    forget_check(context)
+
+
 class ID2R_Preferences(bpy.types.AddonPreferences):
     bl_idname = EXTENSION_PACKAGE
 
@@ -34,6 +46,7 @@ class ID2R_Preferences(bpy.types.AddonPreferences):
         name="Python",
         description="A Python that has PyTorch and the other libraries of ID2R. Empty: found automatically",
         subtype="FILE_PATH",
+        update=_another_python,
     )
     device: EnumProperty(
         name="Device",
@@ -69,13 +82,11 @@ def draw_preferences(layout, preferences, context) -> None:
     draw_python(layout.box(), preferences, context)
     draw_packs(layout.box())
     draw_folders(layout.box(), preferences)
-    row = layout.row()
-    row.operator("id2r.report_problem", icon="COPYDOWN")
-    row.operator("id2r.doctor", icon="CHECKMARK")
+    layout.operator("id2r.report_problem", icon="COPYDOWN")
 
 
 def draw_python(layout, preferences, context) -> None:
-    """The Python, its device, and the warm worker."""
+    """The Python, its device, the warm worker, and what the last check found."""
     layout.label(text="Python with PyTorch", icon="SCRIPT")
     column = layout.column()
     column.use_property_split = True
@@ -94,6 +105,7 @@ def draw_python(layout, preferences, context) -> None:
     else:
         row = layout.row()
         row.operator("id2r.install_runtime", icon="IMPORT")
+        row.operator("id2r.doctor", icon="CHECKMARK")
         row.operator("id2r.end_worker", icon="CANCEL")
     column = layout.column(align=True)
     for line in preferences.doctor.splitlines():

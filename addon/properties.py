@@ -15,8 +15,8 @@ from bpy.props import (
 )
 
 from . import gallery, lookdev, packs
+from .builds import BESIDE_THE_BLEND
 from .core import protocol
-from .places import BESIDE_THE_BLEND
 
 DEFAULTS = {name: field.default for name, field in protocol.Request.__dataclass_fields__.items()}
 SIZES = [(str(side), str(side), f"{side} x {side} texels") for side in (512, 1024, 2048, 4096)]

@@ -83,10 +83,15 @@ def bring_in(folder: Path, scene: bpy.types.Scene, name: str, set_up_scene: bool
         if not lookdev.is_lit(scene):  # a light that was chosen for an earlier head stays
             lookdev.set_hdri(scene, DEFAULT_HDRI, background="GREY")
         yield
-        lookdev.set_render(scene, data.photo_size, DEFAULT_SAMPLES)
-        scene.render.resolution_percentage = max(1, round(100 * LONG_SIDE / max(data.photo_size)))
+        lookdev.set_render(scene, render_size(data.photo_size), DEFAULT_SAMPLES)
     yield  # whoever takes the head has a turn of its own
     return Result(collection, objects, portrait, photo)
+
+
+def render_size(photo_size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) in pixels of a render with the aspect ratio of a photo."""
+    width, height = (max(1, round(side * LONG_SIDE / max(photo_size))) for side in photo_size)
+    return width, height
 
 
 def read_hair(folder: Path, report: dict) -> HairShown | None:

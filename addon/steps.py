@@ -3,11 +3,13 @@
 Such work is a generator: it yields where the window may have its turn, and returns what it made.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import bpy
 from mathutils import Vector
+
+from .builds import has_denoiser
 
 Made = TypeVar("Made")
 Steps = Generator[None, None, Made]
@@ -16,7 +18,7 @@ Steps = Generator[None, None, Made]
 KINDS = (
     "actions", "cameras", "collections", "hair_curves", "images", "materials", "meshes", "node_groups", "objects", "worlds",
 )  # fmt: skip
-STARTUP = ("Cube", "Light")  # what Blender's new file has, and a first head hides
+STARTUP = ("Cube", "Light", "Camera")  # what Blender's new file has, and a first head hides
 
 
 def run(steps: Steps[Made]) -> Made:
@@ -78,7 +80,11 @@ class SceneBefore:
         shown = [run.collection for run in _runs(scene) if run.collection]
         placed = startup + [each for collection in shown for each in collection.all_objects]
         self._scene = scene
-        self._values = [_Values(getattr(scene, name, None) if name else scene, SETTINGS[name]) for name in SETTINGS]
+        without = set() if has_denoiser() else {"denoiser"}  # to read a choice of nothing makes Blender complain
+        self._values = [
+            _Values(getattr(scene, owner, None) if owner else scene, [name for name in names if name not in without])
+            for owner, names in SETTINGS.items()
+        ]
         self._values += [_Values(each, HIDDEN) for each in shown] + [_Values(each, PLACE) for each in placed]
         self._numbers = [(each, _numbers_on(each)) for each in placed]
         self._markers = _markers(scene)
@@ -107,7 +113,7 @@ class SceneBefore:
 class _Values:
     """Some properties of an owner as they are now; those that it does not have are passed over."""
 
-    def __init__(self, owner: Any, names: tuple[str, ...]):
+    def __init__(self, owner: Any, names: Sequence[str]):
         self._owner = owner
         self._values = {name: _plain(getattr(owner, name)) for name in names if hasattr(owner, name)}
 

@@ -38,5 +38,5 @@ def draw_bar(layout, fraction: float, text: str) -> None:
 def progress_text(status) -> str:
     if status.cancelling:
         return "Cancelling"
-    stage = status.stage.capitalize() or "Starting"
+    stage = status.stage.capitalize() or f"Starting: {status.task}"
     return f"{stage}, {estimate.in_words(status.seconds_left)}" if status.seconds_left else stage

@@ -25,6 +25,7 @@ LIBRARIES = {
     "tqdm": "tqdm",
 }
 HEAD_FILE = Path(__file__).parent / "head" / "data" / "head.npz"
+ABSENT = "not installed"
 PYTHON_OF_MEDIAPIPE = (3, 12)  # the newest for which mediapipe 0.10.21 exists, with the landmark models inside it
 
 
@@ -64,12 +65,18 @@ class Inspection:
         return said if self.findings else [*said, "Everything that a reconstruction needs is here."]
 
 
-def inspect() -> Inspection:
-    """Import every library, ask for the devices, check the head file and the hashes of the packs."""
+def inspect(in_blender: bool = False) -> Inspection:
+    """Import every library, ask for the devices, check the head file and the hashes of the packs.
+
+    in_blender: whether the remedies are for somebody with the add-on's preferences before him instead of a terminal
+    """
     found = {name: _import(name) for name in LIBRARIES}
     libraries = {name: version for name, (version, _) in found.items()}
-    findings = [
-        Finding(f"{name} cannot be imported ({why}).", _remedy(name)) for name, (_, why) in found.items() if why
+    absent = [name for name, (_, why) in found.items() if why == ABSENT]
+    broken = {name: why for name, (_, why) in found.items() if why and why != ABSENT}
+    findings = [Finding(f"This Python lacks {', '.join(absent)}.", _remedy(absent, in_blender))] if absent else []
+    findings += [
+        Finding(f"{name} cannot be imported ({why}).", _remedy([name], in_blender)) for name, why in broken.items()
     ]
     if not HEAD_FILE.is_file():
         findings.append(Finding("The head file is missing.", "Run `python build.py run` once, or install the zip."))
@@ -81,19 +88,28 @@ def inspect() -> Inspection:
 
 
 def _import(name: str) -> tuple[str, str]:
-    """Version and "", or "" and why it cannot be imported."""
+    """Version and "", or "" and why it cannot be imported: ABSENT, or in the words of what went wrong."""
     try:
         module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        return "", ABSENT if error.name == name else str(error)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a broken binary library raises any of these
         return "", str(error) or type(error).__name__
     version = getattr(module, "__version__", None)
     return str(version or importlib.metadata.version(LIBRARIES[name])), ""
 
 
-def _remedy(name: str) -> str:
-    if name == "mediapipe" and sys.version_info[:2] > PYTHON_OF_MEDIAPIPE:
-        return "It needs Python 3.9 to 3.12: choose such a Python in the preferences."
-    return f"Install it into this Python: {sys.executable} -m pip install {LIBRARIES[name]}"
+def _remedy(names: Sequence[str], in_blender: bool) -> str:
+    if "mediapipe" in names and sys.version_info[:2] > PYTHON_OF_MEDIAPIPE:
+        return (
+            "mediapipe exists up to Python 3.12: choose a Python 3.11 or 3.12 that has all of them in the preferences."
+        )
+    if in_blender:
+        return (
+            "Press Install PyTorch... in the preferences, or choose a Python 3.11 or 3.12 there that has all of them."
+        )
+    packages = " ".join(LIBRARIES[name] for name in names)
+    return f"Install what is missing into this Python: {sys.executable} -m pip install {packages}"
 
 
 def _devices() -> dict[str, str]:

@@ -101,7 +101,7 @@ class Worker:
     def _inspect(self, _request: InspectRequest) -> Event:
         from .doctor import inspect
 
-        return Result("", inspect().to_json())
+        return Result("", inspect(in_blender=True).to_json())
 
     def _capture(self, request: CaptureRequest) -> Event:
         from .webcam import capture_photo

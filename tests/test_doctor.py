@@ -21,7 +21,17 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
     found = doctor.inspect()
     (finding,) = found.findings
     assert "skimage" in finding.message and "pip install scikit-image" in finding.hint
-    assert found.libraries["skimage"] == "" and any(line.startswith("PROBLEM: skimage") for line in found.lines())
+    assert found.libraries["skimage"] == "" and found.lines()[-1] == f"PROBLEM: {finding.message} {finding.hint}"
+
+
+def test_all_missing_libraries_are_one_problem_with_one_remedy(monkeypatch):
+    for name in ("cv2", "skimage"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (finding,) = doctor.inspect().findings
+    assert finding.message == "This Python lacks cv2, skimage."
+    assert finding.hint.endswith("-m pip install opencv-python scikit-image")
+    (finding,) = doctor.inspect(in_blender=True).findings
+    assert "Install PyTorch..." in finding.hint and "pip" not in finding.hint  # there is no terminal
 
 
 def test_a_broken_library_does_not_break_the_doctor(monkeypatch):
@@ -35,7 +45,8 @@ def test_a_broken_library_does_not_break_the_doctor(monkeypatch):
 
 def test_a_python_too_new_for_mediapipe_is_said(monkeypatch):
     monkeypatch.setattr(doctor, "sys", types.SimpleNamespace(version_info=(3, 13, 0), executable="python"))
-    assert "3.12" in doctor._remedy("mediapipe") and "pip install torch" in doctor._remedy("torch")
+    assert "3.12" in doctor._remedy(["torch", "mediapipe"], in_blender=False)
+    assert "pip install torch" in doctor._remedy(["torch"], in_blender=False)
 
 
 def test_a_missing_head_file(monkeypatch, tmp_path):

@@ -10,7 +10,6 @@ from ..core import errors, protocol
 from .modal import JobOperator, run_folder, tell
 from .result import head_of
 
-SAMPLES = {"PREVIEW": {"CYCLES": 32, "EEVEE": 16}, "FINAL": {"CYCLES": 256, "EEVEE": 64}}
 SHEET = "contact_sheet.png"
 
 
@@ -141,7 +140,7 @@ class ID2R_OT_render_preset(bpy.types.Operator):
 
     def execute(self, context):
         set_engine = {"CYCLES": lookdev.set_cycles, "EEVEE": lookdev.set_eevee}[self.engine]
-        set_engine(context.scene, SAMPLES[self.quality][self.engine])
+        set_engine(context.scene, lookdev.SAMPLES[self.quality][self.engine])
         return {"FINISHED"}
 
 

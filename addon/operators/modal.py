@@ -40,6 +40,7 @@ class JobOperator(Operator):
     task = ""
     timed = False  # whether its stages are a reconstruction's, whose usual seconds are known; others count their steps
     _job: job.Job | None = None
+    _worker_ended = False  # whether the worker, which had not stopped when asked, is gone
     _steps: Steps[None] | None = None  # of bringing in what the worker made, once it has ended
 
     def begin(self, context) -> job.Job:
@@ -123,7 +124,7 @@ class JobOperator(Operator):
     def _end_job(self) -> None:
         ended, self._job = self._job, None
         if ended:
-            ended.close()
+            self._worker_ended = ended.close()
 
     def _tick_faster(self, context) -> None:
         manager = context.window_manager
@@ -196,7 +197,8 @@ class JobOperator(Operator):
             status.error, status.hint = last.message, last.hint
             self.report({"ERROR"}, f"{last.message} {last.hint}")
         elif not is_done:
-            self.report({"INFO"}, "Cancelled; the scene is unchanged.")
+            ended = " The worker was ended, too: the next start takes longer." if self._worker_ended else ""
+            self.report({"INFO"}, f"Cancelled; the scene is unchanged.{ended}")
         return {"FINISHED"} if is_done else {"CANCELLED"}
 
     def scene(self):
@@ -221,8 +223,9 @@ def begin_another(name: str, **arguments) -> None:
 
 
 def redraw(context) -> None:
-    """Draw the sidebars again in which a job shows its progress, and not the viewports beside them."""
-    for area in context.screen.areas if context.screen else ():
+    """Draw the sidebars of all windows again in which a job shows its progress, and not the viewports beside them."""
+    areas = [area for window in context.window_manager.windows for area in window.screen.areas]
+    for area in areas:
         for region in area.regions:
             if (area.type, region.type) in REGIONS:
                 region.tag_redraw()

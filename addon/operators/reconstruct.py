@@ -21,6 +21,13 @@ class ID2R_OT_reconstruct(JobOperator, bpy.types.Operator):
     task = "Reconstruct"
     timed = True
 
+    @classmethod
+    def poll(cls, context):
+        if not (context.scene.id2r.photo or context.scene.library):  # a linked scene can take none, which is said later
+            cls.poll_message_set("Open a photo first, in the panel Reference")
+            return False
+        return super().poll(context)
+
     def begin(self, context) -> job.Job:
         result.check_own(context.scene)
         settings = context.scene.id2r

@@ -1,5 +1,6 @@
 """Where the photo comes from: a file, a drop on the viewport, an image of this .blend, or the clipboard."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ class ID2R_OT_open_photo(ImportHelper, bpy.types.Operator):
     def invoke(self, context, event):
         if self.filepath:  # a drop on the viewport: the file is known
             return self.execute(context)
+        self.filepath = beside_the_photo(context)
         return super().invoke(context, event)
 
     def execute(self, context):
@@ -53,6 +55,10 @@ class ID2R_OT_add_photos(ImportHelper, bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         return bool(context.scene.id2r.photo)
+
+    def invoke(self, context, event):
+        self.filepath = beside_the_photo(context)
+        return super().invoke(context, event)
 
     def execute(self, context):
         folder = Path(bpy.path.abspath(self.directory))
@@ -228,6 +234,12 @@ def add_photos(context, paths: Sequence[Path]) -> None:
         raise errors.Id2rError(f"{len(there) - 1} further photos are too many.", f"Choose at most {most}.")
     for path in paths:
         settings.more_photos.add().path = str(path)
+
+
+def beside_the_photo(context) -> str:
+    """The folder in which the next photo is looked for: that of the last one. Empty without: Blender chooses."""
+    photo = context.scene.id2r.photo
+    return f"{Path(bpy.path.abspath(photo)).parent}{os.sep}" if photo else ""
 
 
 def _check_photo(path: Path) -> None:

@@ -10,7 +10,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from .. import gallery, job, packs, places
 from ..core import errors, protocol, version
-from ..preferences import preferences_of, python_and_device
+from ..preferences import forget_check, preferences_of, python_and_device
 from .modal import JobOperator, start_in_worker, tell
 
 
@@ -23,17 +23,19 @@ class ID2R_OT_doctor(JobOperator, bpy.types.Operator):
     task = "Check Installation"
 
     def begin(self, context) -> job.Job:
+        forget_check(context)
         return start_in_worker(context, protocol.InspectRequest())
 
     def done(self, context, event: protocol.Result) -> None:
         context.window_manager.id2r.devices = json.dumps(event.report["devices"])
-        lines = event.report["lines"]
+        lines, findings = event.report["lines"], event.report["findings"]
         preferences = preferences_of(context)
         if preferences:
             preferences.doctor = "\n".join(lines)
-        problems = [line for line in lines if line.startswith("PROBLEM")]
-        if problems:
-            raise errors.Id2rError(f"{len(problems)} thing(s) are missing.", " ".join(problems))
+        if len(findings) > 1 and preferences:
+            raise errors.Id2rError(f"{len(findings)} things are missing.", "They stand in the preferences of ID2R.")
+        for finding in findings:
+            raise errors.Id2rError(finding["message"], finding["hint"])
         self.report({"INFO"}, lines[-1])
 
 

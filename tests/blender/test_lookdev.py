@@ -8,7 +8,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from addon import checks, contact_sheet, history, lookdev
+from addon import builds, checks, contact_sheet, history, lookdev
 from addon.material import tree_of
 from addon.panels import LENSES
 
@@ -59,6 +59,26 @@ def test_the_turntable_turns_once_at_even_speed(head, turn, still):
     assert steps == pytest.approx(np.full(8, 2 * pi / 8), abs=1e-4)
     assert np.ptp(angles(still, (first, first + 4))) < 1e-6
     assert head.data.shape_keys.key_blocks["AsPhotographed"].value == 0.0
+
+
+def across_the_picture(head) -> np.ndarray:
+    """Where the vertices of the head, as it stands now, lie in the picture from left (0) to right (1)."""
+    scene = bpy.context.scene
+    stands = head.evaluated_get(bpy.context.evaluated_depsgraph_get()).matrix_world
+    return np.array([world_to_camera_view(scene, scene.camera, stands @ vertex.co).x for vertex in head.data.vertices])
+
+
+@pytest.mark.parametrize("standing", [0.0, 1.0])
+def test_a_turning_head_stays_in_the_middle_of_the_portrait(head, standing):
+    scene = bpy.context.scene
+    head.rotation_euler[2] = standing
+    bpy.ops.id2r.turntable(turn="HEAD", frames=8)
+    for frame in range(scene.frame_start, scene.frame_end + 1):
+        scene.frame_set(frame)
+        x = across_the_picture(head)
+        assert abs(x.min() + x.max() - 1.0) < 0.04  # its middle is the picture's, in profile as well
+    bpy.ops.id2r.turntable(turn="NONE")
+    assert not head.constraints and head.rotation_euler[2] == pytest.approx(standing)
 
 
 def test_the_turntable_can_change_its_mind_and_end(head):
@@ -191,7 +211,7 @@ def test_a_blender_without_a_denoiser_renders_without_one(addon, monkeypatch):
     """Debian's: Cycles then offers no denoiser at all, and setting one would raise."""
     scene = bpy.context.scene
     lookdev.set_cycles(scene, 8)
-    assert scene.cycles.use_denoising == lookdev.has_denoiser()
+    assert scene.cycles.use_denoising == builds.has_denoiser()
     monkeypatch.setattr("_cycles.with_openimagedenoise", False)
     assert bpy.ops.id2r.render_preset(engine="CYCLES", quality="FINAL") == {"FINISHED"}
     assert not scene.cycles.use_denoising and scene.render.engine == "CYCLES"

@@ -124,10 +124,36 @@ def test_at_rest_there_are_options_and_a_button(draw):
     assert {"pack", "template", "out"} <= set(draw(panels.ID2R_PT_options))
 
 
+def test_without_a_photo_the_button_says_why_it_is_grey(addon):
+    with pytest.raises(RuntimeError, match="Open a photo first"):
+        bpy.ops.id2r.reconstruct()
+
+
+def test_the_preset_that_is_set_is_shown(addon, context):
+    pressed = []
+    layout = Layout()
+    operator = Layout.operator
+
+    def remember(self, name, text="", icon="NONE", depress=False):
+        pressed.extend([text] if depress else [])
+        return operator(self, name, text, icon, depress)
+
+    layout.operator, layout.row = remember.__get__(layout), lambda align=False: layout
+    for engine, quality in (("CYCLES", "Final"), ("EEVEE", "Preview")):
+        bpy.ops.id2r.render_preset(engine=engine, quality=quality.upper())
+        panels.ID2R_PT_render.draw(SimpleNamespace(layout=layout), context)
+        assert pressed.pop() == quality and not pressed
+    bpy.context.scene.render.engine = "BLENDER_WORKBENCH"
+    panels.ID2R_PT_render.draw(SimpleNamespace(layout=layout), context)
+    assert not pressed
+
+
 def test_while_running_there_are_progress_and_cancel(draw, status):
     status.running, status.stage, status.fraction, status.seconds_left = True, "swap", 0.5, 9.6
     drawn = draw(panels.ID2R_PT_reconstruct)
     assert drawn[-2:] == ["Swap, ~10 s left", "id2r.cancel"] and "id2r.reconstruct" not in drawn
+    status.stage, status.seconds_left, status.task = "", 0.0, "Reconstruct"
+    assert "Starting: Reconstruct" in draw(panels.ID2R_PT_reconstruct)
     status.cancelling = True
     assert "Cancelling" in draw(panels.ID2R_PT_reconstruct)
 

@@ -11,6 +11,7 @@ import pytest
 
 from addon import job, properties
 from addon.core import protocol
+from addon.operators import modal as modal_module
 from addon.operators.modal import JobOperator
 from addon.operators.reconstruct import ID2R_OT_reconstruct
 from tests.blender.conftest import write_result
@@ -115,7 +116,7 @@ def test_failures_are_plain_words_and_leave_the_scene(settings, status, fake_pyt
 def test_no_photo_is_said_before_a_process_starts(settings, status, monkeypatch):
     settings.photo = ""
     monkeypatch.setattr(job, "start", None)
-    with pytest.raises(RuntimeError, match="photo is missing"):
+    with pytest.raises(RuntimeError, match="Open a photo first"):
         bpy.ops.id2r.reconstruct()
     assert not status.running
 
@@ -128,6 +129,19 @@ def test_a_second_try_starts_afresh(settings, status, fake_python, tmp_path):
     fake_python(SUCCESS)
     bpy.ops.id2r.reconstruct()
     assert not status.error and not status.hint
+
+
+def test_every_window_sees_how_far_a_job_is():
+    """A job that was started in the Preferences shows in the sidebars of the main window, too, and ends there."""
+    drawn = []
+
+    def window(kind, *regions):
+        made = [SimpleNamespace(type=each, tag_redraw=lambda each=each: drawn.append((kind, each))) for each in regions]
+        return SimpleNamespace(screen=SimpleNamespace(areas=[SimpleNamespace(type=kind, regions=made)]))
+
+    windows = [window("PREFERENCES", "WINDOW"), window("VIEW_3D", "UI", "WINDOW")]
+    modal_module.redraw(SimpleNamespace(window_manager=SimpleNamespace(windows=windows), screen=windows[0].screen))
+    assert drawn == [("PREFERENCES", "WINDOW"), ("VIEW_3D", "UI")]  # and no viewport
 
 
 class Modal:
@@ -146,6 +160,7 @@ class Modal:
             event_timer_add=lambda *_, **__: None,
             event_timer_remove=lambda _: None,
             modal_handler_add=lambda _: None,
+            windows=[],
         )
         context = SimpleNamespace(
             scene=bpy.context.scene, window_manager=manager, window=None, workspace=None, screen=None,
@@ -218,6 +233,19 @@ def test_modal_escape_cancels_and_leaves_the_scene(settings, status, fake_python
     assert modal.run(monkeypatch, press_escape) == {"CANCELLED"}
     assert modal.reports == ["Cancelled; the scene is unchanged."]
     assert not status.running and not status.error and not bpy.data.objects and job.is_warm()
+
+
+def test_modal_a_worker_that_had_to_be_ended_is_said_to_be_gone(settings, status, fake_python, monkeypatch):
+    monkeypatch.setattr(job, "STOP_PATIENCE", 0.1)
+    fake_python("say('progress', stage='swap', done=5, total=10); sys.stdin.readline(); sys.stdin.readline()")
+    modal = Modal(ID2R_OT_reconstruct)
+
+    def cancel():
+        status.cancelling = status.stage == "swap"
+
+    assert modal.run(monkeypatch, cancel) == {"CANCELLED"}
+    (said,) = modal.reports
+    assert "the scene is unchanged" in said and "next start takes longer" in said and not job.is_warm()
 
 
 def test_modal_a_killed_worker_is_one_sentence_and_the_next_job_works(

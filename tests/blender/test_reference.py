@@ -1,5 +1,6 @@
 """Every way in which a photo comes in."""
 
+import os
 from types import SimpleNamespace
 
 import bpy
@@ -26,6 +27,12 @@ def photo(tmp_path):
 def test_open(settings, photo):
     assert bpy.ops.id2r.open_photo(filepath=str(photo)) == {"FINISHED"}
     assert settings.photo == str(photo)
+
+
+def test_the_next_photo_is_looked_for_beside_the_last_one(settings, photo):
+    assert reference.beside_the_photo(bpy.context) == ""
+    settings.photo = str(photo)
+    assert reference.beside_the_photo(bpy.context) == f"{photo.parent}{os.sep}"
 
 
 def test_a_drop_opens_without_asking(settings, photo):

@@ -10,7 +10,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from addon import batch, contact_sheet, image_io, lookdev, material, mesh_io
+from addon import batch, contact_sheet, image_io, lookdev, material, mesh_io, result
 from addon.core import conventions, errors
 from addon.result import load_result
 from tests.blender.conftest import EXPRESSIONS, EYE_CENTRES, MAP_SIZE, PARTS, PHOTO_SIZE, head_arrays
@@ -301,7 +301,11 @@ def test_the_photo_camera_is_the_core_s_pinhole(made):
     expected = camera.project(torch.tensor(arrays["vertices"][used])[None])[0, :, :2].numpy()
     scene = bpy.context.scene
     scene.frame_set(lookdev.PHOTO_FRAME)
-    assert scene.camera == made.photo and (scene.render.resolution_x, scene.render.resolution_y) == PHOTO_SIZE
+    assert scene.camera == made.photo and scene.render.resolution_percentage == 100
+    size = scene.render.resolution_x, scene.render.resolution_y
+    assert (
+        max(size) == result.LONG_SIDE and size[0] * height == size[1] * width
+    )  # as large as said, shaped like the photo
     seen = [world_to_camera_view(scene, made.photo, Vector(co)) for co in positions(made.objects.head.data)]
     found = np.array([(each.x * width, (1 - each.y) * height) for each in seen])
     assert np.abs(found - expected).max() < 0.02  # pixels
@@ -415,13 +419,15 @@ def test_the_cube_of_a_new_file_steps_aside_and_the_artist_s_own_does_not(result
     bpy.ops.wm.read_factory_settings()
     load_result(result_folder, bpy.context.scene, "Head")
     assert all(
-        bpy.data.objects[name].hide_render and bpy.data.objects[name].hide_viewport for name in ("Cube", "Light")
+        bpy.data.objects[name].hide_render and bpy.data.objects[name].hide_viewport
+        for name in ("Cube", "Light", "Camera")
     )
     assert bpy.context.view_layer.objects.active != bpy.data.objects["Cube"]
     bpy.ops.wm.read_factory_settings()
     bpy.data.objects["Cube"].location.x, bpy.data.objects["Light"].data.energy = 3.0, 50.0
+    bpy.data.objects["Camera"].location.z = 2.0
     load_result(result_folder, bpy.context.scene, "Head")
-    assert not any(bpy.data.objects[name].hide_render for name in ("Cube", "Light"))
+    assert not any(bpy.data.objects[name].hide_render for name in ("Cube", "Light", "Camera"))
 
 
 def test_an_unknown_environment_is_named():

@@ -229,6 +229,7 @@ def test_a_bug_before_the_job_begins_leaves_the_panel_usable(addon, monkeypatch,
         raise PermissionError("the folder cannot be written")
 
     monkeypatch.setattr(ID2R_OT_reconstruct, "begin", breaks)
+    bpy.context.scene.id2r.photo = "//photo.png"
     status = bpy.context.window_manager.id2r
     if how == "execute":
         with pytest.raises(RuntimeError, match="cannot be written"):

@@ -4,11 +4,12 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
 
-from addon import cli, estimate, gallery, job, packs
+from addon import cli, estimate, gallery, job, packs, preferences
 from addon.core import PACKAGE_ROOT, conventions, errors, protocol
 from addon.operators import system
 from tests.blender.conftest import write_result
@@ -42,7 +43,8 @@ def own(tmp_path, monkeypatch):
 
 
 FOUND = {"id2r": "0", "devices": {"cpu": "2 threads"}, "findings": [], "lines": ["torch: 2", "All is here."]}
-MISSING = FOUND | {"lines": ["torch: missing", "PROBLEM: torch cannot be imported. Install it."], "findings": [1]}
+LACK = {"message": "This Python lacks torch.", "hint": "Install it."}
+MISSING = FOUND | {"lines": ["torch: missing", "PROBLEM: This Python lacks torch. Install it."], "findings": [LACK]}
 
 
 def test_a_check_names_devices_and_problems(status, fake_python):
@@ -52,6 +54,21 @@ def test_a_check_names_devices_and_problems(status, fake_python):
     fake_python(f"say('result', out='', report={MISSING!r}); sys.stdin.readline()")
     with pytest.raises(RuntimeError, match="Install it"):
         bpy.ops.id2r.doctor()
+
+
+def test_a_check_leaves_nothing_of_the_one_before(status, fake_python, monkeypatch):
+    """The results of another Python, or of before something was mended, are not to be read as today's."""
+    stored = SimpleNamespace(doctor="", python="", device="auto", memory=0.0)
+    for module in (system, preferences):
+        monkeypatch.setattr(module, "preferences_of", lambda context: stored)
+    fake_python(f"say('result', out='', report={MISSING | {'findings': [LACK, LACK]}!r}); sys.stdin.readline()")
+    with pytest.raises(RuntimeError, match="2 things are missing. They stand in the preferences"):
+        bpy.ops.id2r.doctor()
+    assert stored.doctor == "\n".join(MISSING["lines"]) and status.devices
+    fake_python("sys.exit(3)")
+    with pytest.raises(RuntimeError, match="ended unexpectedly"):
+        bpy.ops.id2r.doctor()
+    assert stored.doctor == "" and status.devices == ""
 
 
 def test_the_command_doctor(addon, fake_python, capsys):
