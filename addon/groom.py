@@ -53,6 +53,7 @@ OVAL, FRONT = (
 # Locks: metres across at the root, and at the tip as if each strand were by itself; how near strands come to the middle of
 # theirs at the tip, straight ones and curls.
 LOCK_AT_ROOT, LOCK_AT_TIP, CLUMPED = 0.011, 0.04, (0.4, 0.9)
+LOCKS_VARY, VARY_OVER = 0.6, 1.3  # how far the borders of locks wander, in their widths, and radians in which they do
 # The length of the widest waves and of the tightest curls, metres; how far out curls turn, in that length; the curl up to which
 # hair is straight.
 WAVE, TURN, LEAST_CURL = (0.05, 0.012), 0.2, 0.05
@@ -217,7 +218,8 @@ def _draw_together(
 ) -> Generator[None, None, np.ndarray]:
     """Bring strands [H, P, 3] that begin and end as neighbours do nearer to each other towards their tips; [H] in which lock
     each of them is."""
-    ends = np.concatenate([strands[:, 0] / LOCK_AT_ROOT, strands[:, -1] / LOCK_AT_TIP], axis=1)
+    at_root, at_tip = strands[:, 0] / LOCK_AT_ROOT, strands[:, -1] / LOCK_AT_TIP
+    ends = np.concatenate([_uneven(at_root, random), _uneven(at_tip, random)], axis=1)
     cells = np.floor(ends + random.uniform(0.0, 1.0, ends.shape[1])).astype(np.int64)
     _, lock, members = np.unique(
         (cells + 512) @ (1 << 10 * np.arange(6, dtype=np.int64)), return_inverse=True, return_counts=True
@@ -228,6 +230,13 @@ def _draw_together(
         middle = np.stack([np.bincount(lock, strands[:, number, axis]) for axis in range(3)], -1) / members[:, None]
         strands[:, number] += clumped * (number / (count - 1)) * (middle[lock] - strands[:, number])
     return lock
+
+
+def _uneven(places: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Places [H, 3] in a space turned at random and warped, whose unit cells lie on a head in no rows and columns."""
+    turned, _ = np.linalg.qr(random.normal(size=(3, 3)))
+    places = (places @ turned).astype(np.float32)
+    return places + LOCKS_VARY * np.sin(places @ (VARY_OVER * random.normal(size=(3, 3))).astype(np.float32))
 
 
 def _wind(

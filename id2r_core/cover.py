@@ -22,6 +22,9 @@ from .photo import Photo
 NOSE_BASE, BORDER_OF_FACE = (0.0, -0.045, 0.03), (0.062, 0.074)  # metres on the mean head
 SCALP_ABOVE = 0.066  # metres above the eyes
 SIDEBURN = (0.0, 0.02)  # metres above the eyes at which sideburns end
+# The hairline behind: metres over the eyes behind the ears, and the depth from which on it falls to the nape, so steeply; and
+# within how many metres of it hair thins out.
+BEHIND_EARS, BEHIND_FROM, TO_NAPE, NAPE_THINS = -0.03, -0.085, 0.76, 0.007
 HAIR_EDGE = 0.009  # of the atlas
 # Log-ratio of blue to red: grey hair is at 0, a blue sky behind it above; and the log-luminance from which on blue is a
 # sky and not black hair that mirrors one.
@@ -224,9 +227,12 @@ def _brow_strength(log_albedo: Tensor, cover: Cover, skin: Tensor) -> float:
 
 
 def at_home(atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 where the hair of the head may grow: the mean head's scalp and as far as hairlines and sideburns reach."""
-    scalp = atlas.region("scalp")
-    reach = soften(dilate(scalp, HAIRLINE_REACH), 0.008) * ramp(atlas.surface[1], *SIDEBURN)
+    """[T, T] 1 where the hair of the head may grow: the mean head's scalp down to the hairline of the nape, and as far as
+    hairlines and sideburns reach."""
+    _, height, depth = atlas.surface
+    above_nape = height - BEHIND_EARS - TO_NAPE * (depth - BEHIND_FROM).clamp(max=0)
+    scalp = atlas.region("scalp") * ramp(above_nape, -NAPE_THINS, NAPE_THINS)
+    reach = soften(dilate(atlas.region("scalp"), HAIRLINE_REACH), 0.008) * ramp(height, *SIDEBURN)
     return torch.maximum(scalp, reach) * (1 - atlas.region("ear")) * (1 - atlas.region("neck"))
 
 

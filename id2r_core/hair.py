@@ -84,7 +84,9 @@ def grow_hair(
         colour = _believable(around.linear).expand_as(albedo)
     else:
         return CroppedHair(albedo, none, none)
-    presence = soften(home * torch.lerp(spread, cover.hair, known), SOFTNESS)
+    inside = atlas.mask.float()  # and goes on beyond the border of the tile: skin there would be a seam down the back
+    presence = blur_inside((home * torch.lerp(spread, cover.hair, known))[None], inside, SOFTNESS)
+    presence = fill_holes(presence[None], inside[None, None])[0, 0]
     return CroppedHair(_of_melanin(colour).clamp(max=0).exp(), presence, edge)
 
 

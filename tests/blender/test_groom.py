@@ -163,6 +163,19 @@ def test_neighbours_end_nearer_to_each_other_than_each_by_itself(data, scalp, mo
     assert in_locks < 0.85 * nearest(groom_of(data, scalp, 0.03))
 
 
+def test_locks_lie_in_no_rows_and_columns():
+    """Whichever way a flat piece of scalp is looked at, no border between locks runs straight across it."""
+    side = 60
+    across = np.linspace(0.0, 0.06, side)
+    roots = np.stack([*np.meshgrid(across, across), np.zeros((side, side))], -1).reshape(-1, 3)
+    strands = roots[:, None] + np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.01]])
+    lock = run(groom_module._draw_together(strands, 0.4, np.random.default_rng(0))).reshape(side, side)
+    assert 10 < len(np.unique(lock)) < 400
+    for along in (lock, lock.T):
+        borders = (along[:, 1:] != along[:, :-1]).mean(0)  # [side - 1] how much of each line between columns is one
+        assert borders.max() < 0.6
+
+
 def test_older_reports_tell_of_no_curls(tmp_path):
     cv2.imwrite(str(tmp_path / "hair.png"), np.full((4, 4, 3), 255, np.uint8))
     assert read_hair(tmp_path, {}).curl == 0.0 and read_hair(tmp_path, {"hair_curl": 0.4}).curl == 0.4
