@@ -16,7 +16,8 @@ VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # cheeks it is. Of 21 training portraits, three white beards and a moustache are greyer by 0.37 to 0.92, bare chins by at
 # most 0.16.
 STRANDS, BEARD_DARKER, BEARD_GREYER = (0.03, 0.06), (0.35, 0.7), (0.2, 0.32)
-UPPER_LIP = 0.006  # metres over the middle of the lips
+UPPER_LIP, LIP_EDGE = 0.006, 0.004  # metres over the middle of the lips; over which a moustache becomes a beard
+MIDDLE = 0.01  # metres from the middle of the face, within which one cheek's colour becomes the other's
 # Shares of the atlas: how far beyond the mean beard a grey one may grow; its grain.
 BEARD_REACH, BEARD_PATCH = 0.05, 0.006
 SMOOTHING = 0.002  # share of the atlas: what is finer is hair or a pore, not a fold
@@ -35,19 +36,42 @@ def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
     luminance, colour = log_albedo.mean(0), log_albedo[0] - log_albedo[2]
     strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
     darker = luminance[on_cheek].median() - luminance[on_chin].median()
-    greyer = colour[on_cheek].median() - blur_inside(colour[None], trust + 1e-3, BEARD_PATCH)[0]
-    is_grey = _in_moustache_and_chin(greyer, on_chin, atlas)
+    greyer = _cheek_beside(colour, on_cheek, atlas) - blur_inside(colour[None], trust + 1e-3, BEARD_PATCH)[0]
+    moustache, below = _moustache_and_chin(greyer, on_chin, atlas)
     grown = soften(dilate(atlas.region("beard"), BEARD_REACH), BEARD_PATCH) * bare
-    grey = is_grey * torch.maximum(chin, grown * ramp(greyer, *BEARD_GREYER) * trust)
+    above = ramp(_above_lips(atlas), -LIP_EDGE, LIP_EDGE)
+    # A moustache ends beside the mouth: only a chin that is grey too tells of what grows on the cheeks.
+    grey = torch.maximum(chin * torch.lerp(below, moustache, above), below * grown * ramp(greyer, *BEARD_GREYER) * trust)
     return torch.maximum(chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER)), grey)
 
 
-def _in_moustache_and_chin(greyer: Tensor, on_chin: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] 1 above the lips where a moustache is grey, 1 below where a beard is."""
-    height, lips = atlas.surface[1], atlas.region("lip") > 0.5
-    above = height > height[lips].mean() + UPPER_LIP
-    shares = [ramp(greyer[on_chin & part].median(), *BEARD_GREYER).nan_to_num() for part in (above, ~above)]
-    return torch.where(above, *shares)
+def _cheek_beside(colour: Tensor, on_cheek: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] the median of a colour [T, T] on the cheek of the same side, whose light is the same; where that is not seen, on
+    the other."""
+    left = atlas.surface[0] > 0
+    sides = [colour[on_cheek & side].median() if (on_cheek & side).any() else None for side in (~left, left)]
+    seen = [each for each in sides if each is not None]
+    right, left = (seen[0] if each is None else each for each in sides)
+    return torch.lerp(right, left, ramp(atlas.surface[0], -MIDDLE, MIDDLE))
+
+
+def _moustache_and_chin(greyer: Tensor, on_chin: Tensor, atlas: HeadAtlas) -> tuple[Tensor, Tensor]:
+    """How grey a beard is above the lips, and below, in [0, 1]: as grey as on the side where it is less so. What is grey on
+    one side alone shines."""
+    above, left = _above_lips(atlas) > 0, atlas.surface[0] > 0
+
+    def share(part: Tensor) -> Tensor:
+        sides = [greyer[on_chin & part & side] for side in (left, ~left)]
+        medians = [each.median() for each in sides if each.numel()]
+        return ramp(torch.stack(medians).min(), *BEARD_GREYER) if medians else greyer.new_zeros(())
+
+    return share(above), share(~above)
+
+
+def _above_lips(atlas: HeadAtlas) -> Tensor:
+    """[T, T] metres over the upper lip."""
+    height = atlas.surface[1]
+    return height - height[atlas.region("lip") > 0.5].mean() - UPPER_LIP
 
 
 def find_folds(log_albedo: Tensor, trust: Tensor, beard: Tensor, head: FittedHead, atlas: HeadAtlas) -> Tensor:

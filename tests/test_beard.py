@@ -8,6 +8,7 @@ from synthetic_head import camera_at, known_head
 
 from id2r_core.beard import SHORTEST, see_beard
 from id2r_core.conventions import linear_to_srgb
+from id2r_core.folds import find_beard
 from id2r_core.head.atlas import make_atlas
 from id2r_core.head.model import load_head
 from id2r_core.photo import Photo
@@ -65,3 +66,31 @@ def test_the_shortest_beard_has_a_length(head, atlas):
 @pytest.mark.parametrize("contrast", [0.0, 0.03], ids=["bare", "stubble"])
 def test_a_bare_chin_and_stubble_are_no_beard(head, atlas, contrast):
     assert beard_of(head, atlas, contrast) is None
+
+
+def grey_light(atlas, where) -> torch.Tensor:
+    """Log-albedo [3, T, T] of plain skin, under a bluish light where a mask is true."""
+    skin = torch.tensor([-0.7, -1.1, -1.4])[:, None, None].expand(3, *where.shape)
+    return skin + where * torch.tensor([0.0, 0.3, 0.7])[:, None, None]
+
+
+def test_grey_light_from_one_side_is_no_grey_beard(atlas):
+    """It lies on one cheek as well, of which the photo shows less, and over the middle of the mouth."""
+    across, height, _ = atlas.surface
+    lit = across > -0.008
+    trust = 1.0 - ((across > 0) & (atlas.region("cheek") > 0.2) & (height > -0.04)).float()
+    assert find_beard(grey_light(atlas, lit), trust, atlas).max() < 0.1
+    of_beard = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
+    assert find_beard(grey_light(atlas, of_beard), trust, atlas)[of_beard & (atlas.dark_by_nature < 0.05)].min() > 0.5
+
+
+def test_a_grey_moustache_does_not_grow_on_the_cheeks_and_ends_softly(atlas):
+    height, lip = atlas.surface[1], atlas.region("lip") > 0.5
+    moustache = (atlas.region("beard") > 0.2) & (height > height[lip].mean()) & ~lip
+    beside = (atlas.region("beard") < 0.02) & (atlas.region("cheek") > 0.3) & (height < -0.045)
+    trust = atlas.mask.float()
+    found = find_beard(grey_light(atlas, moustache | beside), trust, atlas)
+    assert found[moustache & (atlas.region("beard") > 0.8) & (height > height[lip].mean() + 0.012)].mean() > 0.6
+    assert beside.sum() > 20 and found[beside].max() < 0.1
+    down = found[1:] - found[:-1]
+    assert down[(atlas.region("beard") > 0.95)[1:] & (atlas.dark_by_nature < 0.02)[1:]].abs().max() < 0.5
