@@ -13,9 +13,12 @@ from .head.fit import FittedHead
 FOLDING, FOLD_WIDTH, FOLD_REMOVED = (0.001, 0.003), 0.06, 0.75
 VALLEY_SIDE = 384  # texels: folds are wide, and the transform is slow
 # A beard by its mean fine contrast, or by how much darker (log-luminance) or greyer (log-ratio of red to blue) than the
-# cheeks it is. Of 21 training portraits, three white beards and a moustache are greyer by 0.37 to 0.92, bare chins by at
-# most 0.16.
+# cheeks it is. Of 90 training portraits, white beards and moustaches are greyer by 0.28 to 0.54; so are the shaved lip of one
+# (0.28), which is darker than his cheeks as white hair is not, and the chin of a dark man (0.6), which mirrors light and
+# is darker than white hair.
 STRANDS, BEARD_DARKER, BEARD_GREYER = (0.03, 0.06), (0.35, 0.7), (0.2, 0.32)
+STUBBLE_DARKER, GREY_HAIR = (0.06, 0.14), (-2.1, -1.9)  # than the cheeks beside; log-luminance of grey hair
+LIGHT_SKIN = -1.4  # log-luminance: on darker skin fine gloss stands out more, strands of hair less
 UPPER_LIP, LIP_EDGE = 0.006, 0.004  # metres over the middle of the lips; over which a moustache becomes a beard
 MIDDLE = 0.01  # metres from the middle of the face, within which one cheek's colour becomes the other's
 # Shares of the atlas: how far beyond the mean beard a grey one may grow; its grain.
@@ -28,44 +31,57 @@ def find_beard(log_albedo: Tensor, trust: Tensor, atlas: HeadAtlas) -> Tensor:
 
     A grey one is told from skin wherever it grows; one that is only dark could be a shadow, and stays where beards are.
     """
-    bare = 1 - atlas.dark_by_nature
-    chin = atlas.region("beard") * bare
+    chin = atlas.region("beard") * (1 - atlas.dark_by_nature)
     on_chin, on_cheek = chin * trust > 0.5, atlas.region("cheek") * trust > 0.5
     if not on_chin.any() or not on_cheek.any():
         return torch.zeros_like(chin)
-    luminance, colour = log_albedo.mean(0), log_albedo[0] - log_albedo[2]
-    strands = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
+    luminance = log_albedo.mean(0)
+    contrast = (luminance - blur_inside(luminance[None], trust + 1e-3, SMOOTHING)[0]).abs()[on_chin].mean()
+    strands = contrast * ((luminance[on_chin].median() - LIGHT_SKIN) / 2).clamp(max=0).exp()
     darker = luminance[on_cheek].median() - luminance[on_chin].median()
-    greyer = _cheek_beside(colour, on_cheek, atlas) - blur_inside(colour[None], trust + 1e-3, BEARD_PATCH)[0]
-    moustache, below = _moustache_and_chin(greyer, on_chin, atlas)
-    grown = soften(dilate(atlas.region("beard"), BEARD_REACH), BEARD_PATCH) * bare
-    above = ramp(_above_lips(atlas), -LIP_EDGE, LIP_EDGE)
+    dark = chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER))
+    return torch.maximum(dark, _grey_beard(log_albedo, trust, chin, on_cheek, atlas))
+
+
+def _grey_beard(log_albedo: Tensor, trust: Tensor, chin: Tensor, on_cheek: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] 1 on a grey beard. chin [T, T]: where beards are as a rule; on_cheek [T, T] bool: where a cheek is seen."""
+    colour, luminance = blur_inside(
+        torch.stack([log_albedo[0] - log_albedo[2], log_albedo.mean(0)]), trust + 1e-3, BEARD_PATCH
+    )
+    greyer, darker = (_cheek_beside(of, on_cheek, atlas) - of for of in (colour, luminance))
+    above, on_chin = _above_lips(atlas), chin * trust > 0.5
+    moustache, below = (_how_grey(greyer, darker, luminance, on_chin & part, atlas) for part in (above > 0, above <= 0))
+    in_place = chin * torch.lerp(below, moustache, ramp(above, -LIP_EDGE, LIP_EDGE))
     # A moustache ends beside the mouth: only a chin that is grey too tells of what grows on the cheeks.
-    grey = torch.maximum(chin * torch.lerp(below, moustache, above), below * grown * ramp(greyer, *BEARD_GREYER) * trust)
-    return torch.maximum(chin * torch.maximum(ramp(strands, *STRANDS), ramp(darker, *BEARD_DARKER)), grey)
+    grown = soften(dilate(atlas.region("beard"), BEARD_REACH), BEARD_PATCH) * (1 - atlas.dark_by_nature)
+    return torch.maximum(in_place, below * grown * ramp(greyer, *BEARD_GREYER) * trust)
 
 
-def _cheek_beside(colour: Tensor, on_cheek: Tensor, atlas: HeadAtlas) -> Tensor:
-    """[T, T] the median of a colour [T, T] on the cheek of the same side, whose light is the same; where that is not seen, on
-    the other."""
+def _cheek_beside(of: Tensor, on_cheek: Tensor, atlas: HeadAtlas) -> Tensor:
+    """[T, T] the median of [T, T] on the cheek of the same side, whose light is the same; where that is not seen, on the
+    other."""
     left = atlas.surface[0] > 0
-    sides = [colour[on_cheek & side].median() if (on_cheek & side).any() else None for side in (~left, left)]
+    sides = [of[on_cheek & side].median() if (on_cheek & side).any() else None for side in (~left, left)]
     seen = [each for each in sides if each is not None]
     right, left = (seen[0] if each is None else each for each in sides)
     return torch.lerp(right, left, ramp(atlas.surface[0], -MIDDLE, MIDDLE))
 
 
-def _moustache_and_chin(greyer: Tensor, on_chin: Tensor, atlas: HeadAtlas) -> tuple[Tensor, Tensor]:
-    """How grey a beard is above the lips, and below, in [0, 1]: as grey as on the side where it is less so. What is grey on
-    one side alone shines."""
-    above, left = _above_lips(atlas) > 0, atlas.surface[0] > 0
+def _how_grey(greyer: Tensor, darker: Tensor, luminance: Tensor, part: Tensor, atlas: HeadAtlas) -> Tensor:
+    """How grey a beard is on a part [T, T] bool of the face, in [0, 1]; greyer, darker [T, T]: than the cheek beside.
 
-    def share(part: Tensor) -> Tensor:
-        sides = [greyer[on_chin & part & side] for side in (left, ~left)]
-        medians = [each.median() for each in sides if each.numel()]
-        return ramp(torch.stack(medians).min(), *BEARD_GREYER) if medians else greyer.new_zeros(())
-
-    return share(above), share(~above)
+    As grey as on the side where it is less so: what is grey on one side alone shines. And no darker than grey hair or the
+    cheeks.
+    """
+    left = atlas.surface[0] > 0
+    sides = [each for each in (part & left, part & ~left) if each.any()]
+    if not sides:
+        return greyer.new_zeros(())
+    greyer, darker, luminance = (
+        torch.stack([of[each].median() for each in sides]) for of in (greyer, darker, luminance)
+    )
+    is_light = (1 - ramp(darker.mean(), *STUBBLE_DARKER)) * ramp(luminance.mean(), *GREY_HAIR)
+    return ramp(greyer.min(), *BEARD_GREYER) * is_light
 
 
 def _above_lips(atlas: HeadAtlas) -> Tensor:

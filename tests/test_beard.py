@@ -68,10 +68,9 @@ def test_a_bare_chin_and_stubble_are_no_beard(head, atlas, contrast):
     assert beard_of(head, atlas, contrast) is None
 
 
-def grey_light(atlas, where) -> torch.Tensor:
-    """Log-albedo [3, T, T] of plain skin, under a bluish light where a mask is true."""
-    skin = torch.tensor([-0.7, -1.1, -1.4])[:, None, None].expand(3, *where.shape)
-    return skin + where * torch.tensor([0.0, 0.3, 0.7])[:, None, None]
+def greyer(where, skin=(-0.7, -1.1, -1.4), by=(0.0, 0.3, 0.7)) -> torch.Tensor:
+    """Log-albedo [3, T, T] of plain skin that is greyer where a mask is true."""
+    return torch.tensor(skin)[:, None, None] + where * torch.tensor(by)[:, None, None]
 
 
 def test_grey_light_from_one_side_is_no_grey_beard(atlas):
@@ -79,9 +78,9 @@ def test_grey_light_from_one_side_is_no_grey_beard(atlas):
     across, height, _ = atlas.surface
     lit = across > -0.008
     trust = 1.0 - ((across > 0) & (atlas.region("cheek") > 0.2) & (height > -0.04)).float()
-    assert find_beard(grey_light(atlas, lit), trust, atlas).max() < 0.1
+    assert find_beard(greyer(lit), trust, atlas).max() < 0.1
     of_beard = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
-    assert find_beard(grey_light(atlas, of_beard), trust, atlas)[of_beard & (atlas.dark_by_nature < 0.05)].min() > 0.5
+    assert find_beard(greyer(of_beard), trust, atlas)[of_beard & (atlas.dark_by_nature < 0.05)].min() > 0.5
 
 
 def test_a_grey_moustache_does_not_grow_on_the_cheeks_and_ends_softly(atlas):
@@ -89,8 +88,34 @@ def test_a_grey_moustache_does_not_grow_on_the_cheeks_and_ends_softly(atlas):
     moustache = (atlas.region("beard") > 0.2) & (height > height[lip].mean()) & ~lip
     beside = (atlas.region("beard") < 0.02) & (atlas.region("cheek") > 0.3) & (height < -0.045)
     trust = atlas.mask.float()
-    found = find_beard(grey_light(atlas, moustache | beside), trust, atlas)
+    found = find_beard(greyer(moustache | beside), trust, atlas)
     assert found[moustache & (atlas.region("beard") > 0.8) & (height > height[lip].mean() + 0.012)].mean() > 0.6
     assert beside.sum() > 20 and found[beside].max() < 0.1
     down = found[1:] - found[:-1]
     assert down[(atlas.region("beard") > 0.95)[1:] & (atlas.dark_by_nature < 0.02)[1:]].abs().max() < 0.5
+
+
+@pytest.mark.parametrize(
+    "skin, by, is_beard",
+    [
+        ((-0.7, -1.1, -1.4), (0.0, 0.2, 0.5), True),
+        ((-0.7, -1.1, -1.4), (-0.4, -0.15, 0.05), False),  # a shaved lip: hair under the skin is darker than it
+        ((-1.5, -2.2, -2.7), (0.9, 1.3, 1.6), True),
+        ((-1.6, -2.4, -3.0), (0.0, 0.2, 0.5), False),  # dark skin that mirrors grey light is not as light as grey hair
+    ],
+)
+def test_grey_hair_is_light_hair(atlas, skin, by, is_beard):
+    where = (atlas.region("beard") > 0.5) & (atlas.region("lip") < 0.05)
+    found = find_beard(greyer(where, skin, by), atlas.mask.float(), atlas)
+    sure = where & (atlas.dark_by_nature < 0.05) & (atlas.region("beard") > 0.9)
+    assert found[sure].min() > 0.5 if is_beard else found.max() < 0.1
+
+
+def test_fine_gloss_on_dark_skin_is_no_strands(atlas):
+    """The same contrast is a beard on light skin, where gloss does not stand out so."""
+    speckled = 0.09 * torch.randn(atlas.size, atlas.size, generator=torch.Generator().manual_seed(0))
+    light, dark = (
+        find_beard(greyer(0 * speckled, skin) + speckled, atlas.mask.float(), atlas)[atlas.region("beard") > 0.9].mean()
+        for skin in ((-0.7, -1.1, -1.4), (-2.0, -2.8, -3.4))
+    )
+    assert light > 0.5 and dark < 0.5 * light
