@@ -710,6 +710,19 @@ def test_hair_does_not_shine_and_has_strands(prior, head, atlas, albedo, light, 
     assert unrest[behind].abs().median() > 0.002  # texels as coarse as these hold little of it
 
 
+def test_hair_behind_has_strands_as_hair_in_front(model):
+    """On texels that hold them, and away from the border of the tile, where a fading edge could be taken for strands."""
+    fine = make_atlas(model, 512)
+    face = (fine.region("face") > 0.5).float()
+    front = ((fine.surface[2] > -0.03) & (fine.surface[1] > 0.066) & fine.mask).float() * (1 - face)
+    cover = Cover(skin=face, hair=front, near_hair=front, rims=0 * face)
+    shown = with_hair(TONE[:, None, None].expand(3, 512, 512), fine, 0.055)
+    crop = grow_hair(shown, cover, (front + face).clamp(max=1), TONE, None, fine)
+    behind = (fine.surface[2] < -0.1) & (fine.surface[1] > 0.03) & (soften(fine.mask.float(), 0.01) > 0.99)
+    strands = luminance(crop.albedo)
+    assert strands[behind].std() > 0.02 and crop.presence[behind].min() > 0.9
+
+
 def test_tile_frames_point_left_and_up_on_the_face(atlas):
     along_u, along_v = tile_frames(atlas)
     front = (atlas.region("cheek") > 0.5) | (atlas.region("forehead") > 0.8)

@@ -34,8 +34,8 @@ class ID2R_OT_doctor(JobOperator, bpy.types.Operator):
             preferences.doctor = "\n".join(lines)
         if len(findings) > 1 and preferences:
             raise errors.Id2rError(f"{len(findings)} things are missing.", "They stand in the preferences of ID2R.")
-        for finding in findings:
-            raise errors.Id2rError(finding["message"], finding["hint"])
+        if findings:
+            raise errors.Id2rError(*(" ".join(each[word] for each in findings) for word in ("message", "hint")))
         self.report({"INFO"}, lines[-1])
 
 

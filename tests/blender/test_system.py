@@ -56,6 +56,13 @@ def test_a_check_names_devices_and_problems(status, fake_python):
         bpy.ops.id2r.doctor()
 
 
+def test_without_preferences_every_problem_is_said(status, fake_python):
+    second = {"message": "The head file is missing.", "hint": "Install the zip."}
+    fake_python(f"say('result', out='', report={MISSING | {'findings': [LACK, second]}!r}); sys.stdin.readline()")
+    with pytest.raises(RuntimeError, match="lacks torch. The head file is missing. Install it. Install the zip."):
+        bpy.ops.id2r.doctor()
+
+
 def test_a_check_leaves_nothing_of_the_one_before(status, fake_python, monkeypatch):
     """The results of another Python, or of before something was mended, are not to be read as today's."""
     stored = SimpleNamespace(doctor="", python="", device="auto", memory=0.0)
